@@ -1,0 +1,317 @@
+//! `bps reset`: forgets the local state, or begins anew under another prefix, or goes on at a
+//! gap. Nothing is ever deleted: what is forgotten is moved aside.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
+use bps_streams::{FolderLock, SKIP_GAP, Topology};
+use purchase_processor::Settings;
+
+use crate::error::Error;
+use crate::exit::{self, Outcome};
+use crate::log::{Place, Prefixes, existing, partitions};
+use crate::out;
+
+const ABOUT: &str = "\
+Rebuild the processor's store, or decide anew under another prefix
+
+Without --anew and --skip-gap the local store is moved aside (STATE/store.reset-N), and the next
+start rebuilds it from its topics. No decision changes, no record is touched.
+
+--anew prepares deciding the same inputs again into empty topics: it checks that nothing lies under
+--output-prefix and that its application never ran, moves aside state that belongs to another
+application, and prints the command to start.
+
+--skip-gap lets the next start go on where records that it still wants are gone from the log. What
+was in the gap is never decided.
+
+The application must be stopped: its folders are taken meanwhile.";
+
+const EXAMPLES: &str = "  \
+bps reset
+  bps reset --anew --output-prefix trial --yes
+  bps reset --skip-gap
+  bps reset --kafka localhost:9092 --state /var/lib/purchase-processor";
+
+/// What the processor keeps of an application in its state folder.
+const KEPT: [&str; 2] = ["store", "identity"];
+
+/// Arguments of `bps reset`.
+#[derive(Debug, clap::Args)]
+#[command(about = "Rebuild the processor's store, or decide anew under another prefix")]
+#[command(long_about = ABOUT, after_help = exit::help(EXAMPLES))]
+pub(crate) struct ResetArgs {
+    /// Decide the same inputs into empty topics under --output-prefix
+    #[arg(long, requires = "output_prefix")]
+    anew: bool,
+    /// Let the next start go on at a gap
+    #[arg(long, conflicts_with = "anew")]
+    skip_gap: bool,
+    /// The processor's state folder [default: `state` in --data; required with --kafka]
+    #[arg(long, env = "BPS_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Do it without asking
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    prefixes: Prefixes,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What will be done, before it is done.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    /// From where to where.
+    moves: Vec<(PathBuf, PathBuf)>,
+    /// A file to be made.
+    marker: Option<PathBuf>,
+    /// What follows from it, in words.
+    consequence: String,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
+    let is_kafka = args.place.cluster()?.is_some();
+    let state = match (&args.state, is_kafka) {
+        (Some(state), _) => state.clone(),
+        (None, true) => {
+            let cause = "--kafka needs --state DIR, the processor's state folder on this machine";
+            return Err(Error::Usage(cause.to_owned()));
+        }
+        (None, false) => state_folder(args.place.folder()),
+    };
+    if !is_kafka {
+        existing(args.place.folder())?;
+    }
+    if !state.is_dir() && !args.anew {
+        let cause = format!("{} is no folder: no processor has run there", state.display());
+        return Err(Error::Refused(cause));
+    }
+    let Prefixes { input_prefix, output_prefix } = &args.prefixes;
+    let settings = Settings::new(input_prefix, output_prefix);
+    let topology = purchase_processor::topology(&settings)?;
+    // Both stay taken until it is done: nobody starts in between.
+    let broker = args.place.take()?;
+    let _lock = FolderLock::take(&state)?;
+    let plan = match () {
+        () if args.anew => {
+            check_unused(&*broker, &topology, &[input_prefix.as_str(), output_prefix.as_str()])?;
+            anew(&state, &topology.name, &start(args))?
+        }
+        () if args.skip_gap => Plan {
+            marker: Some(state.join(SKIP_GAP)),
+            consequence: "the next start goes on behind every gap that it finds, once; what was \
+                          in a gap is never decided"
+                .to_owned(),
+            ..Plan::default()
+        },
+        () => forget(&state, &sources(&*broker, &topology)?)?,
+    };
+    if plan.moves.is_empty() && plan.marker.is_none() && !args.anew {
+        out::note(format_args!("nothing to do: there is no store in {}", state.display()));
+        return Ok(Outcome::Done);
+    }
+    confirm(&plan, args.yes)?;
+    carry_out(&plan)?;
+    out::result(format_args!("done: {}", plan.consequence))?;
+    Ok(Outcome::Done)
+}
+
+/// Where `bps up` keeps the processor's state, when it is not told otherwise.
+pub(crate) fn state_folder(data: &Path) -> PathBuf {
+    data.join("state")
+}
+
+/// The command that starts what was prepared.
+fn start(args: &ResetArgs) -> String {
+    let Prefixes { input_prefix, output_prefix } = &args.prefixes;
+    let mut words = vec![format!("bps up --output-prefix {output_prefix}")];
+    if input_prefix != bps_events::topics::PREFIX {
+        words.push(format!("--input-prefix {input_prefix}"));
+    }
+    if let Ok(Some(kafka)) = args.place.cluster() {
+        words.push(format!("--kafka {}", kafka.bootstrap));
+    }
+    if let Some(data) = &args.place.data {
+        words.push(format!("--data {}", data.display()));
+    }
+    if let Some(state) = &args.state {
+        words.push(format!("--state {}", state.display()));
+    }
+    words.join(" ")
+}
+
+/// The store goes; it comes back from its topics.
+fn forget(state: &Path, sources: &str) -> Result<Plan, Error> {
+    if !state.join("store").exists() {
+        return Ok(Plan::default());
+    }
+    let moves = KEPT.iter().filter_map(|name| aside(state, name).transpose());
+    let moves = moves.collect::<Result<_, _>>()?;
+    let consequence = format!("the next start rebuilds the store from {sources}");
+    Ok(Plan { moves, marker: None, consequence })
+}
+
+/// State of another application goes; that of the new one is not there yet.
+fn anew(state: &Path, application: &str, start: &str) -> Result<Plan, Error> {
+    let path = state.join("identity");
+    let own = format!("application {application},");
+    let moves = match fs::read_to_string(&path) {
+        Ok(found) if found.starts_with(&own) => Vec::new(),
+        Ok(_) => {
+            let moves = KEPT.iter().filter_map(|name| aside(state, name).transpose());
+            moves.collect::<Result<_, _>>()?
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(Error::File { path, source }),
+    };
+    let consequence = format!("{application} decides all inputs from their beginning: {start}");
+    Ok(Plan { moves, marker: None, consequence })
+}
+
+/// Where `name` is moved to: the first number that is free.
+fn aside(state: &Path, name: &str) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+    let from = state.join(name);
+    let is_there = |path: &Path| {
+        path.try_exists().map_err(|source| Error::File { path: path.to_owned(), source })
+    };
+    if !is_there(&from)? {
+        return Ok(None);
+    }
+    let mut number = 1_u32;
+    loop {
+        let to = state.join(format!("{name}.reset-{number}"));
+        if !is_there(&to)? {
+            return Ok(Some((from, to)));
+        }
+        number += 1;
+    }
+}
+
+/// The topics that the store comes back from, and how much they hold.
+fn sources(broker: &dyn Broker, topology: &Topology) -> Result<String, Error> {
+    let names = topology.backing_topics();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut parts = Vec::new();
+    for (name, topic) in names.iter().zip(broker.describe_topics(&names)?) {
+        let Some(topic) = topic else {
+            let cause = format!(
+                "topic {name} does not exist, so that the store could not be rebuilt: \
+                 is --output-prefix right?"
+            );
+            return Err(Error::Refused(cause));
+        };
+        let at = partitions(&topic);
+        let starts = broker.offsets(&at, OffsetSpec::Start)?;
+        let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
+        let offsets = starts.iter().zip(&ends).map(|(start, end)| end - start).sum::<u64>();
+        parts.push(format!("{name} ({offsets} offsets)"));
+    }
+    Ok(parts.join(", "))
+}
+
+/// Whether nothing lies under the new prefix and its application has never decided anything.
+fn check_unused(
+    broker: &dyn Broker,
+    topology: &Topology,
+    [input, output]: &[&str; 2],
+) -> Result<(), Error> {
+    if input == output || *output == bps_events::topics::PREFIX {
+        let cause = format!("--output-prefix {output}: the live results lie there, take another");
+        return Err(Error::Usage(cause));
+    }
+    let inputs: Vec<&String> = topology.sources.iter().map(|s| &s.topic).collect();
+    let all = topology.topics(1);
+    let names: Vec<&str> = all.iter().map(|t| t.name.as_str()).collect();
+    for topic in broker.describe_topics(&names)?.into_iter().flatten() {
+        let at = partitions(&topic);
+        if inputs.contains(&&topic.name) {
+            let committed = broker.committed(&topology.name, &at)?;
+            if committed.iter().any(Option::is_some) {
+                let cause = format!("application {} has run before: take another prefix",
+                    topology.name);
+                return Err(Error::Refused(cause));
+            }
+            continue;
+        }
+        // Also what was deleted since has been there: an end above 0 tells.
+        let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadUncommitted))?;
+        if ends.iter().any(|end| *end > 0) {
+            let cause = format!("topic {} is not empty: take another prefix", topic.name);
+            return Err(Error::Refused(cause));
+        }
+    }
+    Ok(())
+}
+
+/// Says what will be done, and asks.
+fn confirm(plan: &Plan, yes: bool) -> Result<(), Error> {
+    for (from, to) in &plan.moves {
+        out::note(format_args!("moves {} to {}", from.display(), to.display()));
+    }
+    if let Some(marker) = &plan.marker {
+        out::note(format_args!("writes {}", marker.display()));
+    }
+    out::note(format_args!("then {}", plan.consequence));
+    if yes {
+        return Ok(());
+    }
+    match out::ask("Go on?") {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::Refused("nothing was done".to_owned())),
+        None => {
+            let cause = "nothing was done: there is no terminal to ask at; --yes does it unasked";
+            Err(Error::Usage(cause.to_owned()))
+        }
+    }
+}
+
+fn carry_out(plan: &Plan) -> Result<(), Error> {
+    for (from, to) in &plan.moves {
+        fs::rename(from, to).map_err(|source| Error::File { path: from.clone(), source })?;
+    }
+    if let Some(path) = &plan.marker {
+        let written = fs::write(path, "made by `bps reset --skip-gap`; counts for one start\n");
+        written.map_err(|source| Error::File { path: path.clone(), source })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(plan: &Plan) -> Vec<String> {
+        let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+        plan.moves.iter().filter_map(|(_, to)| name(to)).collect()
+    }
+
+    #[test]
+    fn what_is_forgotten_is_moved_to_the_first_free_number() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path();
+        assert_eq!(forget(state, "topics").expect("readable"), Plan::default());
+        for expected in ["store.reset-1", "store.reset-2"] {
+            fs::create_dir(state.join("store")).expect("made");
+            let plan = forget(state, "topics").expect("readable");
+            assert_eq!(names(&plan), [expected]);
+            carry_out(&plan).expect("moved");
+            assert!(state.join(expected).is_dir() && !state.join("store").exists());
+        }
+    }
+
+    #[test]
+    fn anew_moves_only_what_belongs_to_another_application() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path();
+        let plan = |application: &str| anew(state, application, "start").expect("readable");
+        assert!(plan("a-p").moves.is_empty());
+        fs::create_dir(state.join("store")).expect("made");
+        fs::write(state.join("identity"), "application a-p, cluster c").expect("written");
+        assert!(plan("a-p").moves.is_empty());
+        assert_eq!(names(&plan("a")), ["store.reset-1", "identity.reset-1"]);
+    }
+}

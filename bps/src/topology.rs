@@ -1,0 +1,33 @@
+//! `bps topology`: how the purchase processor is wired.
+
+use purchase_processor::Settings;
+
+use crate::error::Error;
+use crate::exit::{self, Outcome};
+use crate::log::Prefixes;
+use crate::out;
+
+const EXAMPLES: &str = "  \
+bps topology
+  bps topology --mermaid > topology.mmd";
+
+/// Arguments of `bps topology`.
+#[derive(Debug, clap::Args)]
+#[command(about = "Print how the purchase processor is wired")]
+#[command(after_help = exit::help(EXAMPLES))]
+pub(crate) struct TopologyArgs {
+    /// As a Mermaid flowchart
+    #[arg(long)]
+    mermaid: bool,
+    #[command(flatten)]
+    prefixes: Prefixes,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &TopologyArgs) -> Result<Outcome, Error> {
+    let settings = Settings::new(&args.prefixes.input_prefix, &args.prefixes.output_prefix);
+    let topology = purchase_processor::topology(&settings)?;
+    let text = if args.mermaid { topology.mermaid() } else { topology.to_string() };
+    out::result(text.trim_end())?;
+    Ok(Outcome::Done)
+}

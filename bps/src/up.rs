@@ -1,0 +1,138 @@
+//! `bps up`: the two services and the processor in one process, on the embedded log or on Kafka.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bps_service::broker::BrokerChoice;
+use bps_service::settings::{self, CommonFlags, CommonSettings, SettingsError};
+use bps_service::{Shutdown, exit, logging, server};
+use bps_streams::broker::Broker;
+use clap::Args;
+use purchase_processor::flags::{ProcessorFlags, ProcessorSettings};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+const NAME: &str = "bps up";
+
+/// Flags of `bps up`.
+#[derive(Args, Clone, Debug)]
+pub struct UpArgs {
+    /// Where the embedded log and the state lie; one process owns it [default: ./data]
+    #[arg(long, env = "BPS_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Where the items service listens; port 0 is any free one [default: 127.0.0.1:7401]
+    #[arg(long, env = "BPS_ITEMS_LISTEN", value_name = "ADDRESS:PORT")]
+    items_listen: Option<SocketAddr>,
+    /// Where the purchase service listens [default: 127.0.0.1:7402]
+    #[arg(long, env = "BPS_PURCHASES_LISTEN", value_name = "ADDRESS:PORT")]
+    purchases_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    processor: ProcessorFlags,
+    #[command(flatten)]
+    common: CommonFlags,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    data: PathBuf,
+    items_listen: SocketAddr,
+    purchases_listen: SocketAddr,
+    #[serde(flatten)]
+    processor: ProcessorSettings,
+    #[serde(flatten)]
+    common: CommonSettings,
+}
+
+/// Whatever ends it: it is only told.
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs all three until a signal, or the failure of one of them, ends them.
+pub fn run(args: UpArgs) -> ExitCode {
+    let print = args.common.print_config;
+    let settings = match resolve(args) {
+        Ok(settings) => settings,
+        Err(error) => return exit::with(exit::USAGE, NAME, error),
+    };
+    if print {
+        return exit::printed(NAME, settings::print(&settings));
+    }
+    if let Err(error) = logging::start(&settings.common.log) {
+        return exit::with(exit::USAGE, NAME, error);
+    }
+    match up(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::with(exit::FAILED, NAME, error),
+    }
+}
+
+fn resolve(args: UpArgs) -> Result<Settings, SettingsError> {
+    let mut file = args.common.file()?;
+    let data = file.or("data", args.data)?.unwrap_or_else(|| "./data".into());
+    let items = file.or("items_listen", args.items_listen)?;
+    let purchases = file.or("purchases_listen", args.purchases_listen)?;
+    let settings = Settings {
+        items_listen: items.unwrap_or(items_service::LISTEN),
+        purchases_listen: purchases.unwrap_or(purchase_service::LISTEN),
+        processor: args.processor.resolve(&mut file, data.join("state"))?,
+        common: args.common.resolve(&mut file)?,
+        data,
+    };
+    file.finish()?;
+    Ok(settings)
+}
+
+fn up(settings: &Settings) -> Result<(), AnyError> {
+    let choice = match &settings.common.kafka {
+        Some(kafka) => BrokerChoice::Kafka(kafka.clone()),
+        None => BrokerChoice::Embedded(settings.data.clone()),
+    };
+    let broker = choice.open()?;
+    let shutdown = Shutdown::on_signals()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (items, purchases) = runtime.block_on(async {
+        let items = server::listen(settings.items_listen).await?;
+        Ok::<_, AnyError>((items, server::listen(settings.purchases_listen).await?))
+    })?;
+    exit::say(format_args!("items-service http://{}", items.local_addr()?));
+    exit::say(format_args!("purchase-service http://{}", purchases.local_addr()?));
+
+    // Both drain at the same time: what is taken now and decided no more is decided next time.
+    let outcome = std::thread::scope(|scope| {
+        let decide = || {
+            let ready = || exit::say(format_args!("{NAME}: ready"));
+            let (common, processor) = (&settings.common, &settings.processor);
+            let broker = broker.clone();
+            let ended = purchase_processor::run::run(broker, common, processor, &shutdown, ready);
+            // One without the others would look alive.
+            shutdown.request();
+            ended
+        };
+        let processor = std::thread::Builder::new().spawn_scoped(scope, decide)?;
+        let served = runtime.block_on(serve(&broker, settings, items, purchases, &shutdown));
+        shutdown.request();
+        let decided = processor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        decided.map_err(AnyError::from).and(served)
+    });
+    // A question to a broker that is away must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    broker: &Arc<dyn Broker>,
+    settings: &Settings,
+    items: TcpListener,
+    purchases: TcpListener,
+    shutdown: &Shutdown,
+) -> Result<(), AnyError> {
+    let config = settings.common.inbox();
+    let restocks = items_service::router(broker.clone(), &config, shutdown)?;
+    let wishes = purchase_service::router(broker.clone(), &config, shutdown)?;
+    tokio::try_join!(
+        items_service::serve(items, restocks, shutdown.clone()),
+        purchase_service::serve(purchases, wishes, shutdown.clone()),
+    )?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The processor's settings on one machine, by file, environment and flags.
+
+use std::path::PathBuf;
+
+use bps_service::settings::{CommonSettings, Period, SettingsError, SettingsFile};
+use bps_streams::ApplicationConfig;
+use clap::Args;
+use serde::Serialize;
+
+use crate::Settings;
+
+/// Flags of a processor, beside the common ones.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ProcessorFlags {
+    /// Where the state lies; one process owns it [default: ./state]
+    #[arg(long, env = "BPS_STATE", value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
+    /// Threads that decide [default: 2]
+    #[arg(long, env = "BPS_WORKERS", value_name = "COUNT")]
+    pub workers: Option<u32>,
+    /// A restock goes before a purchase unless stamped later than this [default: 5s]
+    #[arg(long, env = "BPS_CLOCK_SKEW_MAX", value_name = "TIME")]
+    pub clock_skew_max: Option<Period>,
+    /// How long decided ids are remembered, in the time of the records [default: for ever]
+    #[arg(long, env = "BPS_MEMORY_WINDOW", value_name = "TIME")]
+    pub memory_window: Option<Period>,
+    /// Longest time between two commits [default: 100ms]
+    #[arg(long, env = "BPS_COMMIT_INTERVAL", value_name = "TIME")]
+    pub commit_interval: Option<Period>,
+    /// A worker silent for longer is dead, and others take over [default: 6s]
+    #[arg(long, env = "BPS_SESSION_TIMEOUT", value_name = "TIME")]
+    pub session_timeout: Option<Period>,
+    /// At the end give up the place in the group: others take over at once (scaling down)
+    #[arg(long, env = "BPS_LEAVE", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_name = "BOOL")]
+    pub leave: Option<bool>,
+    /// Go on where records are gone that were not decided yet, instead of stopping
+    #[arg(long, env = "BPS_SKIP_GAP", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_name = "BOOL")]
+    pub skip_gap: Option<bool>,
+}
+
+/// What [`ProcessorFlags`] come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProcessorSettings {
+    /// Where the state lies.
+    pub state: PathBuf,
+    /// Threads that decide.
+    pub workers: u32,
+    /// A restock goes before a purchase unless stamped later than this.
+    pub clock_skew_max: Period,
+    /// How long decided ids are remembered; `None`: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_window: Option<Period>,
+    /// Longest time between two commits.
+    pub commit_interval: Period,
+    /// A worker silent for longer is dead.
+    pub session_timeout: Period,
+    /// Whether the place in the group is given up at the end.
+    pub leave: bool,
+    /// Whether it goes on where records are gone.
+    pub skip_gap: bool,
+}
+
+/// More threads than this would be a slip of the finger.
+const WORKERS_MAX: u32 = 256;
+/// Brokers allow sessions from 6 s to 30 min unless told otherwise; embedded ones may be shorter.
+const SESSION_MS: std::ops::RangeInclusive<u64> = 1_000..=1_800_000;
+/// A transaction that stays open longer would be ended by the broker (10 s).
+const COMMIT_MS: std::ops::RangeInclusive<u64> = 1..=5_000;
+
+impl ProcessorFlags {
+    /// Completes them from the file and the defaults.
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub fn resolve(
+        self,
+        file: &mut SettingsFile,
+        state: PathBuf,
+    ) -> Result<ProcessorSettings, SettingsError> {
+        let seconds = |s| Period(std::time::Duration::from_secs(s));
+        let ms = |ms| Period(std::time::Duration::from_millis(ms));
+        let settings = ProcessorSettings {
+            state: file.or("state", self.state)?.unwrap_or(state),
+            workers: file.or("workers", self.workers)?.unwrap_or(2),
+            clock_skew_max: file
+                .or("clock_skew_max", self.clock_skew_max)?
+                .unwrap_or(seconds(5)),
+            memory_window: file.or("memory_window", self.memory_window)?,
+            commit_interval: file
+                .or("commit_interval", self.commit_interval)?
+                .unwrap_or(ms(100)),
+            session_timeout: file
+                .or("session_timeout", self.session_timeout)?
+                .unwrap_or(seconds(6)),
+            leave: file.or("leave", self.leave)?.unwrap_or(false),
+            skip_gap: file.or("skip_gap", self.skip_gap)?.unwrap_or(false),
+        };
+        within("workers", u64::from(settings.workers), 1..=u64::from(WORKERS_MAX), "")?;
+        within("session_timeout", settings.session_timeout.as_ms(), SESSION_MS, " ms")?;
+        within("commit_interval", settings.commit_interval.as_ms(), COMMIT_MS, " ms")?;
+        Ok(settings)
+    }
+}
+
+fn within(
+    name: &str,
+    value: u64,
+    range: std::ops::RangeInclusive<u64>,
+    unit: &str,
+) -> Result<(), SettingsError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (least, most) = range.into_inner();
+    Err(SettingsError::new(name, format!("{value}{unit} is not from {least} to {most}{unit}")))
+}
+
+impl ProcessorSettings {
+    /// What decisions depend on.
+    pub fn rule(&self, common: &CommonSettings) -> Settings {
+        Settings {
+            clock_skew_max: self.clock_skew_max.0,
+            future_max: common.future_max.0,
+            memory_window: self.memory_window.map(|window| window.0),
+            ..Settings::new(&common.input_prefix, &common.output_prefix)
+        }
+    }
+
+    /// As the engine takes them.
+    pub fn application(&self, common: &CommonSettings) -> ApplicationConfig {
+        let mut config = ApplicationConfig::new(&self.state);
+        config.workers = self.workers;
+        config.partitions = common.partitions;
+        config.worker.commit.interval_ms = self.commit_interval.as_ms();
+        config.worker.session_timeout_ms = self.session_timeout.as_ms();
+        config.worker.skip_gap = self.skip_gap;
+        config
+    }
+}

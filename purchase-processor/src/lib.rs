@@ -1,0 +1,53 @@
+//! Decides every purchase against what is left of its item, and answers each once.
+//!
+//! Reading order: [`booking`] (the rule, pure), [`row`] and [`memory`] (what is kept), then
+//! `topology` (the only place where rule and engine meet); [`flags`] and [`run`] are what the
+//! program around it needs.
+
+pub mod booking;
+pub mod flags;
+pub mod memory;
+pub mod row;
+pub mod run;
+mod topology;
+
+use std::time::Duration;
+
+use bps_events::Topics;
+
+pub use topology::topology;
+
+/// Settings that decisions depend on. All processors of an application must have the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where everything lies.
+    pub topics: Topics,
+    /// Name of the application: its consumer group.
+    pub application: String,
+    /// A restock goes before a purchase unless it is stamped later than this.
+    pub clock_skew_max: Duration,
+    /// Records stamped further ahead of the clock are dead letters.
+    pub future_max: Duration,
+    /// How long decided ids are remembered, in stream time; `None`: for ever.
+    pub memory_window: Option<Duration>,
+}
+
+impl Settings {
+    /// The defaults, under these topic prefixes. A trial or replay under an output prefix of its
+    /// own is an application of its own.
+    pub fn new(input_prefix: &str, output_prefix: &str) -> Settings {
+        Settings {
+            topics: Topics::new(input_prefix, output_prefix),
+            application: format!("{output_prefix}-purchase-processor"),
+            clock_skew_max: Duration::from_secs(5),
+            future_max: Duration::from_secs(300),
+            memory_window: None,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings::new(bps_events::topics::PREFIX, bps_events::topics::PREFIX)
+    }
+}

@@ -1,0 +1,210 @@
+//! Where the rule and the engine meet.
+
+use std::borrow::Cow;
+
+use bps_events::{
+    Purchase, PurchaseFinished, Quantity, Reason, Restock, RestockFinished, Unreadable,
+};
+use bps_streams::{
+    Context, DeadLetter, Error, Message, ProcessResult, Processor, Record, Topology, TopologyError,
+};
+
+use crate::Settings;
+use crate::booking::{self, Stock, Wish};
+use crate::memory::{Remembered, from_memo};
+use crate::row::{Row, from_topic, to_topic};
+
+const RESTOCKS: &str = "restocks";
+const PURCHASES: &str = "purchases";
+const STOCK: &str = "stock";
+const DECIDED: &str = "decided";
+const RESTOCKED: &str = "restocked";
+const RESULTS: &str = "results";
+const ANSWERS: &str = "restock-answers";
+const BOOKING: &str = "booking";
+
+/// The purchase processor's topology.
+///
+/// # Errors
+/// When topic names collide.
+pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
+    let t = &settings.topics;
+    let window_ms = settings.memory_window.map(|w| w.as_millis() as i64);
+    Topology::named(&settings.application)
+        .source(RESTOCKS, &t.items_added, restocked_item)
+        .head_start(settings.clock_skew_max)
+        .future_max(settings.future_max)
+        .source(PURCHASES, &t.purchase_created, purchased_item)
+        .future_max(settings.future_max)
+        .store(STOCK, &t.stock, to_topic, from_topic)
+        .store_backed_by(DECIDED, &t.purchase_finished, |_, memo| from_memo(memo))
+        .store_backed_by(RESTOCKED, &t.restock_finished, |_, memo| from_memo(memo))
+        .rekey(&t.rekeyed)
+        .processor(
+            BOOKING,
+            move || Booking { window_ms, ..Booking::default() },
+            [RESTOCKS, PURCHASES],
+            [STOCK, DECIDED, RESTOCKED],
+        )
+        .sink(RESULTS, &t.purchase_finished, BOOKING)
+        .sink(ANSWERS, &t.restock_finished, BOOKING)
+        .dead_letters(&t.dead_letters)
+        .build()
+}
+
+fn purchased_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
+    Purchase::read(record.value).map(|p| bytes(p.item_id)).map_err(dead)
+}
+
+fn restocked_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
+    Restock::read(record.value).map(|r| bytes(r.item_id)).map_err(dead)
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+fn dead(error: Unreadable) -> DeadLetter {
+    DeadLetter::new(error.code(), error.to_string())
+}
+
+/// Applies the rule to one record after another. It remembers nothing itself: its fields are
+/// buffers.
+#[derive(Default)]
+struct Booking {
+    window_ms: Option<i64>,
+    value: Vec<u8>,
+    row: Vec<u8>,
+    description: String,
+}
+
+impl Processor for Booking {
+    fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult {
+        if context.source() == RESTOCKS {
+            let restock = Restock::read(record.value).map_err(dead)?;
+            Ok(self.restock(&restock, record.timestamp, context)?)
+        } else {
+            let purchase = Purchase::read(record.value).map_err(dead)?;
+            Ok(self.purchase(&purchase, record.timestamp, context)?)
+        }
+    }
+}
+
+/// An item's row as it was before the record.
+struct Before {
+    stock: Option<Stock>,
+    sequence: u64,
+}
+
+impl Booking {
+    fn purchase(&mut self, p: &Purchase<'_>, at: i64, context: &mut Context<'_>) -> Result<(), Error> {
+        let content = p.quantity.to_string();
+        let memory = Remembered::new(&p.item_id, &p.purchase_id, &[&content, &p.purchased_by]);
+        if self.is_resend(DECIDED, &memory, context)? {
+            return Ok(());
+        }
+        let before = self.look_up(&p.item_id, context)?;
+        let wish = self.wish(&p.quantity, at, context);
+        let decision = booking::purchase(before.stock, wish);
+        let sequence = self.keep(&p.item_id, decision, &before, at, context)?;
+        let Stock { supplied, booked } = before.stock.unwrap_or(Stock { supplied: 0, booked: 0 });
+        let after = decision.ok().or(before.stock);
+        self.value.clear();
+        PurchaseFinished {
+            purchase_id: &p.purchase_id,
+            item_id: &p.item_id,
+            quantity: &p.quantity,
+            purchased_by: &p.purchased_by,
+            reason: decision.err(),
+            item_quantity: supplied,
+            already_booked: booked,
+            remaining: after.map_or(0, Stock::remaining),
+            decided_at: at,
+        }
+        .write(&mut self.value);
+        let (key, value) = (p.purchase_id.as_bytes(), self.value.as_slice());
+        context.send(RESULTS, Message { key, value, sequence, memo: memory.memo() })
+    }
+
+    fn restock(&mut self, r: &Restock<'_>, at: i64, context: &mut Context<'_>) -> Result<(), Error> {
+        let origin = context.origin();
+        let place = || format!("{}-{}-{}", origin.topic, origin.partition, origin.offset);
+        let id = r.restock_id.clone().unwrap_or_else(|| place().into());
+        let content = r.quantity.to_string();
+        let memory = Remembered::new(&r.item_id, &id, &[&content, &r.description]);
+        if self.is_resend(RESTOCKED, &memory, context)? {
+            return Ok(());
+        }
+        let before = self.look_up(&r.item_id, context)?;
+        let decision = booking::restock(before.stock, self.wish(&r.quantity, at, context));
+        if decision.is_ok() && !r.description.is_empty() {
+            self.description.clear();
+            self.description.push_str(&r.description);
+        }
+        let sequence = self.keep(&r.item_id, decision, &before, at, context)?;
+        self.value.clear();
+        RestockFinished {
+            restock_id: &id,
+            item_id: &r.item_id,
+            quantity: &r.quantity,
+            reason: decision.err(),
+            supplied: decision.ok().or(before.stock).map_or(0, |s| s.supplied),
+        }
+        .write(&mut self.value);
+        let (key, value) = (id.as_bytes(), self.value.as_slice());
+        context.send(ANSWERS, Message { key, value, sequence, memo: memory.memo() })
+    }
+
+    /// Whether the wish was decided before; then nothing is emitted.
+    fn is_resend(
+        &self,
+        store: &str,
+        memory: &Remembered,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Error> {
+        let oldest = self.window_ms.map(|w| context.stream_time().saturating_sub(w));
+        let Some(row) = context.get(store, memory.key())? else { return Ok(false) };
+        if oldest.is_some_and(|oldest| row.timestamp < oldest) {
+            return Ok(false);
+        }
+        let same = row.value == memory.content();
+        context.count(if same { "resend" } else { "conflicting_resend" });
+        Ok(true)
+    }
+
+    fn wish(&self, quantity: &Quantity<'_>, at: i64, context: &Context<'_>) -> Wish {
+        let too_old = |window| at < context.stream_time().saturating_sub(window);
+        Wish { quantity: quantity.valid(), too_old: self.window_ms.is_some_and(too_old) }
+    }
+
+    fn look_up(&mut self, item: &str, context: &mut Context<'_>) -> Result<Before, Error> {
+        self.description.clear();
+        let Some(row) = context.get(STOCK, item.as_bytes())? else {
+            return Ok(Before { stock: None, sequence: 0 });
+        };
+        let sequence = row.sequence;
+        let Some(row) = Row::decode(row.value) else {
+            return Err(context.broken(format!("the stock row of item {item:?} is damaged")));
+        };
+        self.description.push_str(row.description);
+        Ok(Before { stock: Some(row.stock), sequence })
+    }
+
+    /// Stores the new stock, if there is one; returns the row's sequence.
+    fn keep(
+        &mut self,
+        item: &str,
+        decision: Result<Stock, Reason>,
+        before: &Before,
+        at: i64,
+        context: &mut Context<'_>,
+    ) -> Result<u64, Error> {
+        let Ok(stock) = decision else { return Ok(before.sequence) };
+        let row = Row { stock, updated_at: at, description: &self.description };
+        row.encode(&mut self.row);
+        context.put(STOCK, item.as_bytes(), &self.row)
+    }
+}

@@ -1,0 +1,25 @@
+//! The contract: what is said on the topics of book-purchase-streams, and how it is read.
+//!
+//! It knows no Kafka, no clock and no rule; it turns bytes into events and events into bytes.
+//! Reading order: [`ids`] (what an id is), [`quantity`], [`restock`] and [`purchase`] (what comes
+//! in), [`wish`] (what a service is asked), [`result`] (what goes out), [`stock`] (the public table), [`topics`] (where).
+
+pub mod fields;
+pub mod ids;
+pub mod purchase;
+pub mod quantity;
+pub mod restock;
+pub mod result;
+pub mod stock;
+pub mod topics;
+pub mod wish;
+
+pub use fields::Unreadable;
+pub use ids::{IdError, check_id};
+pub use purchase::Purchase;
+pub use quantity::{QUANTITY_MAX, Quantity};
+pub use restock::Restock;
+pub use result::{PurchaseFinished, Reason, RestockFinished, Status};
+pub use stock::StockRow;
+pub use topics::Topics;
+pub use wish::{PurchaseWish, RestockWish};

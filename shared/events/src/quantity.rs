@@ -1,0 +1,75 @@
+//! A quantity as it was written: kept word for word, so that a refusal can repeat it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Largest quantity: the largest integer that every JSON reader keeps exact.
+pub const QUANTITY_MAX: u64 = 1 << 53;
+
+/// What stood in the field `quantity`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Quantity<'a> {
+    /// An integer from 1 to [`QUANTITY_MAX`].
+    Valid(u64),
+    /// An integer outside of that, in its own digits.
+    OutOfRange(Cow<'a, str>),
+    /// Missing, or something else: a text, `1.0`, `1e2`, `null`.
+    NotAnInteger,
+}
+
+impl<'a> Quantity<'a> {
+    /// Reads the raw JSON text of the field.
+    pub fn read(raw: &'a str) -> Quantity<'a> {
+        let digits = raw.strip_prefix('-').unwrap_or(raw);
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Quantity::NotAnInteger;
+        }
+        match raw.parse::<u64>() {
+            Ok(n @ 1..=QUANTITY_MAX) => Quantity::Valid(n),
+            _ => Quantity::OutOfRange(Cow::Borrowed(raw)),
+        }
+    }
+
+    /// The quantity, if it is valid.
+    pub fn valid(&self) -> Option<u64> {
+        match self {
+            Self::Valid(n) => Some(*n),
+            _ => None,
+        }
+    }
+}
+
+/// As a result repeats it: the integer, or `null`.
+impl fmt::Display for Quantity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Valid(n) => write!(f, "{n}"),
+            Self::OutOfRange(text) => f.write_str(text),
+            Self::NotAnInteger => f.write_str("null"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(raw: &str, valid: Option<u64>, shown: &str) {
+        let quantity = Quantity::read(raw);
+        assert_eq!((quantity.valid(), quantity.to_string().as_str()), (valid, shown), "{raw}");
+    }
+
+    #[test]
+    fn integers_are_repeated_and_everything_else_is_null() {
+        check("1", Some(1), "1");
+        check("9007199254740992", Some(QUANTITY_MAX), "9007199254740992");
+        check("9007199254740993", None, "9007199254740993");
+        check("99999999999999999999999", None, "99999999999999999999999");
+        check("0", None, "0");
+        check("-3", None, "-3");
+        for raw in ["1.0", "1e2", "\"2\"", "null", "true", "[1]", "{}", "-"] {
+            check(raw, None, "null");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What a caller asks of a service: an event that may still lack its id, and whose quantity is
+//! carried word for word, since a bad one is for the rule to refuse.
+
+use std::borrow::Cow;
+
+use crate::fields::{Fields, Unreadable, id, text};
+use crate::ids::fresh_id;
+use crate::result::json;
+
+/// A wish to take units, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PurchaseWish<'a> {
+    /// As it was given, or a fresh one.
+    pub purchase_id: Cow<'a, str>,
+    /// The item.
+    pub item_id: Cow<'a, str>,
+    /// Raw JSON, whatever it is; `None` where it is missing.
+    pub quantity: Option<&'a str>,
+    /// Who wishes; empty where it is not said.
+    pub purchased_by: Cow<'a, str>,
+    /// Raw JSON; `None` where it is missing or null.
+    pub timestamp: Option<&'a str>,
+}
+
+impl<'a> PurchaseWish<'a> {
+    /// Reads a request. A missing (or null) id is made.
+    ///
+    /// # Errors
+    /// What would make the event unreadable.
+    pub fn read(request: &'a [u8]) -> Result<PurchaseWish<'a>, Unreadable> {
+        let fields = Fields::read(Some(request))?;
+        Ok(PurchaseWish {
+            purchase_id: id_or_fresh("purchaseId", raw(fields.purchase_id))?,
+            item_id: id("itemId", fields.item_id)?,
+            quantity: fields.quantity.map(|q| q.get()),
+            purchased_by: text(fields.purchased_by).unwrap_or_default(),
+            timestamp: raw(fields.timestamp).map(|t| t.get()),
+        })
+    }
+
+    /// Writes the event's value: as [`crate::Purchase::write`] does, with the quantity as it was.
+    pub fn write(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(192);
+        value.extend_from_slice(b"{\"purchaseId\":");
+        json(&self.purchase_id, &mut value);
+        value.extend_from_slice(b",\"itemId\":");
+        json(&self.item_id, &mut value);
+        quantity(self.quantity, &mut value);
+        value.extend_from_slice(b",\"purchasedBy\":");
+        json(&self.purchased_by, &mut value);
+        value.push(b'}');
+        value
+    }
+}
+
+/// Units to be added, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestockWish<'a> {
+    /// As it was given, or a fresh one.
+    pub restock_id: Cow<'a, str>,
+    /// The item.
+    pub item_id: Cow<'a, str>,
+    /// What the item is; an empty one changes nothing.
+    pub description: Cow<'a, str>,
+    /// Raw JSON, whatever it is; `None` where it is missing.
+    pub quantity: Option<&'a str>,
+    /// Raw JSON; `None` where it is missing or null.
+    pub timestamp: Option<&'a str>,
+}
+
+impl<'a> RestockWish<'a> {
+    /// Reads a request. A missing (or null) id is made.
+    ///
+    /// # Errors
+    /// What would make the event unreadable.
+    pub fn read(request: &'a [u8]) -> Result<RestockWish<'a>, Unreadable> {
+        let fields = Fields::read(Some(request))?;
+        Ok(RestockWish {
+            restock_id: id_or_fresh("restockId", raw(fields.restock_id))?,
+            item_id: id("itemId", fields.item_id)?,
+            description: text(fields.description).unwrap_or_default(),
+            quantity: fields.quantity.map(|q| q.get()),
+            timestamp: raw(fields.timestamp).map(|t| t.get()),
+        })
+    }
+
+    /// Writes the event's value: as [`crate::Restock::write`] does, with the quantity as it was.
+    pub fn write(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(192);
+        value.extend_from_slice(b"{\"restockId\":");
+        json(&self.restock_id, &mut value);
+        value.extend_from_slice(b",\"itemId\":");
+        json(&self.item_id, &mut value);
+        value.extend_from_slice(b",\"description\":");
+        json(&self.description, &mut value);
+        quantity(self.quantity, &mut value);
+        value.push(b'}');
+        value
+    }
+}
+
+type Raw<'a> = &'a serde_json::value::RawValue;
+
+/// A field that is there; null stands for a missing one.
+fn raw(field: Option<Raw<'_>>) -> Option<Raw<'_>> {
+    field.filter(|raw| raw.get() != "null")
+}
+
+fn id_or_fresh<'a>(
+    field: &'static str,
+    raw: Option<Raw<'a>>,
+) -> Result<Cow<'a, str>, Unreadable> {
+    match raw {
+        None => Ok(Cow::Owned(fresh_id())),
+        some => id(field, some),
+    }
+}
+
+fn quantity(raw: Option<&str>, into: &mut Vec<u8>) {
+    if let Some(raw) = raw {
+        into.extend_from_slice(b",\"quantity\":");
+        into.extend_from_slice(raw.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Purchase, Restock};
+
+    #[track_caller]
+    fn check(quantity: &str, written: &str) {
+        let request = format!(
+            r#"{{"itemId":"i","purchasedBy":"b","purchaseId":"p"{quantity},"timestamp":7,"x":1}}"#
+        );
+        let wish = PurchaseWish::read(request.as_bytes()).expect(quantity);
+        let expected = format!(r#"{{"purchaseId":"p","itemId":"i"{written},"purchasedBy":"b"}}"#);
+        assert_eq!(String::from_utf8_lossy(&wish.write()), expected);
+        assert_eq!(wish.timestamp, Some("7"));
+        let request = request.replace("purchaseId", "restockId");
+        let wish = RestockWish::read(request.as_bytes()).expect(quantity);
+        let expected = format!(r#"{{"restockId":"p","itemId":"i","description":""{written}}}"#);
+        assert_eq!(String::from_utf8_lossy(&wish.write()), expected);
+    }
+
+    #[test]
+    fn a_quantity_is_carried_word_for_word() {
+        for raw in ["1", "-3", "0", "1.0", "1e2", "\"two\"", "null", "{\"a\":1}", "18446744073709551616"] {
+            check(&format!(r#","quantity": {raw}"#), &format!(r#","quantity":{raw}"#));
+        }
+        check("", "");
+    }
+
+    #[test]
+    fn what_the_rule_reads_is_what_was_asked_for() {
+        let request = br#"{"purchaseId":"p\"","itemId":"\u0069","quantity":5,"purchasedBy":"b\\"}"#;
+        let value = PurchaseWish::read(request).expect("readable").write();
+        let event = Purchase::read(Some(&value)).expect("readable");
+        assert_eq!((&*event.purchase_id, &*event.item_id), ("p\"", "i"));
+        assert_eq!(event.write(), value);
+        let request = br#"{"restockId":"r","itemId":"i","description":"d","quantity":5}"#;
+        let value = RestockWish::read(request).expect("readable").write();
+        assert_eq!(Restock::read(Some(&value)).expect("readable").write(), value);
+    }
+
+    #[test]
+    fn a_missing_id_is_made_and_a_bad_one_is_not() {
+        for request in [r#"{"itemId":"i"}"#, r#"{"itemId":"i","restockId":null,"timestamp":null}"#] {
+            let wish = RestockWish::read(request.as_bytes()).expect(request);
+            assert_eq!((wish.restock_id.len(), wish.timestamp), (36, None));
+        }
+        let bad = PurchaseWish::read(br#"{"itemId":"i","purchaseId":7}"#).expect_err("a number");
+        assert_eq!(bad.field(), Some("purchaseId"));
+    }
+}

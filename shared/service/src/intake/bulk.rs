@@ -1,0 +1,194 @@
+//! JSON lines: one event a line, one answer a line, in order, while the request is still read.
+//!
+//! Memory is bounded: lines are appended in groups, and only a few groups are under way. A
+//! caller that sends without ever reading the answers is therefore stopped, not buffered.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bps_events::Unreadable;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::{Stream, StreamExt as _};
+
+use super::acks::Acks;
+use super::lines::{Line, Lines};
+use super::{Event, Inbox, Moment};
+use crate::problem::Problem;
+
+/// A group ends at this many lines, or
+const GROUP_LINES_MAX: usize = 500;
+/// at this many bytes of values, or where a chunk of the request ends.
+const GROUP_BYTES_MAX: usize = 256 << 10;
+/// Groups that wait for their answers to be sent, besides the one that is made and the one that
+/// is answered: 2,000 lines in all.
+const GROUPS_WAITING: usize = 2;
+/// How long a full buffer of the broker is waited for.
+const BUFFER_WAIT: Duration = Duration::from_secs(10);
+
+/// Lines that were appended together.
+#[derive(Default)]
+struct Group {
+    first_line: u64,
+    answers: Vec<Result<String, Problem>>,
+    bytes: usize,
+    acks: Arc<Acks>,
+}
+
+pub(super) async fn take(inbox: Inbox, body: Body) -> Result<Response, Problem> {
+    let partitions = inbox.partitions().await?;
+    let (groups, answers) = mpsc::channel(GROUPS_WAITING);
+    let reader = Reader { inbox, partitions, groups, group: Group::new(1), line: 0 };
+    tokio::spawn(reader.run(body.into_data_stream()));
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((StatusCode::OK, kind, Body::from_stream(answered(answers))).into_response())
+}
+
+/// The answers of one group after the other.
+fn answered(groups: mpsc::Receiver<Group>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let groups = tokio_stream::wrappers::ReceiverStream::new(groups);
+    groups.then(|group| async move { Ok(group.settled().await) })
+}
+
+impl Group {
+    fn new(first_line: u64) -> Group {
+        Group { first_line, ..Group::default() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.answers.len() >= GROUP_LINES_MAX || self.bytes >= GROUP_BYTES_MAX
+    }
+
+    /// Waits until every line is durable or has failed, and writes the answers.
+    async fn settled(self) -> Bytes {
+        let mut failures = VecDeque::from(self.acks.settled().await);
+        let mut text = Vec::with_capacity(self.answers.len() * 128);
+        for (number, answer) in self.answers.into_iter().enumerate() {
+            let failed = failures.pop_front_if(|(failed, _)| *failed == number);
+            let answer = match (answer, failed) {
+                (Ok(ids), Some((_, error))) => Err(Problem { ids, ..Problem::from(error) }),
+                (answer, _) => answer,
+            };
+            text.extend_from_slice(b"{\"line\":");
+            text.extend_from_slice((self.first_line + number as u64).to_string().as_bytes());
+            text.push(b',');
+            match answer {
+                Ok(ids) => {
+                    text.extend_from_slice(b"\"status\":202,");
+                    text.extend_from_slice(ids.as_bytes());
+                }
+                Err(problem) => problem.write(&mut text),
+            }
+            text.extend_from_slice(b"}\n");
+        }
+        text.into()
+    }
+}
+
+/// Reads the request.
+struct Reader {
+    inbox: Inbox,
+    partitions: u32,
+    groups: mpsc::Sender<Group>,
+    group: Group,
+    line: u64,
+}
+
+/// Nobody waits for answers any more.
+struct Gone;
+
+impl Reader {
+    /// Ends with the request, with the caller, or with the service; what was appended by then is
+    /// answered.
+    async fn run(mut self, mut body: BodyDataStream) {
+        let shutdown = self.inbox.shutdown.clone();
+        let mut lines = Lines::default();
+        loop {
+            let chunk = tokio::select! {
+                chunk = body.next() => chunk,
+                () = shutdown.wait() => return,
+            };
+            let read = match chunk {
+                Some(Ok(chunk)) => self.read(&mut lines, &chunk).await,
+                // The caller went away in mid-line: there is nobody to answer.
+                Some(Err(_)) => return,
+                None => {
+                    let mut buffer = Vec::new();
+                    if let Some(line) = lines.last(&mut buffer) {
+                        let at = self.inbox.moment();
+                        self.take(line, at).await;
+                    }
+                    drop(self.flush().await);
+                    return;
+                }
+            };
+            if read.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn read(&mut self, lines: &mut Lines, chunk: &[u8]) -> Result<(), Gone> {
+        let at = self.inbox.moment();
+        let mut rest = chunk;
+        let mut buffer = Vec::new();
+        while !rest.is_empty() {
+            if let Some(line) = lines.next(&mut rest, &mut buffer) {
+                self.take(line, at).await;
+                if self.group.is_full() {
+                    self.flush().await?;
+                }
+            }
+        }
+        self.flush().await
+    }
+
+    /// Appends one line's event, or notes why not.
+    async fn take(&mut self, line: Line<'_>, at: Moment) {
+        self.line += 1;
+        let event = match line {
+            Line::Whole(line) => self.inbox.event(line, at),
+            Line::TooLong(bytes) => Err(Unreadable::TooLong { bytes }.into()),
+        };
+        let answer = match event {
+            Ok(event) => {
+                self.append(&event).await;
+                self.group.bytes += event.value.len();
+                Ok(event.ids)
+            }
+            Err(problem) => Err(problem),
+        };
+        self.group.answers.push(answer);
+    }
+
+    /// A buffer that is full is waited for: that slows the caller down, as it should.
+    async fn append(&self, event: &Event) {
+        let number = self.group.answers.len();
+        let mut deadline = None;
+        loop {
+            let acks = &self.group.acks;
+            let ack = acks.ack(number);
+            let Err(error) = self.inbox.append(event, self.partitions, ack) else { return };
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + BUFFER_WAIT);
+            if !error.is_unavailable() || Instant::now() > deadline {
+                return acks.refuse(number, error);
+            }
+            acks.forget(number);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        if self.group.answers.is_empty() {
+            return Ok(());
+        }
+        let group = std::mem::replace(&mut self.group, Group::new(self.line + 1));
+        self.groups.send(group).await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,232 @@
+//! Takes events over HTTP and answers once they are durable in their topic.
+//!
+//! What a service is, is an [`Intake`]: a path, a topic, and how a request becomes an event. The
+//! rest is the same for all: [`Inbox::router`] (the paths), `single` (one JSON object), `bulk`
+//! (JSON lines, streamed), `acks` (what waits for the log), `topic` (how many partitions).
+
+mod acks;
+mod bulk;
+mod lines;
+mod single;
+pub mod stamp;
+mod topic;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bps_events::Topics;
+use bps_events::fields::VALUE_BYTES_MAX;
+use bps_streams::broker::{Ack, Appender, Broker, Result};
+use bps_streams::partitioner::partition_of;
+use bps_streams::Outgoing;
+use tokio::sync::watch;
+
+use crate::problem::{Kind, Problem};
+use crate::settings::Period;
+use crate::signals::Shutdown;
+
+/// The moment a request is read at.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Milliseconds since 1970-01-01 UTC.
+    pub now_ms: i64,
+    /// What is stamped later than now and this is refused (ms).
+    pub future_max_ms: u64,
+}
+
+/// An event, ready to be appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The record's key, which decides its partition.
+    pub key: Vec<u8>,
+    /// The record's value.
+    pub value: Vec<u8>,
+    /// The record's timestamp (ms since 1970).
+    pub timestamp: i64,
+    /// What the answer says of it: fields of a JSON object, without its braces.
+    pub ids: String,
+}
+
+/// The [`Event::ids`] of these names and values.
+pub fn ids(fields: &[(&str, &str)]) -> String {
+    let mut text = String::with_capacity(96);
+    for (name, value) in fields {
+        let comma = if text.is_empty() { "" } else { "," };
+        text.extend([comma, "\"", name, "\":"]);
+        // Nearly every id is as plain as this.
+        match value.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+            true => text.extend(["\"", value, "\""]),
+            false => text.push_str(&serde_json::Value::from(*value).to_string()),
+        }
+    }
+    text
+}
+
+/// What a service takes.
+pub trait Intake: Send + Sync {
+    /// Name of the service.
+    fn name(&self) -> &'static str;
+    /// Path of its resource, as `/items`.
+    fn path(&self) -> &'static str;
+    /// Its topic among those of the installation.
+    fn topic<'t>(&self, topics: &'t Topics) -> &'t str;
+    /// Turns a request (one JSON object) into an event.
+    ///
+    /// # Errors
+    /// What the rule would dead-letter, and timestamps that cannot be taken.
+    fn event(&self, request: &[u8], at: Moment) -> Result<Event, Problem>;
+}
+
+/// What an [`Inbox`] is set to.
+#[derive(Clone, Debug)]
+pub struct InboxConfig {
+    /// The topics of the installation.
+    pub topics: Topics,
+    /// Partitions of the topic where it is created and no other topic tells the number.
+    pub partitions: u32,
+    /// What is stamped later than now and this is refused.
+    pub future_max: Period,
+}
+
+/// How long a request waits for the topic to be known before it is told to come again.
+const TOPIC_WAIT: Duration = Duration::from_secs(2);
+
+/// A running intake: where it writes and when it ends. Clones share it.
+#[derive(Clone)]
+pub struct Inbox {
+    intake: Arc<dyn Intake>,
+    appender: Arc<dyn Appender>,
+    topic: Arc<str>,
+    future_max_ms: u64,
+    /// 0 while it is not known.
+    partitions: watch::Receiver<u32>,
+    shutdown: Shutdown,
+}
+
+impl Inbox {
+    /// Starts an intake. The topic is looked up, and created where it is missing, in the
+    /// background: a broker that is away is waited for.
+    ///
+    /// # Errors
+    /// When no writer can be made.
+    pub fn start(
+        broker: Arc<dyn Broker>,
+        intake: Arc<dyn Intake>,
+        config: &InboxConfig,
+        shutdown: &Shutdown,
+    ) -> Result<Inbox> {
+        let appender = Arc::from(broker.appender()?);
+        let topic = intake.topic(&config.topics).to_owned();
+        let partitions = topic::find(broker, &topic, config, shutdown.clone())?;
+        Ok(Inbox {
+            intake,
+            appender,
+            topic: Arc::from(topic),
+            future_max_ms: config.future_max.as_ms(),
+            partitions,
+            shutdown: shutdown.clone(),
+        })
+    }
+
+    /// The paths: the resource and `/health`.
+    pub fn router(self) -> Router {
+        let missing = |uri: Uri| async move {
+            let path = uri.path().to_owned();
+            Problem::new(Kind::NotFound, format!("{path} is no path of this service"))
+        };
+        let method = || async { Problem::new(Kind::MethodNotAllowed, "see the documentation") };
+        Router::new()
+            .route(self.intake.path(), post(take))
+            .route("/health", get(health))
+            .fallback(missing)
+            .method_not_allowed_fallback(method)
+            .with_state(self)
+    }
+
+    fn moment(&self) -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { now_ms: since.as_millis() as i64, future_max_ms: self.future_max_ms }
+    }
+
+    /// The topic's number of partitions, waited for as long as a caller may be kept.
+    async fn partitions(&self) -> Result<u32, Problem> {
+        let mut partitions = self.partitions.clone();
+        let known = tokio::time::timeout(TOPIC_WAIT, partitions.wait_for(|n| *n > 0)).await;
+        match known {
+            Ok(Ok(count)) => Ok(*count),
+            _ => {
+                let detail = format!("topic {} is not known yet", self.topic);
+                Err(Problem::new(Kind::Unavailable, detail))
+            }
+        }
+    }
+
+    fn event(&self, request: &[u8], at: Moment) -> Result<Event, Problem> {
+        let event = self.intake.event(request, at)?;
+        if event.value.len() > VALUE_BYTES_MAX {
+            // A request that just fits may not do so with the id that it was given.
+            return Err(bps_events::Unreadable::TooLong { bytes: event.value.len() }.into());
+        }
+        Ok(event)
+    }
+
+    fn append(&self, event: &Event, partitions: u32, ack: Ack) -> Result<()> {
+        let record = Outgoing {
+            topic: &self.topic,
+            partition: partition_of(&event.key, partitions),
+            timestamp: event.timestamp,
+            key: Some(&event.key),
+            value: Some(&event.value),
+            headers: &[],
+        };
+        self.appender.append(record, ack)
+    }
+}
+
+/// What a body says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ContentType {
+    Json,
+    Lines,
+}
+
+impl ContentType {
+    fn of(headers: &HeaderMap) -> Result<ContentType, Problem> {
+        let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case("application/json") {
+            Ok(Self::Json)
+        } else if essence.eq_ignore_ascii_case("application/x-ndjson") {
+            Ok(Self::Lines)
+        } else {
+            let detail = format!("{essence:?}: send application/json or application/x-ndjson");
+            Err(Problem::of(Kind::ContentType, "content-type", detail))
+        }
+    }
+}
+
+async fn take(State(inbox): State<Inbox>, headers: HeaderMap, body: Body) -> Response {
+    match ContentType::of(&headers) {
+        Ok(ContentType::Json) => single::take(&inbox, body).await.into_response(),
+        Ok(ContentType::Lines) => bulk::take(inbox, body).await.into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn health(State(inbox): State<Inbox>) -> Response {
+    let partitions = *inbox.partitions.borrow();
+    axum::Json(serde_json::json!({
+        "status": "up",
+        "service": inbox.intake.name(),
+        "topic": &*inbox.topic,
+        // 0: not known yet, the broker is waited for.
+        "partitions": partitions,
+    }))
+    .into_response()
+}

@@ -1,0 +1,438 @@
+//! Runs a topology for real: takes the state folder, prepares the topics, opens the store and
+//! starts the workers, each on a thread of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::broker::{Broker, CleanupPolicy, Now, ProducerMode};
+use crate::error::{Error, Result};
+use crate::folder::{FolderError, FolderLock};
+use crate::store::rocks::{MemoryBounds, RocksStore};
+use crate::task::TaskEnv;
+use crate::topology::{Backing, Topology};
+use crate::worker::{Guarantee, Worker, WorkerConfig, WorkerStatus};
+
+/// Settings of an application on one machine.
+#[derive(Clone, Debug)]
+pub struct ApplicationConfig {
+    /// Where its state lies; one process owns it.
+    pub state_folder: PathBuf,
+    /// Threads that process.
+    pub workers: u32,
+    /// Partitions of topics that are created, where none of them exists yet.
+    pub partitions: u32,
+    /// What each worker is set to; its id is completed with the process's and the worker's own.
+    pub worker: WorkerConfig,
+    /// Memory of the store.
+    pub memory: MemoryBounds,
+}
+
+impl ApplicationConfig {
+    /// The defaults, with state in `state_folder`.
+    pub fn new(state_folder: impl Into<PathBuf>) -> Self {
+        Self {
+            state_folder: state_folder.into(),
+            workers: 1,
+            partitions: 8,
+            worker: WorkerConfig::new(""),
+            memory: MemoryBounds::default(),
+        }
+    }
+}
+
+type Statuses = Arc<Mutex<BTreeMap<u32, WorkerStatus>>>;
+
+/// A running topology.
+pub struct Application {
+    shutdown: Arc<AtomicBool>,
+    leave: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+    statuses: Statuses,
+}
+
+impl Application {
+    /// Starts a topology. Returns as soon as the state folder is taken; a broker that is away is
+    /// waited for.
+    ///
+    /// # Errors
+    /// When the state folder cannot be taken.
+    pub fn start(
+        broker: Arc<dyn Broker>,
+        topology: Topology,
+        config: ApplicationConfig,
+    ) -> Result<Application> {
+        let lock = FolderLock::take(&config.state_folder)?;
+        let (shutdown, leave) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let statuses = Statuses::default();
+        let run = {
+            let signals = Signals { shutdown: shutdown.clone(), leave: leave.clone() };
+            let statuses = statuses.clone();
+            move || {
+                let outcome = run(&broker, topology, &config, &signals, &statuses);
+                // Others may take the folder only when nothing of this one is left.
+                drop(lock);
+                outcome
+            }
+        };
+        let thread = std::thread::Builder::new().name("streams".to_owned()).spawn(run);
+        let thread = thread.map_err(|source| io(Path::new("thread"), source))?;
+        Ok(Application { shutdown, leave, thread: Some(thread), statuses })
+    }
+
+    /// What each worker is doing.
+    pub fn status(&self) -> BTreeMap<u32, WorkerStatus> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it has ended by itself, which only an error makes it do.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Commits what is open and ends. The members keep their places in the group for the
+    /// session's time, so that a restart takes over at once.
+    ///
+    /// # Errors
+    /// What ended it before, or on the way.
+    pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// As [`Application::stop`], and gives the places in the group up: scaling down.
+    ///
+    /// # Errors
+    /// As [`Application::stop`].
+    pub fn leave(mut self) -> Result<()> {
+        self.leave.store(true, Ordering::Relaxed);
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.shutdown.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "the application ended");
+        }
+    }
+}
+
+struct Signals {
+    shutdown: Arc<AtomicBool>,
+    leave: Arc<AtomicBool>,
+}
+
+/// A clock for real runs: monotonic from the start of the process, and the system's.
+fn clock(origin: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let monotonic_ms = origin.elapsed().as_millis() as u64;
+    Now { monotonic_ms, wall_ms: wall.as_millis() as i64 }
+}
+
+fn io(folder: &Path, source: std::io::Error) -> Error {
+    FolderError::Io { folder: folder.to_owned(), source }.into()
+}
+
+fn run(
+    broker: &Arc<dyn Broker>,
+    topology: Topology,
+    config: &ApplicationConfig,
+    signals: &Signals,
+    statuses: &Statuses,
+) -> Result<()> {
+    let stopped = || signals.shutdown.load(Ordering::Relaxed);
+    let prepared = patiently(&stopped, || {
+        let partitions = prepare_topics(&**broker, &topology, config.partitions)?;
+        Ok((partitions, broker.cluster_id()?))
+    })?;
+    let Some((prepared, cluster)) = prepared else { return Ok(()) };
+    let folder = &config.state_folder;
+    check_identity(folder, &cluster, &topology.name, prepared.partitions)?;
+    let tables: Vec<&str> = topology.stores.iter().map(|s| s.name.as_str()).collect();
+    let store = RocksStore::open(&folder.join("store"), &tables, config.memory)?;
+    let ids = worker_ids(folder, &topology.name, config.workers)?;
+    let mut config = config.clone();
+    config.worker.skip_gap |= crate::skip_gap::take(folder)?;
+    if config.worker.guarantee == Guarantee::ExactlyOnce {
+        let retired = &ids[config.workers.max(1) as usize..];
+        settle_retired(&**broker, retired, &stopped)?;
+    }
+    let env = Arc::new(TaskEnv {
+        inputs: topology.inputs(),
+        topology: Arc::new(topology),
+        store: Arc::new(store),
+        partitions: prepared.partitions,
+        dead_letter_partitions: prepared.dead_letter_partitions,
+    });
+    run_workers(broker, &env, &config, &ids, signals, statuses)
+}
+
+/// Repeats a call while the broker is away; `None` when stopped meanwhile.
+fn patiently<T>(stopped: &dyn Fn() -> bool, call: impl Fn() -> Result<T>) -> Result<Option<T>> {
+    let mut told = None;
+    while !stopped() {
+        match call() {
+            Err(Error::Broker(error)) if error.is_unavailable() => {
+                let text = error.to_string();
+                if told.as_ref() != Some(&text) {
+                    tracing::warn!("waits: {text}");
+                    told = Some(text);
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            other => return other.map(Some),
+        }
+    }
+    Ok(None)
+}
+
+fn run_workers(
+    broker: &Arc<dyn Broker>,
+    env: &Arc<TaskEnv>,
+    config: &ApplicationConfig,
+    ids: &[String],
+    signals: &Signals,
+    statuses: &Statuses,
+) -> Result<()> {
+    let origin = Instant::now();
+    // One worker's error ends all: a half-running application would look alive.
+    let failed = AtomicBool::new(false);
+    let outcomes = std::thread::scope(|scope| {
+        let run = |number: u32| {
+            let worker = WorkerConfig { id: ids[number as usize].clone(), ..config.worker.clone() };
+            let (broker, env) = (broker.clone(), env.clone());
+            let failed = &failed;
+            move || -> Result<()> {
+                let outcome = run_worker(broker, env, worker, number, signals, failed, statuses, origin);
+                if outcome.is_err() {
+                    failed.store(true, Ordering::Relaxed);
+                }
+                outcome
+            }
+        };
+        let spawn = |number| {
+            let name = format!("worker-{number}");
+            std::thread::Builder::new().name(name).spawn_scoped(scope, run(number))
+        };
+        let threads: Vec<_> = (0..config.workers.max(1)).map(spawn).collect();
+        maintain(&**broker, &failed, signals, origin);
+        let join = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Result<()>>>| {
+            let thread = thread.map_err(|source| io(Path::new("worker"), source))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect::<Vec<_>>()
+    });
+    outcomes.into_iter().collect()
+}
+
+#[allow(clippy::too_many_arguments)] // what one thread needs, each thing once
+fn run_worker(
+    broker: Arc<dyn Broker>,
+    env: Arc<TaskEnv>,
+    config: WorkerConfig,
+    number: u32,
+    signals: &Signals,
+    failed: &AtomicBool,
+    statuses: &Statuses,
+    origin: Instant,
+) -> Result<()> {
+    let id = config.id.clone();
+    let mut worker = Worker::new(broker, env, config)?;
+    let stop = AtomicBool::new(false);
+    let mut told = Instant::now();
+    let outcome = worker.run(&stop, || clock(origin), |status| {
+        let done = signals.shutdown.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
+        stop.store(done, Ordering::Relaxed);
+        if told.elapsed() >= Duration::from_millis(20) || done {
+            told = Instant::now();
+            let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+            statuses.insert(number, status.clone());
+        }
+    });
+    if let Err(error) = &outcome {
+        tracing::error!(worker = %id, %error, "the worker stops");
+    } else if signals.leave.load(Ordering::Relaxed) {
+        worker.leave(clock(origin))?;
+    }
+    outcome
+}
+
+/// The broker's own housekeeping, where it has any, until the end.
+fn maintain(broker: &dyn Broker, failed: &AtomicBool, signals: &Signals, origin: Instant) {
+    let mut last: Option<Instant> = None;
+    while !signals.shutdown.load(Ordering::Relaxed) && !failed.load(Ordering::Relaxed) {
+        if last.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
+            if let Err(error) = broker.maintain(clock(origin)) {
+                tracing::warn!(%error, "housekeeping");
+            }
+            last = Some(Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What the cluster holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Partitions of all topics but the dead letters'.
+    pub partitions: u32,
+    /// Partitions of the topic of dead letters.
+    pub dead_letter_partitions: u32,
+}
+
+/// Creates the topology's topics that are missing (with the partition count of those that exist,
+/// else `partitions`), and checks the others.
+///
+/// # Errors
+/// A topic that cannot serve, by name, and what mends it.
+pub fn prepare_topics(
+    broker: &dyn Broker,
+    topology: &Topology,
+    partitions: u32,
+) -> Result<Prepared> {
+    let wanted = topology.topics(partitions);
+    let names: Vec<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
+    let found = broker.describe_topics(&names)?;
+    let is_dead = |name: &str| topology.dead_letters.as_deref() == Some(name);
+    let mut count = None;
+    for topic in found.iter().flatten().filter(|t| !is_dead(&t.name)) {
+        match count {
+            None => count = Some((topic.partitions, topic.name.clone())),
+            Some((n, ref other)) if n != topic.partitions => {
+                let cause = format!(
+                    "it has {} partitions, {other} has {n}: all topics of {} must have the same \
+                     number; recreate the one that holds nothing yet",
+                    topic.partitions, topology.name
+                );
+                return Err(Error::Topic { topic: topic.name.clone(), cause });
+            }
+            Some(_) => {}
+        }
+    }
+    let count = count.map_or(partitions, |(n, _)| n);
+    let mut dead_letter_partitions = count;
+    for (wanted, found) in wanted.iter().zip(&found) {
+        match found {
+            Some(found) => {
+                check_policy(topology, found)?;
+                if is_dead(&found.name) {
+                    dead_letter_partitions = found.partitions;
+                }
+            }
+            None => {
+                tracing::info!(topic = %wanted.name, partitions = count, "creates topic");
+                let mut topic = wanted.clone();
+                topic.partitions = count;
+                broker.create_topic(&topic)?;
+            }
+        }
+    }
+    Ok(Prepared { partitions: count, dead_letter_partitions })
+}
+
+fn check_policy(
+    topology: &Topology,
+    found: &crate::broker::TopicDescription,
+) -> Result<()> {
+    let topic = &found.name;
+    let changelog = topology.stores.iter().any(|s| {
+        matches!(&s.backing, Backing::Changelog { topic: t, .. } if t == topic)
+    });
+    match (&found.cleanup, changelog) {
+        (CleanupPolicy::Compact, true) => Ok(()),
+        (policy, true) => {
+            let cause = format!(
+                "its cleanup policy is {policy}, but it is a changelog: set cleanup.policy=compact"
+            );
+            Err(Error::Topic { topic: topic.clone(), cause })
+        }
+        (CleanupPolicy::Compact, false) => {
+            let cause = "its cleanup policy is compact, but every record of it counts: set \
+                         cleanup.policy=delete and retention.ms=-1";
+            Err(Error::Topic { topic: topic.clone(), cause: cause.to_owned() })
+        }
+        (CleanupPolicy::Delete { retention_ms: Some(ms) }, false) => {
+            tracing::warn!(
+                "topic {topic} keeps its records for {ms} ms only: decisions cannot be replayed \
+                 after that. To keep them: kafka-configs.sh --bootstrap-server HOST:PORT --alter \
+                 --entity-type topics --entity-name {topic} --add-config retention.ms=-1"
+            );
+            Ok(())
+        }
+        (CleanupPolicy::Delete { retention_ms: None }, false) => Ok(()),
+    }
+}
+
+/// A state folder is for one application on one cluster with one number of partitions.
+fn check_identity(folder: &Path, cluster: &str, application: &str, partitions: u32) -> Result<()> {
+    let path = folder.join("identity");
+    let expected = format!("application {application}, cluster {cluster}, {partitions} partitions");
+    match std::fs::read_to_string(&path) {
+        Ok(found) if found.trim() == expected => Ok(()),
+        Ok(found) => Err(Error::WrongState {
+            folder: folder.display().to_string(),
+            found: found.trim().to_owned(),
+            expected,
+        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            write_file(&path, &expected).map_err(|source| io(&path, source))
+        }
+        Err(source) => Err(io(&path, source)),
+    }
+}
+
+/// Replaces a file as a whole: a crash leaves the old one or the new one.
+fn write_file(path: &Path, text: &str) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, format!("{text}\n"))?;
+    std::fs::File::open(&temporary)?.sync_all()?;
+    std::fs::rename(temporary, path)
+}
+
+/// The ids of all workers that this folder has ever had: `application-process-number`. The
+/// process's part stays the same over restarts.
+fn worker_ids(folder: &Path, application: &str, workers: u32) -> Result<Vec<String>> {
+    let path = folder.join("process");
+    let (process, ever) = match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let mut words = text.split_whitespace();
+            let process = words.next().unwrap_or_default().to_owned();
+            (process, words.next().and_then(|n| n.parse().ok()).unwrap_or(0))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => (crate::fresh_id("p"), 0),
+        Err(source) => return Err(io(&path, source)),
+    };
+    let ever = workers.max(1).max(ever);
+    write_file(&path, &format!("{process} {ever}")).map_err(|source| io(&path, source))?;
+    Ok((0..ever).map(|n| format!("{application}-{process}-{n}")).collect())
+}
+
+/// Workers that are no more may have left a transaction open, which would hold up every reader:
+/// initialising their ids once ends it.
+fn settle_retired(
+    broker: &dyn Broker,
+    ids: &[String],
+    stopped: &dyn Fn() -> bool,
+) -> Result<()> {
+    for id in ids {
+        let settle = || {
+            let mode = ProducerMode::Transactional { id: id.clone() };
+            let mut producer = broker.producer(mode)?;
+            while !stopped() && !producer.poll_ready()? {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        };
+        patiently(stopped, settle)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,582 @@
+//! The durable log under the embedded broker: one RocksDB with the records, the catalogue of
+//! topics and the groups' offsets.
+//!
+//! A write goes through three steps: (1) under the lock, offsets are given out and one batch is
+//! written, unsynced; (2) without the lock, the write-ahead log is synced, one sync for all
+//! that wait; (3) under the lock, the new ends become visible. What a reader sees is durable.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch,
+};
+
+use super::codec;
+use crate::broker::coordinator::Coordinator;
+use crate::broker::{
+    BrokerError, CleanupPolicy, CommittedOffset, OffsetCommit, Result, TopicDescription,
+    TopicPartition,
+};
+use crate::record::{Batch, Outgoing};
+
+/// Records by topic id, partition, offset.
+const RECORDS: &str = "records";
+/// Last offset of each key, compacted topics only.
+const LATEST: &str = "latest";
+/// Catalogue, group offsets, log starts.
+const META: &str = "meta";
+
+const CLUSTER: &str = "cluster";
+const TOPIC: &str = "topic/";
+const OFFSET: &str = "offset/";
+const START: &str = "start/";
+
+/// One partition's bounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// First offset that is still there.
+    pub(super) start: u64,
+    /// Next offset to give out.
+    next: u64,
+    /// Next offset that readers wait for: everything below is durable.
+    pub(super) end: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) id: u32,
+    pub(super) description: TopicDescription,
+    pub(super) partitions: Vec<Bounds>,
+}
+
+/// What the lock guards.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) topics: BTreeMap<String, Topic>,
+    pub(super) coordinator: Coordinator,
+    /// Writes so far; the sync that covers a write carries at least its number.
+    written: u64,
+}
+
+#[derive(Debug, Default)]
+struct Syncs {
+    synced: u64,
+    running: bool,
+    failed: Option<String>,
+}
+
+pub(super) struct Log {
+    db: DB,
+    cluster: String,
+    state: Mutex<State>,
+    /// Signalled when an end moves or a group has news.
+    changed: Condvar,
+    syncs: Mutex<Syncs>,
+    sync_done: Condvar,
+}
+
+/// How much memory the log's own write buffers may take, in all (bytes).
+const WRITE_BUFFER_BYTES: usize = 64 << 20;
+
+pub(super) fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // A torn tail is what a crash leaves. Damage before it would mean that acknowledged records
+    // are gone: RocksDB's default would drop them silently, this one refuses to open.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_total_wal_size(256 << 20);
+    options.set_keep_log_file_num(2);
+    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    options
+}
+
+pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
+    [RECORDS, LATEST, META]
+        .map(|name| {
+            let mut options = Options::default();
+            options.set_write_buffer_size(16 << 20);
+            options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+            ColumnFamilyDescriptor::new(name, options)
+        })
+        .into()
+}
+
+fn failed(what: &'static str) -> impl Fn(rocksdb::Error) -> BrokerError {
+    move |error| BrokerError::Fatal { what, cause: format!("the embedded log: {error}") }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves the state consistent: it changes in single steps under the lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    pub(super) fn open(folder: &Path) -> Result<Log> {
+        let db = DB::open_cf_descriptors(&options(), folder, families()).map_err(failed("open"))?;
+        Self::load(db, true)
+    }
+
+    /// Opens a log that another process writes. `scratch` is a folder of this process's own.
+    pub(super) fn follow(folder: &Path, scratch: &Path) -> Result<Log> {
+        let mut options = options();
+        options.create_if_missing(false);
+        // A secondary must keep every file open: the owner may delete one at any time.
+        options.set_max_open_files(-1);
+        let db =
+            DB::open_cf_descriptors_as_secondary(&options, folder, scratch, families())
+                .map_err(failed("follow"))?;
+        Self::load(db, false)
+    }
+
+    /// Takes in what the owner has written since (followers only).
+    pub(super) fn catch_up(&self) -> Result<()> {
+        self.db.try_catch_up_with_primary().map_err(failed("follow"))?;
+        let (topics, _) = read_catalogue(&self.db)?;
+        self.state().topics = topics;
+        Ok(())
+    }
+
+    fn load(db: DB, writable: bool) -> Result<Log> {
+        let meta = family(&db, META)?;
+        let cluster = match db.get_cf(meta, CLUSTER).map_err(failed("open"))? {
+            Some(id) => String::from_utf8_lossy(&id).into_owned(),
+            None if !writable => {
+                let cause = "no embedded log lies in this folder".to_owned();
+                return Err(BrokerError::Fatal { what: "follow", cause });
+            }
+            None => {
+                let id = crate::fresh_id("embedded");
+                db.put_cf(meta, CLUSTER, &id).map_err(failed("open"))?;
+                id
+            }
+        };
+        let (topics, coordinator) = read_catalogue(&db)?;
+        Ok(Log {
+            db,
+            cluster,
+            state: Mutex::new(State { topics, coordinator, written: 0 }),
+            changed: Condvar::new(),
+            syncs: Mutex::default(),
+            sync_done: Condvar::new(),
+        })
+    }
+
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Wakes all that wait for records or news.
+    pub(super) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Waits until `ready` or until `wait` is over.
+    pub(super) fn wait_until(&self, wait: Duration, ready: impl Fn(&State) -> bool) {
+        if wait.is_zero() {
+            return;
+        }
+        let waiting = |state: &mut State| !ready(state);
+        let guard = self.changed.wait_timeout_while(self.state(), wait, waiting);
+        drop(guard.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Creates a topic; one that is there stays as it is.
+    pub(super) fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
+        let mut state = self.state();
+        if state.topics.contains_key(&topic.name) {
+            return Ok(());
+        }
+        let id = state.topics.values().map(|t| t.id + 1).max().unwrap_or(0);
+        let meta = family(&self.db, META)?;
+        let row = codec::encode_topic(id, topic);
+        self.db.put_cf(meta, format!("{TOPIC}{}", topic.name), row).map_err(failed("create"))?;
+        let partitions = vec![Bounds::default(); topic.partitions as usize];
+        let entry = Topic { id, description: topic.clone(), partitions };
+        state.topics.insert(topic.name.clone(), entry);
+        state.written += 1;
+        let ticket = state.written;
+        drop(state);
+        self.sync(ticket)
+    }
+
+    /// Appends records and commits offsets in one synced batch: all of it or nothing.
+    /// `admit` runs under the lock, right before the write, and may refuse. Returns the offsets
+    /// given to the records, and the end of each partition in `ends`.
+    pub(super) fn append<'a>(
+        &self,
+        records: impl Iterator<Item = Outgoing<'a>>,
+        commit: Option<(&str, &[OffsetCommit])>,
+        ends: &[TopicPartition],
+        admit: impl FnOnce(&State) -> Result<()>,
+    ) -> Result<(Vec<u64>, Vec<u64>)> {
+        let mut state = self.state();
+        admit(&state)?;
+        let mut writing = Writing::new(&self.db)?;
+        let mut offsets = Vec::new();
+        for record in records {
+            match writing.add(&mut state, &record) {
+                Ok(offset) => offsets.push(offset),
+                Err(error) => {
+                    writing.give_back(&mut state);
+                    return Err(error);
+                }
+            }
+        }
+        if let Some((group, commits)) = commit {
+            writing.add_offsets(group, commits)?;
+        }
+        let Writing { batch, first: touched, .. } = writing;
+        self.db.write(batch).map_err(failed("append"))?;
+        state.written += 1;
+        let ticket = state.written;
+        let ends = ends.iter().map(|at| bounds(&state, at).map(|b| b.next));
+        let ends = ends.collect::<Result<Vec<u64>>>()?;
+        let nexts: Vec<_> =
+            touched.into_keys().map(|at| bounds(&state, &at).map(|b| (at, b.next))).collect();
+        drop(state);
+        self.sync(ticket)?;
+        self.publish(nexts, commit)?;
+        Ok((offsets, ends))
+    }
+
+    fn publish(
+        &self,
+        nexts: Vec<Result<(TopicPartition, u64)>>,
+        commit: Option<(&str, &[OffsetCommit])>,
+    ) -> Result<()> {
+        let mut state = self.state();
+        for next in nexts {
+            let (at, next) = next?;
+            let bounds = bounds_mut(&mut state, &at)?;
+            bounds.end = bounds.end.max(next);
+        }
+        if let Some((group, commits)) = commit {
+            for OffsetCommit { partition, committed } in commits {
+                state.coordinator.set_offset(group, partition.clone(), committed.clone());
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Waits until everything up to write `ticket` is on the disk. The first that comes syncs
+    /// for all that have written by then.
+    fn sync(&self, ticket: u64) -> Result<()> {
+        let mut syncs = lock(&self.syncs);
+        loop {
+            if let Some(cause) = &syncs.failed {
+                return Err(BrokerError::Fatal { what: "sync", cause: cause.clone() });
+            }
+            if syncs.synced >= ticket {
+                return Ok(());
+            }
+            if syncs.running {
+                syncs = self.sync_done.wait(syncs).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            syncs.running = true;
+            drop(syncs);
+            let covers = self.state().written;
+            let outcome = self.db.flush_wal(true);
+            syncs = lock(&self.syncs);
+            syncs.running = false;
+            match outcome {
+                Ok(()) => syncs.synced = syncs.synced.max(covers),
+                // After a failed sync nobody knows what is on the disk: nothing more is taken.
+                Err(error) => syncs.failed = Some(format!("cannot write to the disk: {error}")),
+            }
+            self.sync_done.notify_all();
+        }
+    }
+
+    /// Reads from `from` on, at most about `bytes_max`. Returns the position behind.
+    pub(super) fn read(
+        &self,
+        at: &TopicPartition,
+        from: u64,
+        bytes_max: usize,
+        batch: &mut Batch,
+    ) -> Result<u64> {
+        let (id, start, end) = {
+            let state = self.state();
+            let bounds = bounds(&state, at)?;
+            (state.topics[&at.topic].id, bounds.start, bounds.end)
+        };
+        if from < start || from > end {
+            let partition = at.clone();
+            return Err(BrokerError::OffsetOutOfRange { partition, offset: from, start, end });
+        }
+        if from == end {
+            return Ok(end);
+        }
+        let mut bounds = ReadOptions::default();
+        bounds.set_iterate_upper_bound(codec::record_key(id, at.partition, end).to_vec());
+        let key = codec::record_key(id, at.partition, from);
+        let mode = IteratorMode::From(&key, rocksdb::Direction::Forward);
+        for entry in self.db.iterator_cf_opt(family(&self.db, RECORDS)?, bounds, mode) {
+            let (key, value) = entry.map_err(failed("read"))?;
+            let offset = codec::offset_of(&key).unwrap_or(u64::MAX);
+            if batch.size() >= bytes_max {
+                return Ok(offset);
+            }
+            codec::decode_record(offset, &value, batch).ok_or_else(|| BrokerError::Fatal {
+                what: "read",
+                cause: format!("{at}: the record at offset {offset} is damaged"),
+            })?;
+        }
+        Ok(end)
+    }
+
+    /// Offset of the first record stamped at or after `timestamp`, or the end.
+    pub(super) fn offset_at(&self, at: &TopicPartition, timestamp: i64) -> Result<u64> {
+        let (mut position, end) = {
+            let state = self.state();
+            let bounds = bounds(&state, at)?;
+            (bounds.start, bounds.end)
+        };
+        let mut batch = Batch::default();
+        while position < end {
+            batch.clear();
+            position = self.read(at, position, 1 << 20, &mut batch)?;
+            let places = (0..batch.len()).map(|i| batch.place(i));
+            if let Some((offset, _)) = places.into_iter().find(|(_, t)| *t >= timestamp) {
+                return Ok(offset);
+            }
+        }
+        Ok(end)
+    }
+
+    /// Retention: records older than their topic keeps them go, from the oldest on, until the
+    /// first that is young enough.
+    pub(super) fn expire(&self, wall_ms: i64) -> Result<()> {
+        let due: Vec<(String, u32, i64)> = {
+            let state = self.state();
+            let topics = state.topics.values();
+            topics
+                .filter_map(|t| match t.description.cleanup {
+                    CleanupPolicy::Delete { retention_ms: Some(ms) } => {
+                        Some((t, wall_ms.saturating_sub_unsigned(ms)))
+                    }
+                    _ => None,
+                })
+                .flat_map(|(t, before)| {
+                    let name = &t.description.name;
+                    (0..t.description.partitions).map(move |p| (name.clone(), p, before))
+                })
+                .collect()
+        };
+        for (topic, partition, before) in due {
+            let at = TopicPartition { topic, partition };
+            let start = self.offset_at(&at, before)?;
+            self.cut(&at, start)?;
+        }
+        Ok(())
+    }
+
+    /// Drops the records below `start`.
+    pub(super) fn cut(&self, at: &TopicPartition, start: u64) -> Result<()> {
+        let mut state = self.state();
+        let id = bounds(&state, at).map(|_| state.topics[&at.topic].id)?;
+        let bounds = bounds_mut(&mut state, at)?;
+        if start <= bounds.start || start > bounds.end {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        let from = codec::record_key(id, at.partition, bounds.start);
+        let to = codec::record_key(id, at.partition, start);
+        batch.delete_range_cf(family(&self.db, RECORDS)?, from, to);
+        let row = format!("{START}{id}/{}", at.partition);
+        batch.put_cf(family(&self.db, META)?, row, start.to_string());
+        self.db.write(batch).map_err(failed("retention"))?;
+        bounds.start = start;
+        Ok(())
+    }
+
+    /// Forgets the offsets of a group.
+    pub(super) fn delete_group(&self, group: &str, now_ms: u64) -> Result<()> {
+        let refused = |refusal| BrokerError::Fatal {
+            what: "delete group",
+            cause: format!("{group}: {refusal}"),
+        };
+        let mut state = self.state();
+        state.coordinator.delete_group(group, now_ms).map_err(refused)?;
+        let meta = family(&self.db, META)?;
+        let prefix = format!("{OFFSET}{group}\0");
+        let mut batch = WriteBatch::default();
+        for (key, _) in rows(&self.db, &prefix)? {
+            batch.delete_cf(meta, key);
+        }
+        self.db.write(batch).map_err(failed("delete group"))
+    }
+}
+
+/// One batch being put together.
+struct Writing<'d> {
+    db: &'d DB,
+    batch: WriteBatch,
+    /// The next offset each touched partition had before.
+    first: HashMap<TopicPartition, u64>,
+    /// Last offsets of keys written by this very batch.
+    latest: HashMap<Vec<u8>, u64>,
+    value: Vec<u8>,
+}
+
+impl<'d> Writing<'d> {
+    fn new(db: &'d DB) -> Result<Self> {
+        Ok(Self {
+            db,
+            batch: WriteBatch::default(),
+            first: HashMap::new(),
+            latest: HashMap::new(),
+            value: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, state: &mut State, record: &Outgoing<'_>) -> Result<u64> {
+        let at = TopicPartition::new(record.topic, record.partition);
+        let unknown = || BrokerError::UnknownPartition(at.clone());
+        let topic = state.topics.get_mut(record.topic).ok_or_else(unknown)?;
+        let bounds = topic.partitions.get_mut(record.partition as usize).ok_or_else(unknown)?;
+        let offset = bounds.next;
+        self.first.entry(at).or_insert(offset);
+        bounds.next += 1;
+        if topic.description.cleanup == CleanupPolicy::Compact {
+            self.supersede(topic.id, record, offset)?;
+        }
+        self.value.clear();
+        codec::encode_record(record, &mut self.value);
+        let key = codec::record_key(topic.id, record.partition, offset);
+        self.batch.put_cf(family(self.db, RECORDS)?, key, &self.value);
+        Ok(offset)
+    }
+
+    /// Compaction as records come: the former record of this key goes in the same batch, so that
+    /// a compacted topic never holds more than its keys.
+    fn supersede(&mut self, topic: u32, record: &Outgoing<'_>, offset: u64) -> Result<()> {
+        let index = family(self.db, LATEST)?;
+        // One without a key has been refused at the door.
+        let key = codec::latest_key(topic, record.partition, record.key.unwrap_or_default());
+        let former = match self.latest.get(&key) {
+            Some(offset) => Some(*offset),
+            None => {
+                let row = self.db.get_cf(index, &key).map_err(failed("append"))?;
+                row.and_then(|r| r.try_into().ok()).map(u64::from_be_bytes)
+            }
+        };
+        if let Some(former) = former {
+            let former = codec::record_key(topic, record.partition, former);
+            self.batch.delete_cf(family(self.db, RECORDS)?, former);
+        }
+        self.batch.put_cf(index, &key, offset.to_be_bytes());
+        self.latest.insert(key, offset);
+        Ok(())
+    }
+
+    fn add_offsets(&mut self, group: &str, commits: &[OffsetCommit]) -> Result<()> {
+        let meta = family(self.db, META)?;
+        for OffsetCommit { partition, committed } in commits {
+            let key = format!("{OFFSET}{group}\0{}\0{}", partition.topic, partition.partition);
+            self.batch.put_cf(meta, key, format!("{} {}", committed.offset, committed.metadata));
+        }
+        Ok(())
+    }
+
+    /// A refused batch takes its offsets back, before anyone else could get the next ones.
+    fn give_back(&self, state: &mut State) {
+        for (at, first) in &self.first {
+            if let Ok(bounds) = bounds_mut(state, at) {
+                bounds.next = *first;
+            }
+        }
+    }
+}
+
+pub(super) fn bounds(state: &State, at: &TopicPartition) -> Result<Bounds> {
+    let topic = state.topics.get(&at.topic);
+    let found = topic.and_then(|t| t.partitions.get(at.partition as usize));
+    found.copied().ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
+}
+
+fn bounds_mut<'s>(state: &'s mut State, at: &TopicPartition) -> Result<&'s mut Bounds> {
+    let topic = state.topics.get_mut(&at.topic);
+    let found = topic.and_then(|t| t.partitions.get_mut(at.partition as usize));
+    found.ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
+}
+
+fn family<'d>(db: &'d DB, name: &'static str) -> Result<&'d rocksdb::ColumnFamily> {
+    db.cf_handle(name).ok_or_else(|| BrokerError::Fatal {
+        what: "open",
+        cause: format!("the embedded log has no column family {name:?}"),
+    })
+}
+
+/// Rows of the catalogue whose key begins with `prefix`: the rest of the key, and the value.
+fn rows(db: &DB, prefix: &str) -> Result<Vec<(String, Box<[u8]>)>> {
+    let mode = IteratorMode::From(prefix.as_bytes(), rocksdb::Direction::Forward);
+    let mut found = Vec::new();
+    for row in db.iterator_cf(family(db, META)?, mode) {
+        let (key, value) = row.map_err(failed("open"))?;
+        if !key.starts_with(prefix.as_bytes()) {
+            break;
+        }
+        found.push((String::from_utf8_lossy(&key).into_owned(), value));
+    }
+    Ok(found)
+}
+
+/// Topics with their bounds, and the groups' offsets, as they lie on the disk.
+fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordinator)> {
+    let damaged = |row: &str| BrokerError::Fatal {
+        what: "open",
+        cause: format!("the embedded log's catalogue is damaged at {row:?}"),
+    };
+    let mut topics = BTreeMap::new();
+    for (key, row) in rows(db, TOPIC)? {
+        let name = &key[TOPIC.len()..];
+        let (id, description) = codec::decode_topic(name, &row).ok_or_else(|| damaged(&key))?;
+        let partitions = (0..description.partitions).map(|p| read_bounds(db, id, p));
+        let partitions = partitions.collect::<Result<_>>()?;
+        topics.insert(name.to_owned(), Topic { id, description, partitions });
+    }
+    let mut coordinator = Coordinator::default();
+    for (key, row) in rows(db, OFFSET)? {
+        let parse = || {
+            let mut words = key[OFFSET.len()..].split('\0');
+            let (group, topic) = (words.next()?, words.next()?);
+            let partition = words.next()?.parse().ok()?;
+            let (offset, metadata) = std::str::from_utf8(&row).ok()?.split_once(' ')?;
+            let metadata = metadata.to_owned();
+            let committed = CommittedOffset { offset: offset.parse().ok()?, metadata };
+            Some((group.to_owned(), TopicPartition::new(topic, partition), committed))
+        };
+        let (group, at, committed) = parse().ok_or_else(|| damaged(&key))?;
+        coordinator.set_offset(&group, at, committed);
+    }
+    Ok((topics, coordinator))
+}
+
+fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds> {
+    let row = format!("{START}{topic}/{partition}");
+    let start = db.get_cf(family(db, META)?, row).map_err(failed("open"))?;
+    let start = start.and_then(|s| String::from_utf8(s).ok()?.parse().ok()).unwrap_or(0);
+    let last = codec::record_key(topic, partition, u64::MAX);
+    let mode = IteratorMode::From(&last, rocksdb::Direction::Reverse);
+    let newest = db.iterator_cf(family(db, RECORDS)?, mode).next().transpose();
+    let newest = newest.map_err(failed("open"))?;
+    let prefix = &last[..8];
+    let end = newest
+        .filter(|(key, _)| key.starts_with(prefix))
+        .and_then(|(key, _)| codec::offset_of(&key))
+        .map_or(start, |offset| offset + 1);
+    Ok(Bounds { start, next: end, end })
+}

@@ -1,0 +1,233 @@
+//! A durable log in this process: topics, partitions, groups, transactions; no server, no Java.
+//!
+//! A commit (records and input offsets) is one synced write batch, so nothing aborted is ever
+//! in the log and both isolations see the same. Everything else behaves as on Kafka; the
+//! contract suite holds it to that.
+
+mod appender;
+mod codec;
+mod consumer;
+mod log;
+mod producer;
+mod reader;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use self::log::Log;
+use super::{
+    Appender, Broker, BrokerError, CleanupPolicy, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
+    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
+};
+use crate::folder::FolderLock;
+use crate::record::Outgoing;
+
+/// Milliseconds since 1970: the broker's own clock, by which it refuses what is stamped in the
+/// future, as a Kafka broker does by its own.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// A log in a folder. Clones share it; the folder is free again when the last one is dropped.
+#[derive(Clone)]
+pub struct EmbeddedBroker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    log: Log,
+    clock: Clock,
+    _lock: FolderLock,
+}
+
+impl EmbeddedBroker {
+    /// Opens the log in `folder`, making it where it is missing.
+    ///
+    /// # Errors
+    /// When another process owns the folder (its pid is named), or the log is damaged.
+    pub fn open(folder: &Path) -> Result<EmbeddedBroker> {
+        let clock = || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            since.as_millis() as i64
+        };
+        Self::open_with_clock(folder, Arc::new(clock))
+    }
+
+    /// As [`EmbeddedBroker::open`], with a clock of the caller's.
+    ///
+    /// # Errors
+    /// As [`EmbeddedBroker::open`].
+    pub fn open_with_clock(folder: &Path, clock: Clock) -> Result<EmbeddedBroker> {
+        let lock = FolderLock::take(folder)
+            .map_err(|error| BrokerError::Fatal { what: "open", cause: error.to_string() })?;
+        let log = Log::open(&folder.join("log"))?;
+        Ok(EmbeddedBroker { shared: Arc::new(Shared { log, clock, _lock: lock }) })
+    }
+
+    /// Reads the log in `folder` while another process owns and writes it.
+    ///
+    /// # Errors
+    /// When there is no log in it.
+    pub fn follow(folder: &Path) -> Result<Follower> {
+        Follower::open(folder)
+    }
+}
+
+impl Shared {
+    /// What a broker refuses in a record, whatever the topic's state.
+    fn admit(&self, record: &Outgoing<'_>) -> Result<()> {
+        let partition = || TopicPartition::new(record.topic, record.partition);
+        let state = self.log.state();
+        let topic = state.topics.get(record.topic);
+        let topic = topic.ok_or_else(|| BrokerError::UnknownPartition(partition()))?;
+        if record.key.is_none() && topic.description.cleanup == CleanupPolicy::Compact {
+            let cause = "a compacted topic takes no record without a key".to_owned();
+            return Err(BrokerError::Refused { partition: partition(), cause });
+        }
+        if let Some(max) = topic.description.future_max_ms {
+            let latest = (self.clock)().saturating_add_unsigned(max);
+            if record.timestamp > latest {
+                let cause = format!(
+                    "timestamp {} is more than {max} ms ahead of the clock",
+                    record.timestamp
+                );
+                return Err(BrokerError::Refused { partition: partition(), cause });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Broker for EmbeddedBroker {
+    fn cluster_id(&self) -> Result<String> {
+        Ok(self.shared.log.cluster().to_owned())
+    }
+
+    fn consumer(&self, options: ConsumerOptions) -> Result<Box<dyn Consumer>> {
+        Ok(Box::new(consumer::EmbeddedConsumer::new(self.shared.clone(), options)))
+    }
+
+    fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
+        Ok(Box::new(producer::EmbeddedProducer::new(self.shared.clone(), mode)))
+    }
+
+    fn appender(&self) -> Result<Box<dyn Appender>> {
+        Ok(Box::new(appender::EmbeddedAppender::start(self.shared.clone())?))
+    }
+
+    fn reader(
+        &self,
+        from: &[(TopicPartition, u64)],
+        _isolation: Isolation,
+    ) -> Result<Box<dyn Reader>> {
+        let shared = self.shared.clone();
+        let source = reader::Source::Owned(shared);
+        Ok(Box::new(reader::EmbeddedReader::new(source, from)))
+    }
+
+    fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
+        offsets(&self.shared.log, partitions, spec)
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        let state = self.shared.log.state();
+        Ok(partitions.iter().map(|at| state.coordinator.offset(group, at)).collect())
+    }
+
+    fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
+        Ok(describe(&self.shared.log, names))
+    }
+
+    fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
+        if topic.partitions == 0 {
+            let cause = format!("{}: a topic has at least one partition", topic.name);
+            return Err(BrokerError::Fatal { what: "create topic", cause });
+        }
+        self.shared.log.create_topic(topic)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        // No member outlives this process's handles, so the latest possible time is a fair one
+        // only for those that have left; the living keep the group.
+        self.shared.log.delete_group(group, 0)
+    }
+
+    fn maintain(&self, now: Now) -> Result<()> {
+        self.shared.log.expire(now.wall_ms)
+    }
+}
+
+fn offsets(log: &Log, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
+    partitions
+        .iter()
+        .map(|at| match spec {
+            OffsetSpec::Start => log::bounds(&log.state(), at).map(|b| b.start),
+            OffsetSpec::End(_) => log::bounds(&log.state(), at).map(|b| b.end),
+            OffsetSpec::Timestamp(timestamp) => log.offset_at(at, timestamp),
+        })
+        .collect()
+}
+
+fn describe(log: &Log, names: &[&str]) -> Vec<Option<TopicDescription>> {
+    let state = log.state();
+    if names.is_empty() {
+        return state.topics.values().map(|t| Some(t.description.clone())).collect();
+    }
+    names.iter().map(|name| state.topics.get(*name).map(|t| t.description.clone())).collect()
+}
+
+/// A log that another process owns, followed read-only.
+pub struct Follower {
+    shared: Arc<Followed>,
+}
+
+struct Followed {
+    log: Log,
+    /// RocksDB's own notes of a follower; removed when it ends.
+    scratch: std::path::PathBuf,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        // Best effort: the folder lies in the system's temporary one.
+        drop(std::fs::remove_dir_all(&self.scratch));
+    }
+}
+
+impl Follower {
+    fn open(folder: &Path) -> Result<Follower> {
+        let scratch = std::env::temp_dir().join(crate::fresh_id("follow"));
+        let log = Log::follow(&folder.join("log"), &scratch)?;
+        Ok(Follower { shared: Arc::new(Followed { log, scratch }) })
+    }
+
+    /// As [`Broker::reader`].
+    ///
+    /// # Errors
+    /// None at once; unknown partitions show when they are read.
+    pub fn reader(&self, from: &[(TopicPartition, u64)]) -> Result<Box<dyn Reader>> {
+        let source = reader::Source::Followed(self.shared.clone());
+        Ok(Box::new(reader::EmbeddedReader::new(source, from)))
+    }
+
+    /// As [`Broker::offsets`].
+    ///
+    /// # Errors
+    /// When a partition is not there.
+    pub fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
+        self.shared.log.catch_up()?;
+        offsets(&self.shared.log, partitions, spec)
+    }
+
+    /// As [`Broker::describe_topics`].
+    ///
+    /// # Errors
+    /// When the owner's files cannot be read.
+    pub fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
+        self.shared.log.catch_up()?;
+        Ok(describe(&self.shared.log, names))
+    }
+}

@@ -1,0 +1,187 @@
+//! What of librdkafka may be set from outside, and what the engine sets itself because
+//! exactly-once depends on it.
+
+use rdkafka::ClientConfig;
+
+/// Keys that are refused, each with the reason.
+const REFUSED: &[(&str, &str)] = &[
+    ("acks", "a record counts as written only when all in-sync replicas have it"),
+    ("auto.offset.reset", "where to begin is decided from the store and the group's offsets"),
+    ("bootstrap.servers", "it has a setting of its own"),
+    ("delivery.report.only.error", "the engine counts deliveries"),
+    ("enable.auto.commit", "offsets are committed with the results, never beside them"),
+    ("enable.auto.offset.store", "offsets are committed with the results, never beside them"),
+    ("enable.gapless.guarantee", "the order of records is kept by idempotence"),
+    ("enable.idempotence", "without it a retry writes twice"),
+    ("enable.partition.eof", "it tells where a partition ends"),
+    ("group.id", "it is the application's name"),
+    ("group.instance.id", "it is the worker's name"),
+    ("group.protocol", "the new protocol neither co-partitions nor fences as needed"),
+    ("isolation.level", "records of aborted transactions must not be read"),
+    ("max.in.flight", "idempotence bounds it"),
+    ("max.in.flight.requests.per.connection", "idempotence bounds it"),
+    ("message.send.max.retries", "a delivery ends by its time-out, not by a count"),
+    ("partition.assignment.strategy", "only `range` keeps co-partitioned topics together"),
+    ("partitioner", "keys are placed by murmur2, as Java does"),
+    ("request.required.acks", "a record counts as written only when all in-sync replicas have it"),
+    ("retries", "a delivery ends by its time-out, not by a count"),
+    ("session.timeout.ms", "it has a setting of its own"),
+    ("transactional.id", "it names the worker and fences its predecessor"),
+];
+
+/// A setting that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// It would break exactly-once.
+    #[error("kafka setting {key:?} cannot be set: {reason}")]
+    Refused {
+        /// The key.
+        key: String,
+        /// What depends on it.
+        reason: &'static str,
+    },
+    /// Not `KEY=VALUE`.
+    #[error("kafka setting {text:?} is not of the form KEY=VALUE")]
+    Malformed {
+        /// What was given.
+        text: String,
+    },
+    /// librdkafka does not take it.
+    #[error("kafka setting {key:?}: {cause}")]
+    Unknown {
+        /// The key.
+        key: String,
+        /// What librdkafka says.
+        cause: String,
+    },
+}
+
+/// Where the cluster is, and what is passed through to librdkafka.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    bootstrap: String,
+    passed: Vec<(String, String)>,
+}
+
+impl KafkaConfig {
+    /// A cluster at `bootstrap` (`HOST:PORT`, several separated by commas).
+    pub fn new(bootstrap: impl Into<String>) -> KafkaConfig {
+        KafkaConfig { bootstrap: bootstrap.into(), passed: Vec::new() }
+    }
+
+    /// Passes a setting through to librdkafka.
+    ///
+    /// # Errors
+    /// A key that would break exactly-once, or that librdkafka does not know.
+    pub fn set(mut self, key: &str, value: &str) -> Result<KafkaConfig, ConfigError> {
+        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
+            return Err(ConfigError::Refused { key: key.to_owned(), reason });
+        }
+        let mut probe = ClientConfig::new();
+        probe.set(key, value);
+        if let Err(error) = probe.create_native_config() {
+            return Err(ConfigError::Unknown { key: key.to_owned(), cause: error.to_string() });
+        }
+        self.passed.push((key.to_owned(), value.to_owned()));
+        Ok(self)
+    }
+
+    /// As [`KafkaConfig::set`], from `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// As [`KafkaConfig::set`], or a text without `=`.
+    pub fn set_line(self, text: &str) -> Result<KafkaConfig, ConfigError> {
+        match text.split_once('=') {
+            Some((key, value)) => self.set(key.trim(), value.trim()),
+            None => Err(ConfigError::Malformed { text: text.to_owned() }),
+        }
+    }
+
+    /// Where the cluster is.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// What every client has.
+    pub(super) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("client.id", "streams")
+            // A broker that comes back is found again soon.
+            .set("reconnect.backoff.ms", "10")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("retry.backoff.ms", "1")
+            .set("socket.nagle.disable", "true");
+        for (key, value) in &self.passed {
+            config.set(key, value);
+        }
+        config
+    }
+
+    /// What every client that fetches has besides.
+    pub(super) fn fetcher(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            // The default of a second stalls a partition whose queue was full once.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("fetch.wait.max.ms", "10")
+            // Bounds what is fetched ahead, per partition queue.
+            .set("queued.max.messages.kbytes", "4096")
+            .set("queued.min.messages", "10000")
+            .set("fetch.message.max.bytes", "1048576");
+        self.overlay(config)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .to_owned()
+    }
+
+    /// What every client that writes has besides.
+    pub(super) fn writer(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("linger.ms", "0")
+            .set("compression.type", "lz4")
+            .set("batch.num.messages", "10000")
+            .set("queue.buffering.max.messages", "200000")
+            .set("queue.buffering.max.kbytes", "65536");
+        self.overlay(config)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("partitioner", "murmur2_random")
+            .to_owned()
+    }
+
+    /// The engine's own defaults under what was passed through.
+    fn overlay(&self, mut defaults: ClientConfig) -> ClientConfig {
+        for (key, value) in self.client().config_map() {
+            defaults.set(key.to_string(), value.to_string());
+        }
+        defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_break_exactly_once_is_refused_by_name() {
+        let set = |key| KafkaConfig::new("x:1").set(key, "1").expect_err(key).to_string();
+        for (key, reason) in REFUSED {
+            assert_eq!(set(key), format!("kafka setting {key:?} cannot be set: {reason}"));
+        }
+        assert!(set("no.such.key").contains("no.such.key"));
+    }
+
+    #[test]
+    fn other_keys_are_passed_through_and_win_over_defaults() {
+        let config = KafkaConfig::new("x:1").set_line("linger.ms = 7").expect("a known key");
+        assert_eq!(config.writer().get("linger.ms"), Some("7"));
+        assert_eq!(config.writer().get("acks"), Some("all"));
+        let malformed = KafkaConfig::new("x:1").set_line("linger.ms").expect_err("no =");
+        assert_eq!(malformed, ConfigError::Malformed { text: "linger.ms".to_owned() });
+    }
+}

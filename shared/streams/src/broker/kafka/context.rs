@@ -1,0 +1,102 @@
+//! What librdkafka calls back: logs, errors, and rebalances, which are only noted here.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rdkafka::ClientContext;
+use rdkafka::TopicPartitionList;
+use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use super::lock;
+use crate::broker::{GroupEvent, TopicPartition};
+
+/// The context of every client.
+#[derive(Default)]
+pub(super) struct Context {
+    /// What the group has told and the worker has not heard yet.
+    pub(super) events: Mutex<VecDeque<GroupEvent>>,
+    /// An error after which the client is of no use.
+    pub(super) fatal: Mutex<Option<KafkaError>>,
+    /// The client is being closed: nobody will answer a rebalance any more.
+    pub(super) closing: AtomicBool,
+    /// A connection was lost since this was last looked at.
+    pub(super) disconnected: AtomicBool,
+    /// A record could not be delivered.
+    pub(super) delivery_failed: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: "librdkafka", facility, "{message}");
+            }
+            // librdkafka calls each refused connection an error; the engine says itself, once,
+            // what it waits for.
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
+            _ => tracing::trace!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fatal) => {
+                tracing::error!(target: "librdkafka", %error, reason, "fatal");
+                *lock(&self.fatal) = Some(error);
+            }
+            _ => {
+                self.disconnected.store(true, Ordering::Relaxed);
+                tracing::debug!(target: "librdkafka", %error, reason);
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    /// Notes the event and leaves the assignment as it is: the worker answers with `assign` or
+    /// `release`, after it has committed what was open. librdkafka waits for that.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        if self.closing.load(Ordering::Relaxed) {
+            // Without this answer the close would wait for ever.
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(%error, "close");
+            }
+            return;
+        }
+        let event = match error {
+            RespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let elements = partitions.elements();
+                let at = elements
+                    .iter()
+                    .map(|e| TopicPartition::new(e.topic(), e.partition() as u32));
+                GroupEvent::Assigned(at.collect())
+            }
+            _ if consumer.assignment_lost() => GroupEvent::Lost,
+            _ => GroupEvent::Revoking,
+        };
+        lock(&self.events).push_back(event);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    /// Only failures are reported (`delivery.report.only.error`).
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            lock(&self.delivery_failed).get_or_insert_with(|| error.clone());
+        }
+    }
+}

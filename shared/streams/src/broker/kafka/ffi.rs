@@ -1,0 +1,228 @@
+//! The one place with unsafe code: what librdkafka offers and its Rust binding does not.
+//!
+//! - a queue per partition, consumed in batches (the binding polls messages one by one)
+//! - one file descriptor that wakes the worker for any of them
+//! - the blocking flush (the binding's polls in slices of 100 ms, which would make each commit
+//!   that slow)
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use rdkafka::bindings as rd;
+use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+
+use crate::record::{Batch, Header};
+
+/// Messages taken from librdkafka at once.
+const BATCH: usize = 512;
+
+/// A file descriptor that librdkafka makes readable when a queue gets its first entry.
+pub(super) struct Wake {
+    fd: OwnedFd,
+}
+
+/// What librdkafka writes to it: an eventfd counts in units of eight bytes.
+static ONE: u64 = 1;
+
+impl Wake {
+    pub(super) fn new() -> std::io::Result<Wake> {
+        let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
+        Ok(Wake { fd: rustix::event::eventfd(0, flags)? })
+    }
+
+    /// Waits until something was queued since the last call.
+    pub(super) fn wait(&self, wait: Duration) {
+        let timeout = Timespec::try_from(wait).ok();
+        let mut poll = [PollFd::new(&self.fd, PollFlags::IN)];
+        // Interrupted or not, the caller looks at its queues again.
+        let _ = rustix::event::poll(&mut poll, timeout.as_ref());
+        let mut count = [0_u8; 8];
+        let _ = rustix::io::read(self.fd.as_fd(), &mut count);
+    }
+}
+
+/// A librdkafka queue, owned by this process's side until dropped.
+pub(super) struct Queue {
+    queue: *mut rd::rd_kafka_queue_t,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread; this handle is the only owner of its
+// reference.
+unsafe impl Send for Queue {}
+
+/// What stood in a queue besides messages.
+pub(super) enum Entry {
+    /// The partition's end as the fetcher last saw it.
+    End(u64),
+    /// The consumer has an error for this partition.
+    Error(RespErr),
+}
+
+/// Outcome of [`Queue::consume`].
+pub(super) struct Consumed {
+    /// Position behind what was taken, if anything was.
+    pub(super) position: Option<u64>,
+    /// An error met on the way; what was taken before it is in the batch.
+    pub(super) error: Option<RespErr>,
+    /// More may be waiting.
+    pub(super) more: bool,
+}
+
+impl Queue {
+    /// The queue of one partition, no longer forwarded to the consumer's common one. Must be
+    /// called before the partition is assigned, so that no message takes the common way.
+    ///
+    /// `client` must outlive the queue.
+    pub(super) fn of_partition(
+        client: *mut rd::rd_kafka_t,
+        topic: &str,
+        partition: u32,
+        wake: &Wake,
+    ) -> Option<Queue> {
+        let topic = CString::new(topic).ok()?;
+        // SAFETY: `client` is alive (the caller's promise) and `topic` a terminated string.
+        let queue =
+            unsafe { rd::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition as i32) };
+        if queue.is_null() {
+            return None;
+        }
+        // SAFETY: `queue` is a live queue; forwarding it to null gives it its own life.
+        unsafe { rd::rd_kafka_queue_forward(queue, ptr::null_mut()) };
+        let queue = Queue { queue };
+        queue.wakes(wake);
+        Some(queue)
+    }
+
+    /// The consumer's common queue, for its wake-ups only. `client` must outlive it.
+    pub(super) fn of_consumer(client: *mut rd::rd_kafka_t, wake: &Wake) -> Option<Queue> {
+        // SAFETY: `client` is alive (the caller's promise).
+        let queue = unsafe { rd::rd_kafka_queue_get_consumer(client) };
+        if queue.is_null() {
+            return None;
+        }
+        let queue = Queue { queue };
+        queue.wakes(wake);
+        Some(queue)
+    }
+
+    fn wakes(&self, wake: &Wake) {
+        let payload = (&raw const ONE).cast::<c_void>();
+        // SAFETY: the queue is alive; librdkafka copies the payload of eight bytes.
+        unsafe {
+            rd::rd_kafka_queue_io_event_enable(self.queue, wake.fd.as_raw_fd(), payload, 8);
+        }
+    }
+
+    /// Moves messages to `batch` until it holds `bytes_max` or nothing is left. Never waits.
+    pub(super) fn consume(&mut self, bytes_max: usize, batch: &mut Batch) -> Consumed {
+        let mut consumed = Consumed { position: None, error: None, more: true };
+        let mut messages = [ptr::null_mut::<rd::rd_kafka_message_t>(); BATCH];
+        while batch.size() < bytes_max {
+            // SAFETY: the queue is alive and `messages` has room for BATCH pointers.
+            let count = unsafe {
+                rd::rd_kafka_consume_batch_queue(self.queue, 0, messages.as_mut_ptr(), BATCH)
+            };
+            let count = usize::try_from(count).unwrap_or(0);
+            for message in &messages[..count] {
+                // SAFETY: librdkafka gave out this pointer and it is destroyed once, here.
+                let entry = unsafe { take(*message, batch) };
+                // SAFETY: as above; nothing borrowed from the message is left.
+                unsafe { rd::rd_kafka_message_destroy(*message) };
+                match entry {
+                    Ok(offset) => consumed.position = Some(offset + 1),
+                    Err(Entry::End(offset)) => {
+                        consumed.position = consumed.position.max(Some(offset));
+                    }
+                    Err(Entry::Error(error)) => consumed.error = Some(error),
+                }
+            }
+            if count < BATCH {
+                consumed.more = false;
+                break;
+            }
+        }
+        consumed
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: the queue is alive until the second call; the first one makes sure that the
+        // descriptor, which may be closed next, is not written to any more.
+        unsafe {
+            rd::rd_kafka_queue_io_event_enable(self.queue, -1, ptr::null(), 0);
+            rd::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+/// Copies a message into `batch`; returns its offset.
+///
+/// # Safety
+/// `message` must point to a live message.
+unsafe fn take(message: *mut rd::rd_kafka_message_t, batch: &mut Batch) -> Result<u64, Entry> {
+    // SAFETY: alive by the caller's promise.
+    let m = unsafe { &*message };
+    let offset = m.offset.max(0) as u64;
+    match m.err {
+        RespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+        RespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => return Err(Entry::End(offset)),
+        error => return Err(Entry::Error(error)),
+    }
+    let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    // SAFETY: alive; librdkafka only writes the kind.
+    let timestamp = unsafe { rd::rd_kafka_message_timestamp(message, &mut kind) };
+    // SAFETY: key, payload and headers belong to the message, which outlives this function.
+    unsafe {
+        let key = bytes(m.key, m.key_len);
+        let value = bytes(m.payload, m.len);
+        let mut headers = ptr::null_mut();
+        let code = rd::rd_kafka_message_headers(message, &mut headers);
+        let present = code == RespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        let headers = (0..).map_while(|index| match present {
+            true => header(headers, index),
+            false => None,
+        });
+        batch.push(offset, timestamp, key, value, headers);
+    }
+    Ok(offset)
+}
+
+/// # Safety
+/// `data` must be null or point to `len` bytes that live for `'a`.
+unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Option<&'a [u8]> {
+    if data.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) })
+}
+
+/// # Safety
+/// `headers` must be live headers, for `'a`.
+unsafe fn header<'a>(headers: *const rd::rd_kafka_headers_t, index: usize) -> Option<Header<'a>> {
+    let (mut name, mut value, mut len) = (ptr::null::<c_char>(), ptr::null(), 0);
+    // SAFETY: the headers are alive and librdkafka writes the three places.
+    let code = unsafe {
+        rd::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut len)
+    };
+    if code != RespErr::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+        return None;
+    }
+    // SAFETY: librdkafka's names are terminated, its values `len` bytes or null.
+    let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value, len)) };
+    Some((name.to_str().unwrap_or("(not UTF-8)"), value))
+}
+
+/// Waits until everything a producer has queued is delivered or failed; whether it is. Failed
+/// deliveries keep it waiting until the producer is polled.
+///
+/// `client` must be alive.
+pub(super) fn flush(client: *mut rd::rd_kafka_t, wait: Duration) -> bool {
+    // SAFETY: `client` is alive (the caller's promise).
+    let code = unsafe { rd::rd_kafka_flush(client, wait.as_millis() as i32) };
+    code == RespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+}

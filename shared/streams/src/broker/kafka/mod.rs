@@ -1,0 +1,258 @@
+//! Apache Kafka behind the port, by librdkafka: the only module of the engine that names it.
+//!
+//! [`config`] says what may be set and what may not; [`ffi`] is the only place with unsafe code.
+//! The traps that this code steps around are explained where it does.
+
+mod admin;
+mod appender;
+pub mod config;
+mod consumer;
+mod context;
+#[allow(unsafe_code)]
+mod ffi;
+mod producer;
+mod reader;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+pub use self::config::{ConfigError, KafkaConfig};
+use self::context::Context;
+use super::{
+    Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
+    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
+};
+
+/// How long one question to the cluster may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A Kafka cluster. Clones share its connections.
+#[derive(Clone)]
+pub struct KafkaBroker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: KafkaConfig,
+    /// Clients that never fetch, so that no question waits behind a parked fetch. One for each
+    /// isolation, since it decides which end is told.
+    committed: Mutex<Option<Arc<BaseConsumer<Context>>>>,
+    uncommitted: Mutex<Option<Arc<BaseConsumer<Context>>>>,
+    /// By group: clients that read committed offsets and never join.
+    groups: Mutex<HashMap<String, Arc<BaseConsumer<Context>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sorts librdkafka's errors by what can be done about them.
+fn failed(what: &'static str, error: &KafkaError) -> BrokerError {
+    let cause = error.to_string();
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::FencedInstanceId
+            | RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::InvalidProducerEpoch
+            | RDKafkaErrorCode::Fenced,
+        ) => BrokerError::Fenced { what, cause },
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+            | RDKafkaErrorCode::InvalidArgument
+            | RDKafkaErrorCode::InvalidTransactionTimeout
+            | RDKafkaErrorCode::NonEmptyGroup
+            | RDKafkaErrorCode::UnsupportedFeature,
+        ) => BrokerError::Fatal { what, cause },
+        _ if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)) => {
+            BrokerError::Fatal { what, cause }
+        }
+        _ => BrokerError::Unavailable { what, cause },
+    }
+}
+
+impl KafkaBroker {
+    /// A cluster. Nothing is connected yet: a cluster that is away is waited for by each call's
+    /// caller.
+    pub fn new(config: KafkaConfig) -> KafkaBroker {
+        let shared = Shared {
+            config,
+            committed: Mutex::default(),
+            uncommitted: Mutex::default(),
+            groups: Mutex::default(),
+        };
+        KafkaBroker { shared: Arc::new(shared) }
+    }
+}
+
+impl Shared {
+    fn questioner(&self, isolation: Isolation) -> Result<Arc<BaseConsumer<Context>>> {
+        let (slot, level) = match isolation {
+            Isolation::ReadCommitted => (&self.committed, "read_committed"),
+            Isolation::ReadUncommitted => (&self.uncommitted, "read_uncommitted"),
+        };
+        let mut slot = lock(slot);
+        if let Some(client) = &*slot {
+            return Ok(client.clone());
+        }
+        let mut config = self.config.client();
+        config.set("isolation.level", level);
+        let client: BaseConsumer<Context> =
+            config.create_with_context(Context::default()).map_err(|e| failed("connect", &e))?;
+        Ok(slot.insert(Arc::new(client)).clone())
+    }
+
+    fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
+        let (isolation, asked) = match spec {
+            OffsetSpec::Start => (Isolation::ReadCommitted, Offset::Beginning),
+            OffsetSpec::End(isolation) => (isolation, Offset::End),
+            OffsetSpec::Timestamp(at) => (Isolation::ReadCommitted, Offset::Offset(at.max(0))),
+        };
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let error = |e| failed("offsets", &e);
+        let client = self.questioner(isolation)?;
+        // Serves the client's log and error events, which nobody else polls.
+        drop(client.poll(Duration::ZERO));
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for at in partitions {
+            list.add_partition_offset(&at.topic, at.partition as i32, asked).map_err(error)?;
+        }
+        let answer = client.offsets_for_times(list, ANSWER).map_err(error)?;
+        let mut offsets = Vec::with_capacity(partitions.len());
+        for at in partitions {
+            let found = answer.find_partition(&at.topic, at.partition as i32);
+            let found = found.ok_or_else(|| BrokerError::UnknownPartition(at.clone()))?;
+            match (found.error(), found.offset()) {
+                (Ok(()), Offset::Offset(offset)) => offsets.push(offset as u64),
+                // No record is as young as that: the end.
+                (Ok(()), _) => {
+                    let end = OffsetSpec::End(Isolation::ReadCommitted);
+                    offsets.extend(self.offsets(std::slice::from_ref(at), end)?);
+                }
+                (Err(e), _) if is_unknown(&e) => {
+                    return Err(BrokerError::UnknownPartition(at.clone()));
+                }
+                (Err(e), _) => return Err(failed("offsets", &e)),
+            }
+        }
+        Ok(offsets)
+    }
+
+    fn group(&self, group: &str) -> Result<Arc<BaseConsumer<Context>>> {
+        let mut groups = lock(&self.groups);
+        if let Some(client) = groups.get(group) {
+            return Ok(client.clone());
+        }
+        let mut config = self.config.client();
+        // With read_committed, offsets of open transactions are waited for.
+        config.set("group.id", group).set("isolation.level", "read_committed");
+        config.set("enable.auto.commit", "false");
+        let client: BaseConsumer<Context> =
+            config.create_with_context(Context::default()).map_err(|e| failed("connect", &e))?;
+        let client = Arc::new(client);
+        groups.insert(group.to_owned(), client.clone());
+        Ok(client)
+    }
+}
+
+fn is_unknown(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopic
+        )
+    )
+}
+
+impl Broker for KafkaBroker {
+    fn cluster_id(&self) -> Result<String> {
+        let client = self.shared.questioner(Isolation::ReadCommitted)?;
+        client.client().fetch_cluster_id(ANSWER).ok_or_else(|| BrokerError::Unavailable {
+            what: "cluster id",
+            cause: format!("no answer from {}", self.shared.config.bootstrap()),
+        })
+    }
+
+    fn consumer(&self, options: ConsumerOptions) -> Result<Box<dyn Consumer>> {
+        Ok(Box::new(consumer::KafkaConsumer::new(self.shared.clone(), options)?))
+    }
+
+    fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
+        Ok(Box::new(producer::KafkaProducer::new(self.shared.clone(), &mode)?))
+    }
+
+    fn appender(&self) -> Result<Box<dyn Appender>> {
+        Ok(Box::new(appender::KafkaAppender::new(&self.shared.config)?))
+    }
+
+    fn reader(
+        &self,
+        from: &[(TopicPartition, u64)],
+        isolation: Isolation,
+    ) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::KafkaReader::new(self.shared.clone(), from, isolation)?))
+    }
+
+    fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
+        self.shared.offsets(partitions, spec)
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        let error = |e| failed("committed offsets", &e);
+        let client = self.shared.group(group)?;
+        drop(client.poll(Duration::ZERO));
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for at in partitions {
+            list.add_partition(&at.topic, at.partition as i32);
+        }
+        let answer = client.committed_offsets(list, ANSWER).map_err(error)?;
+        partitions
+            .iter()
+            .map(|at| {
+                let found = answer.find_partition(&at.topic, at.partition as i32);
+                let found = found.ok_or_else(|| BrokerError::UnknownPartition(at.clone()))?;
+                found.error().map_err(error)?;
+                Ok(match found.offset() {
+                    Offset::Offset(offset) => Some(CommittedOffset {
+                        offset: offset as u64,
+                        metadata: found.metadata().to_owned(),
+                    }),
+                    _ => None,
+                })
+            })
+            .collect()
+    }
+
+    fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
+        admin::describe_topics(&self.shared, names)
+    }
+
+    fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
+        admin::create_topic(&self.shared.config, topic)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        lock(&self.shared.groups).remove(group);
+        admin::delete_group(&self.shared.config, group)
+    }
+
+    fn maintain(&self, _now: Now) -> Result<()> {
+        // The cluster keeps its own clock.
+        Ok(())
+    }
+}

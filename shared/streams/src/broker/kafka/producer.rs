@@ -1,0 +1,276 @@
+//! Transactions on Kafka, with the detours that librdkafka 2.12 needs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+
+use super::context::Context;
+use super::{Shared, consumer, failed, ffi, lock};
+use crate::broker::{
+    BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer,
+    ProducerMode, Result, TopicPartition,
+};
+use crate::record::Outgoing;
+
+/// The coordinator aborts a transaction older than this.
+const TRANSACTION_TIMEOUT_MS: u64 = 10_000;
+/// A record that is not delivered by then fails, and the transaction with it.
+const MESSAGE_TIMEOUT_MS: u64 = 8_000;
+/// A call that takes longer may have left a request behind that a later transaction could meet
+/// (librdkafka has no KIP-890): the producer is retired after it.
+const SUSPICIOUS: Duration = Duration::from_secs(5);
+/// A transaction begun sooner than this after a commit meets its markers still being written, and
+/// librdkafka's retry is a fixed 20 ms.
+const MARKERS: Duration = Duration::from_millis(1);
+const INIT: Duration = Duration::from_secs(30);
+
+pub(super) struct KafkaProducer {
+    producer: Arc<BaseProducer<Context>>,
+    shared: Arc<Shared>,
+    transactional: bool,
+    /// The outcome of `init_transactions`, which runs beside the join of the group.
+    initialising: Option<Receiver<Result<(), KafkaError>>>,
+    begun: bool,
+    committed_at: Option<Instant>,
+    ends: Vec<u64>,
+    tainted: bool,
+}
+
+impl KafkaProducer {
+    pub(super) fn new(shared: Arc<Shared>, mode: &ProducerMode) -> Result<Self> {
+        let mut config = shared.config.writer();
+        config
+            .set("delivery.report.only.error", "true")
+            .set("message.timeout.ms", MESSAGE_TIMEOUT_MS.to_string());
+        if let ProducerMode::Transactional { id } = mode {
+            config.set("transactional.id", id);
+            config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
+        }
+        let producer: BaseProducer<Context> = config
+            .create_with_context(Context::default())
+            .map_err(|e| failed("producer", &e))?;
+        let producer = Arc::new(producer);
+        let transactional = matches!(mode, ProducerMode::Transactional { .. });
+        let initialising = transactional.then(|| initialise(producer.clone())).transpose()?;
+        Ok(Self {
+            producer,
+            shared,
+            transactional,
+            initialising,
+            begun: false,
+            committed_at: None,
+            ends: Vec::new(),
+            tainted: false,
+        })
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.begun || !self.transactional {
+            return Ok(());
+        }
+        if let Some(wait) = self.committed_at.and_then(|at| MARKERS.checked_sub(at.elapsed())) {
+            std::thread::sleep(wait);
+        }
+        self.producer.begin_transaction().map_err(|e| failed("begin", &e))?;
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Waits until all that was sent is delivered; the first failure ends the wait.
+    fn drain(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_millis(MESSAGE_TIMEOUT_MS + 2_000);
+        loop {
+            let client = self.producer.client();
+            let drained = ffi::flush(client.native_ptr(), Duration::from_millis(50));
+            self.producer.poll(Duration::ZERO);
+            if let Some(error) = lock(&client.context().delivery_failed).take() {
+                return Err(failed("deliver", &error));
+            }
+            if let Some(error) = lock(&client.context().fatal).take() {
+                return Err(BrokerError::Fenced { what: "deliver", cause: error.to_string() });
+            }
+            if drained {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let cause = "records are not delivered in time".to_owned();
+                return Err(BrokerError::Unavailable { what: "deliver", cause });
+            }
+        }
+    }
+
+    fn add_offsets(&self, offsets: &[OffsetCommit], membership: &Membership) -> Result<()> {
+        let list = consumer::offset_list(offsets)?;
+        // Before the first assignment the generation is -1, which Kafka would take unfenced.
+        let native = consumer::native(membership).ok_or_else(|| BrokerError::Fenced {
+            what: "offsets",
+            cause: "the member has no assignment".to_owned(),
+        })?;
+        let deadline = Instant::now() + SUSPICIOUS;
+        loop {
+            match self.producer.send_offsets_to_transaction(&list, native, SUSPICIOUS) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < deadline => {}
+                Err(error) => return Err(failed("offsets", &error)),
+            }
+        }
+    }
+
+    /// Runs a transactional call and notes what makes the producer suspicious.
+    fn watched<T>(&mut self, call: impl FnOnce(&Self) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+        let context = self.producer.client().context().clone();
+        context.disconnected.store(false, Ordering::Relaxed);
+        let started = Instant::now();
+        let outcome = call(self);
+        self.producer.poll(Duration::ZERO);
+        let suspicious = started.elapsed() >= SUSPICIOUS
+            || context.disconnected.load(Ordering::Relaxed)
+            || matches!(&outcome, Err(KafkaError::Transaction(e)) if !e.txn_requires_abort());
+        self.tainted |= suspicious;
+        outcome
+    }
+}
+
+/// Fences the predecessor, in a thread of its own: it may take long and needs nobody's help.
+fn initialise(producer: Arc<BaseProducer<Context>>) -> Result<Receiver<Result<(), KafkaError>>> {
+    let (sender, receiver) = channel();
+    let run = move || {
+        // A closed channel means that the producer was dropped meanwhile.
+        drop(sender.send(producer.init_transactions(INIT)));
+    };
+    let spawned = std::thread::Builder::new().name("init-transactions".to_owned()).spawn(run);
+    spawned.map_err(|e| BrokerError::Fatal { what: "producer", cause: e.to_string() })?;
+    Ok(receiver)
+}
+
+impl Producer for KafkaProducer {
+    fn poll_ready(&mut self) -> Result<bool> {
+        self.producer.poll(Duration::ZERO);
+        let Some(receiver) = &self.initialising else { return Ok(true) };
+        match receiver.try_recv() {
+            Err(TryRecvError::Empty) => Ok(false),
+            Ok(Ok(())) => {
+                self.initialising = None;
+                Ok(true)
+            }
+            Ok(Err(error)) => Err(failed("initialise the producer", &error)),
+            Err(TryRecvError::Disconnected) => Err(BrokerError::Unavailable {
+                what: "initialise the producer",
+                cause: "it ended without an answer".to_owned(),
+            }),
+        }
+    }
+
+    fn send(&mut self, record: Outgoing<'_>) -> Result<()> {
+        self.begin()?;
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in record.headers {
+            headers = headers.insert(KafkaHeader { key, value: *value });
+        }
+        let mut message = BaseRecord::<[u8], [u8]>::to(record.topic)
+            .partition(record.partition as i32)
+            // librdkafka takes 0 for "now".
+            .timestamp(record.timestamp.max(1))
+            .headers(headers);
+        message.key = record.key;
+        message.payload = record.value;
+        let deadline = Instant::now() + Duration::from_millis(MESSAGE_TIMEOUT_MS);
+        loop {
+            match self.producer.send(message) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) => {
+                    let full =
+                        error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                    if !full || Instant::now() > deadline {
+                        return Err(failed("send", &error));
+                    }
+                    message = back;
+                    self.producer.poll(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+
+    fn start_commit(
+        &mut self,
+        offsets: &[OffsetCommit],
+        membership: &Membership,
+        backing: &[TopicPartition],
+    ) -> Result<(), CommitStatus> {
+        let aborted = |cause| match cause {
+            cause @ BrokerError::Fenced { what: "begin" | "deliver", .. } => {
+                CommitStatus::Fenced { cause }
+            }
+            cause => CommitStatus::Aborted { cause },
+        };
+        self.begin().map_err(aborted)?;
+        // Draining strictly precedes the offsets.
+        self.drain().map_err(aborted)?;
+        // The ends are asked between the drain and the offsets: all of ours is below them by
+        // then; and if a later owner had already written there, the group would have a new
+        // generation, and the offsets would be refused.
+        let end = OffsetSpec::End(Isolation::ReadUncommitted);
+        self.ends = self.shared.offsets(backing, end).map_err(aborted)?;
+        if !self.transactional {
+            return Ok(());
+        }
+        let mut refusal = None;
+        // Only the time and the connection matter to `watched` here.
+        let _ = self.watched(|this| {
+            refusal = this.add_offsets(offsets, membership).err();
+            Ok(())
+        });
+        refusal.map_or(Ok(()), |cause| Err(aborted(cause)))
+    }
+
+    fn poll_commit(&mut self) -> CommitStatus {
+        let ends = std::mem::take(&mut self.ends);
+        if !self.transactional {
+            return CommitStatus::Committed { ends };
+        }
+        let outcome = self.watched(|this| this.producer.commit_transaction(SUSPICIOUS));
+        match outcome {
+            Ok(()) => {
+                self.begun = false;
+                self.committed_at = Some(Instant::now());
+                CommitStatus::Committed { ends }
+            }
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                let cause = failed("commit", &KafkaError::Transaction(error));
+                CommitStatus::Aborted { cause }
+            }
+            // Timed out, disconnected, fenced while a first request may have been taken: only
+            // the committed offsets can tell.
+            Err(error) => CommitStatus::Unknown { cause: failed("commit", &error) },
+        }
+    }
+
+    fn abort(&mut self) -> Result<()> {
+        if !self.transactional {
+            return self.drain();
+        }
+        if !self.begun {
+            return Ok(());
+        }
+        // With records queued, librdkafka's abort waits for them until its time-out and fails.
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(Duration::from_millis(1));
+        }
+        let outcome = self.watched(|this| this.producer.abort_transaction(SUSPICIOUS));
+        // What was purged is no failure of the next transaction.
+        lock(&self.producer.client().context().delivery_failed).take();
+        self.begun = false;
+        outcome.map_err(|e| failed("abort", &e))
+    }
+
+    fn is_tainted(&self) -> bool {
+        self.tainted
+    }
+}

@@ -1,0 +1,382 @@
+//! The port to a log: what the engine asks of a broker, and nothing more.
+//!
+//! Three implementations are meant to stand behind it: [`kafka`] (production), [`embedded`] (a
+//! durable log in this process) and a simulated one for proofs. One contract suite
+//! (`tests/contract`) says what each must do. The port is synchronous and stepped: time is an
+//! argument, nothing here starts a thread that decides anything, so that a simulator can stop
+//! between any two calls.
+
+pub(crate) mod coordinator;
+pub mod embedded;
+pub mod kafka;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::record::{Batch, Outgoing};
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Name of the topic.
+    pub topic: String,
+    /// Partition number, from 0.
+    pub partition: u32,
+}
+
+impl TopicPartition {
+    /// The partition `partition` of `topic`.
+    pub fn new(topic: impl Into<String>, partition: u32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// The moment a step happens at, an argument everywhere: the engine reads no clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Milliseconds that only grow, from any origin: for intervals and time-outs.
+    pub monotonic_ms: u64,
+    /// Milliseconds since 1970-01-01 UTC: for what is stamped in the future, and for nothing else.
+    pub wall_ms: i64,
+}
+
+/// What a broker answers instead of a result.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// Not now: the broker cannot be reached or is busy. The same call may succeed later.
+    #[error("{what}: the broker is not available ({cause})")]
+    Unavailable {
+        /// The call.
+        what: &'static str,
+        /// What the broker or the client said.
+        cause: String,
+    },
+    /// Another one has taken this producer's transactional id, or this member's instance id.
+    #[error("{what}: fenced by another instance ({cause})")]
+    Fenced {
+        /// The call.
+        what: &'static str,
+        /// What the broker or the client said.
+        cause: String,
+    },
+    /// A position that the topic does not hold (any more).
+    #[error("{partition}: offset {offset} is outside the log ({start}..={end})")]
+    OffsetOutOfRange {
+        /// Where.
+        partition: TopicPartition,
+        /// The offset asked for.
+        offset: u64,
+        /// First offset that the log still holds.
+        start: u64,
+        /// End of the log.
+        end: u64,
+    },
+    /// The topic or partition is not there.
+    #[error("{0} does not exist")]
+    UnknownPartition(TopicPartition),
+    /// The broker will not take this record, and will not take it later either.
+    #[error("{partition}: the record is refused ({cause})")]
+    Refused {
+        /// Where it was to go.
+        partition: TopicPartition,
+        /// Why.
+        cause: String,
+    },
+    /// Trying again will not help: a wrong setting, a damaged file, a bug.
+    #[error("{what}: {cause}")]
+    Fatal {
+        /// The call.
+        what: &'static str,
+        /// What went wrong.
+        cause: String,
+    },
+}
+
+impl BrokerError {
+    /// Whether the same call may succeed later.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// Result of a call to a broker.
+pub type Result<T, E = BrokerError> = std::result::Result<T, E>;
+
+/// Whether a reader sees the records of open and aborted transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Up to the last stable offset, aborted records left out.
+    ReadCommitted,
+    /// Everything up to the high watermark.
+    ReadUncommitted,
+}
+
+/// Which offset of a partition is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// The first one that the log holds.
+    Start,
+    /// The next one that a reader of this isolation would wait for.
+    End(Isolation),
+    /// The first record stamped at or after this time (ms since 1970), or the end.
+    Timestamp(i64),
+}
+
+/// Whether a producer writes in transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProducerMode {
+    /// Records and offsets become visible together or never.
+    Transactional {
+        /// Names the writer over restarts; a second producer of this id fences the first.
+        id: String,
+    },
+    /// Records are acknowledged one by one; a resend after a failure may double them.
+    AtLeastOnce,
+}
+
+/// How a member joins its group.
+#[derive(Clone, Debug)]
+pub struct ConsumerOptions {
+    /// The group: the application's name.
+    pub group: String,
+    /// A name that stays the member's own over restarts (static membership).
+    pub instance: String,
+    /// The topics; all of them have the same number of partitions.
+    pub topics: Vec<String>,
+    /// A member silent for longer is dead (ms).
+    pub session_timeout_ms: u64,
+}
+
+/// A member of a group at one moment; handed to the commit, which is refused when it is stale.
+#[derive(Clone)]
+pub struct Membership {
+    /// Grows with every rebalance; `None` before the first.
+    pub generation: Option<i64>,
+    /// The member's id.
+    pub member: String,
+    /// The group.
+    pub group: String,
+    /// What the implementation needs besides (Kafka: the client's own group metadata).
+    pub(crate) native: Option<std::sync::Arc<dyn std::any::Any + Send + Sync>>,
+}
+
+impl Membership {
+    /// Whether both are the same member in the same generation.
+    pub fn is_same(&self, other: &Membership) -> bool {
+        self.generation == other.generation
+            && self.member == other.member
+            && self.group == other.group
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{:?}", self.group, self.member, self.generation)
+    }
+}
+
+/// What happened to a member since it last polled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// Nothing; records may be there to [`Consumer::fetch`].
+    None,
+    /// These partitions are now this member's, and no others. [`Consumer::assign`] must follow.
+    Assigned(Vec<TopicPartition>),
+    /// All partitions go back: commit what is open, then [`Consumer::release`].
+    Revoking,
+    /// All partitions are gone already: a commit would be refused. Abort, then
+    /// [`Consumer::release`].
+    Lost,
+}
+
+/// An offset as the group knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// Next offset to read.
+    pub offset: u64,
+    /// What the committer wrote beside it.
+    pub metadata: String,
+}
+
+/// How far a commit is.
+#[derive(Clone, Debug)]
+pub enum CommitStatus {
+    /// Not decided yet: poll again.
+    Pending,
+    /// It holds. For each partition of `backing` given to [`Producer::start_commit`], an offset
+    /// below which lie all records that this producer wrote there, and none of a later owner.
+    Committed {
+        /// In the order of `backing`.
+        ends: Vec<u64>,
+    },
+    /// It does not hold and the producer can go on after [`Producer::abort`].
+    Aborted {
+        /// Why.
+        cause: BrokerError,
+    },
+    /// It may hold or not: the producer must be retired, a new one of the same id initialised
+    /// (which settles what is in flight), and the committed offsets read.
+    Unknown {
+        /// Why.
+        cause: BrokerError,
+    },
+    /// Another producer of this id exists: nothing of this one will ever hold.
+    Fenced {
+        /// What the broker said.
+        cause: BrokerError,
+    },
+}
+
+/// An offset to commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetCommit {
+    /// Where.
+    pub partition: TopicPartition,
+    /// The offset and what stands beside it.
+    pub committed: CommittedOffset,
+}
+
+/// How records of a topic are disposed of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CleanupPolicy {
+    /// Old records go, after a time if one is set (ms; `None`: kept for ever).
+    Delete {
+        /// Age at which a record goes, by its own timestamp.
+        retention_ms: Option<u64>,
+    },
+    /// The last record of each key stays.
+    Compact,
+}
+
+impl fmt::Display for CleanupPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compact => f.write_str("compact"),
+            Self::Delete { retention_ms: None } => f.write_str("delete, kept for ever"),
+            Self::Delete { retention_ms: Some(ms) } => write!(f, "delete after {ms} ms"),
+        }
+    }
+}
+
+/// A topic as it is, or as it is to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// What becomes of old records.
+    pub cleanup: CleanupPolicy,
+    /// Records stamped further ahead of the broker's clock than this are refused (ms).
+    pub future_max_ms: Option<u64>,
+}
+
+/// A log with topics, groups and transactions.
+pub trait Broker: Send + Sync {
+    /// Identifies the cluster: a store built from another one is refused.
+    fn cluster_id(&self) -> Result<String>;
+    /// Joins a group. Returns at once; the assignment comes by [`Consumer::poll`].
+    fn consumer(&self, options: ConsumerOptions) -> Result<Box<dyn Consumer>>;
+    /// A producer. Returns at once; [`Producer::poll_ready`] tells when it can write.
+    fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>>;
+    /// A writer without transactions, for services.
+    fn appender(&self) -> Result<Box<dyn Appender>>;
+    /// Reads partitions from given offsets, outside of any group.
+    fn reader(
+        &self,
+        from: &[(TopicPartition, u64)],
+        isolation: Isolation,
+    ) -> Result<Box<dyn Reader>>;
+    /// An offset of each partition, in their order. One question to the broker, never parked
+    /// behind a fetch.
+    fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>>;
+    /// What a group has committed, in the order of `partitions`; waits for offsets of open
+    /// transactions to be settled.
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>>;
+    /// Describes the topics of these names; `None` for those that are not there. An empty list
+    /// asks for all.
+    fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>>;
+    /// Creates a topic; one that is there already stays as it is.
+    fn create_topic(&self, topic: &TopicDescription) -> Result<()>;
+    /// Forgets a group's offsets. The group must have no member.
+    fn delete_group(&self, group: &str) -> Result<()>;
+    /// The broker's clock, where it has one of its own to keep in step (retention, expiry).
+    fn maintain(&self, now: Now) -> Result<()>;
+}
+
+/// A member of a group.
+pub trait Consumer: Send {
+    /// Serves the group and waits, at most `wait`, until records can be fetched or something
+    /// happened. Must be called at least every session time-out.
+    fn poll(&mut self, now: Now, wait: Duration) -> Result<GroupEvent>;
+    /// Reads these partitions from these offsets, and no others: some or all of those assigned.
+    /// Must follow [`GroupEvent::Assigned`] at once (an empty list will do), and may be called
+    /// again at any time until [`Consumer::release`]. The index of a partition in `from` is its
+    /// slot in [`Consumer::fetch`].
+    fn assign(&mut self, from: &[(TopicPartition, u64)]) -> Result<()>;
+    /// Moves records of one slot to `batch`, at most about `bytes_max`; returns the position
+    /// behind them, which may be higher than the last offset + 1 (transaction markers). Never
+    /// waits.
+    fn fetch(&mut self, slot: usize, bytes_max: usize, batch: &mut Batch) -> Result<u64>;
+    /// Gives the partitions back: the answer to [`GroupEvent::Revoking`] and
+    /// [`GroupEvent::Lost`].
+    fn release(&mut self) -> Result<()>;
+    /// Who this member is now.
+    fn membership(&self) -> Membership;
+    /// Commits offsets outside of any transaction ([`ProducerMode::AtLeastOnce`]).
+    fn commit(&mut self, offsets: &[OffsetCommit]) -> Result<()>;
+    /// Leaves the group for good (scaling down). Dropping without it lets the member come back
+    /// under its instance name.
+    fn leave(&mut self, now: Now) -> Result<()>;
+}
+
+/// A writer, mostly in transactions. A transaction begins with the first record or offset.
+pub trait Producer: Send {
+    /// Whether it can write: an earlier producer of the same id has been fenced and settled.
+    fn poll_ready(&mut self) -> Result<bool>;
+    /// Adds a record to the open transaction. Waits while the buffer is full.
+    fn send(&mut self, record: Outgoing<'_>) -> Result<()>;
+    /// Drains what was sent, then adds the offsets, then asks for the commit; in this order.
+    /// `backing` are partitions whose end is wanted with the outcome.
+    fn start_commit(
+        &mut self,
+        offsets: &[OffsetCommit],
+        membership: &Membership,
+        backing: &[TopicPartition],
+    ) -> Result<(), CommitStatus>;
+    /// The outcome of the commit under way.
+    fn poll_commit(&mut self) -> CommitStatus;
+    /// Drops the open transaction, if there is one.
+    fn abort(&mut self) -> Result<()>;
+    /// Whether a call went badly enough that a delayed answer could still touch the next
+    /// transaction: then the producer is replaced before it begins one.
+    fn is_tainted(&self) -> bool;
+}
+
+/// Called once with the outcome of one [`Appender::append`], on a thread of the broker.
+pub type Ack = Box<dyn FnOnce(Result<u64>) + Send>;
+
+/// A writer without transactions: each record is durable (acks=all; embedded: synced) when its
+/// [`Ack`] is called with its offset.
+pub trait Appender: Send + Sync {
+    /// Queues a record. Order is kept per partition. `Unavailable` when the buffer is full.
+    fn append(&self, record: Outgoing<'_>, ack: Ack) -> Result<()>;
+}
+
+/// Reads given partitions, outside of any group.
+pub trait Reader: Send {
+    /// Waits, at most `wait`, until something can be fetched.
+    fn wait(&mut self, wait: Duration) -> Result<()>;
+    /// As [`Consumer::fetch`].
+    fn fetch(&mut self, slot: usize, bytes_max: usize, batch: &mut Batch) -> Result<u64>;
+}

@@ -1,0 +1,96 @@
+//! What can go wrong in the engine; each variant says where.
+
+use crate::broker::{BrokerError, TopicPartition};
+use crate::folder::FolderError;
+use crate::store::StoreError;
+use crate::topology::TopologyError;
+
+/// An error of the engine. None of them loses anything: a task that stops has committed or
+/// dropped its open transaction as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker, or the way to it.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The local store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The topology is wired wrongly.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The state folder cannot be taken.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A topic is not as the topology needs it.
+    #[error("topic {topic}: {cause}")]
+    Topic {
+        /// Its name.
+        topic: String,
+        /// What is wrong, and what mends it.
+        cause: String,
+    },
+    /// The store was built from other topics.
+    #[error("the state in {folder} belongs to {found}, not to {expected}: choose another folder")]
+    WrongState {
+        /// The folder.
+        folder: String,
+        /// What it was built for.
+        found: String,
+        /// What it is opened for.
+        expected: String,
+    },
+    /// Records between two positions are gone, so that going on would skip them.
+    #[error(
+        "{partition}: records from offset {from} on are wanted, but the log holds {start}..{end}; \
+         nothing is skipped silently: `reset --skip-gap` goes on from there"
+    )]
+    Gap {
+        /// Where.
+        partition: TopicPartition,
+        /// The next offset wanted.
+        from: u64,
+        /// First offset that is there.
+        start: u64,
+        /// End of the log.
+        end: u64,
+    },
+    /// A row of a changelog that this application did not write.
+    #[error(
+        "{partition}: the row at offset {offset} was not written by this application ({cause}); \
+         only its processor may write a changelog"
+    )]
+    ForeignRow {
+        /// Where.
+        partition: TopicPartition,
+        /// At which offset.
+        offset: u64,
+        /// How that is known.
+        cause: String,
+    },
+    /// A restore makes no progress.
+    #[error("{partition}: the restore stands still at offset {position} of {end} ({cause})")]
+    RestoreStalled {
+        /// Where.
+        partition: TopicPartition,
+        /// How far it came.
+        position: u64,
+        /// Where it must come to.
+        end: u64,
+        /// The likely cause.
+        cause: &'static str,
+    },
+    /// A processor broke a rule of the engine, or an assertion failed: the task stops rather than
+    /// go on wrong.
+    #[error("{partition}, offset {offset}: {cause}")]
+    Invariant {
+        /// The record being processed.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: u64,
+        /// Which rule.
+        cause: String,
+    },
+}
+
+/// Result of the engine's calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,124 @@
+//! The stamp: one compact binary header on every record that a task writes. It says from which
+//! record and at which positions of the inputs it was written, by which incarnation of the task,
+//! and of which state of the row it speaks. Rows without it were written by someone else.
+//!
+//! Layout, version 1: one byte of version, then as unsigned LEB128: incarnation, row sequence,
+//! input number + 1 (0: no single record), offset of that record, number of inputs, their
+//! positions (next offset to read, after that record); then the memo, to the end.
+
+/// Name of the header.
+pub const STAMP: &str = "stamp";
+const VERSION: u8 = 1;
+
+/// What stands in the header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Grows with each takeover of the partition: a falling one betrays a zombie.
+    pub incarnation: u64,
+    /// How often the row that the record speaks of had changed; 0: there is no row.
+    pub sequence: u64,
+    /// The record that caused this one: number of the input and offset. `None` for the rows that
+    /// a commit writes.
+    pub source: Option<(u32, u64)>,
+    /// Next offset to read of every input of the task, in the topology's order.
+    pub positions: Vec<u64>,
+    /// What the processor wants found again when a store is restored from this record.
+    pub memo: Vec<u8>,
+}
+
+/// The parts of a stamp, borrowed, for encoding without a copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StampParts<'a> {
+    pub(crate) incarnation: u64,
+    pub(crate) sequence: u64,
+    pub(crate) source: Option<(u32, u64)>,
+    pub(crate) positions: &'a [u64],
+    pub(crate) memo: &'a [u8],
+}
+
+impl StampParts<'_> {
+    pub(crate) fn encode(self, into: &mut Vec<u8>) {
+        into.clear();
+        into.push(VERSION);
+        put(into, self.incarnation);
+        put(into, self.sequence);
+        put(into, self.source.map_or(0, |(input, _)| u64::from(input) + 1));
+        put(into, self.source.map_or(0, |(_, offset)| offset));
+        put(into, self.positions.len() as u64);
+        for position in self.positions {
+            put(into, *position);
+        }
+        into.extend_from_slice(self.memo);
+    }
+}
+
+impl Stamp {
+    /// Reads a header's value; `None` when it is not a stamp of a version known here.
+    pub fn decode(bytes: &[u8]) -> Option<Stamp> {
+        let (version, mut rest) = bytes.split_first()?;
+        if *version != VERSION {
+            return None;
+        }
+        let incarnation = get(&mut rest)?;
+        let sequence = get(&mut rest)?;
+        let input = get(&mut rest)?;
+        let offset = get(&mut rest)?;
+        let source = match input.checked_sub(1) {
+            Some(input) => Some((u32::try_from(input).ok()?, offset)),
+            None => None,
+        };
+        let count = get(&mut rest)?;
+        let positions = (0..count).map(|_| get(&mut rest)).collect::<Option<Vec<u64>>>()?;
+        Some(Stamp { incarnation, sequence, source, positions, memo: rest.to_vec() })
+    }
+}
+
+fn put(into: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        into.push((value as u8) | 0x80);
+        value >>= 7;
+    }
+    into.push(value as u8);
+}
+
+fn get(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..70).step_by(7) {
+        let (byte, tail) = rest.split_first()?;
+        *rest = tail;
+        let bits = u64::from(byte & 0x7f);
+        value |= bits.checked_shl(shift).filter(|v| v >> shift == bits)?;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(
+            incarnation: u64, sequence: u64, source: Option<(u32, u64)>,
+            positions: Vec<u64>, memo: Vec<u8>,
+        ) {
+            let mut bytes = Vec::new();
+            let parts = StampParts {
+                incarnation, sequence, source, positions: &positions, memo: &memo,
+            };
+            parts.encode(&mut bytes);
+            let stamp = Stamp { incarnation, sequence, source, positions, memo };
+            prop_assert_eq!(Stamp::decode(&bytes), Some(stamp));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Stamp::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The port to local state: tables of rows by partition and key, and the [`Checkpoint`] that
+//! says which positions of the log they stand for. Both are written in one batch, always.
+
+pub mod memory;
+pub mod rocks;
+
+use std::ops::Range;
+
+/// What can go wrong in a store.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The files are not what was written: quarantine them and rebuild.
+    #[error("the store in {folder} is damaged: {cause}")]
+    Damaged {
+        /// Where it lies.
+        folder: String,
+        /// What was found.
+        cause: String,
+    },
+    /// It cannot be read or written now: a full disk, a missing right.
+    #[error("the store in {folder}: {what}: {cause}")]
+    Io {
+        /// Where it lies.
+        folder: String,
+        /// The call.
+        what: &'static str,
+        /// What the system said.
+        cause: String,
+    },
+}
+
+/// Result of a call to a store.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// What the rows of one partition stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Which takeover of the partition wrote last.
+    pub incarnation: u64,
+    /// Number of the last transaction applied.
+    pub sequence: u64,
+    /// Stream time (ms since 1970).
+    pub stream_time: i64,
+    /// Next offset to read, by input topic.
+    pub inputs: Vec<(String, u64)>,
+    /// By topic that backs a table: everything below this offset is in the rows.
+    pub backing: Vec<(String, u64)>,
+}
+
+impl Checkpoint {
+    /// The next offset to read of an input topic.
+    pub fn input(&self, topic: &str) -> Option<u64> {
+        find(&self.inputs, topic)
+    }
+
+    /// The offset up to which a backing topic is in the rows.
+    pub fn backing(&self, topic: &str) -> Option<u64> {
+        find(&self.backing, topic)
+    }
+}
+
+fn find(list: &[(String, u64)], topic: &str) -> Option<u64> {
+    list.iter().find(|(name, _)| name == topic).map(|(_, offset)| *offset)
+}
+
+/// A row as it is stored: how often it changed, when (stream time), and the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// Counts the changes of this row, from 1.
+    pub sequence: u64,
+    /// Stream time of the last change (ms since 1970).
+    pub timestamp: i64,
+    /// The value.
+    pub value: &'a [u8],
+}
+
+/// Bytes in front of a row's value.
+const ROW_HEAD: usize = 16;
+
+impl<'a> Row<'a> {
+    pub(crate) fn encode(sequence: u64, timestamp: i64, value: &[u8], into: &mut Vec<u8>) {
+        into.clear();
+        into.extend_from_slice(&sequence.to_le_bytes());
+        into.extend_from_slice(&timestamp.to_le_bytes());
+        into.extend_from_slice(value);
+    }
+
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Row<'a>> {
+        let (head, value) = bytes.split_at_checked(ROW_HEAD)?;
+        Some(Row {
+            sequence: u64::from_le_bytes(head[..8].try_into().ok()?),
+            timestamp: i64::from_le_bytes(head[8..].try_into().ok()?),
+            value,
+        })
+    }
+}
+
+struct Write {
+    table: usize,
+    partition: u32,
+    key: Range<usize>,
+    value: Option<Range<usize>>,
+}
+
+/// Rows and checkpoints that become durable together.
+#[derive(Default)]
+pub struct StoreBatch {
+    bytes: Vec<u8>,
+    writes: Vec<Write>,
+    checkpoints: Vec<(u32, Checkpoint)>,
+}
+
+impl StoreBatch {
+    /// Sets (or with `None` deletes) a row.
+    pub fn write(&mut self, table: usize, partition: u32, key: &[u8], row: Option<&[u8]>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let key = start..self.bytes.len();
+        let value = row.map(|row| {
+            self.bytes.extend_from_slice(row);
+            key.end..self.bytes.len()
+        });
+        self.writes.push(Write { table, partition, key, value });
+    }
+
+    /// Sets what the rows of `partition` stand for from now on.
+    pub fn checkpoint(&mut self, partition: u32, checkpoint: Checkpoint) {
+        self.checkpoints.push((partition, checkpoint));
+    }
+
+    /// Number of rows written.
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.checkpoints.is_empty()
+    }
+
+    fn writes(&self) -> impl Iterator<Item = (usize, u32, &[u8], Option<&[u8]>)> {
+        self.writes.iter().map(|w| {
+            let value = w.value.clone().map(|v| &self.bytes[v]);
+            (w.table, w.partition, &self.bytes[w.key.clone()], value)
+        })
+    }
+}
+
+/// Tables of rows. Shared by all tasks of a process; each partition has one writer.
+pub trait Store: Send + Sync {
+    /// What the rows of a partition stand for; `None`: it holds nothing of it.
+    fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>>;
+    /// Reads one row (as [`Row`] encodes it) into `into`; whether it is there.
+    fn get(&self, table: usize, partition: u32, key: &[u8], into: &mut Vec<u8>) -> Result<bool>;
+    /// Reads several rows at once, in the order of `keys`.
+    fn multi_get(
+        &self,
+        table: usize,
+        partition: u32,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Vec<u8>>>>;
+    /// Visits the rows of a partition in the order of their keys, from `from` on, until `visit`
+    /// says `false`.
+    fn scan(
+        &self,
+        table: usize,
+        partition: u32,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()>;
+    /// Applies a batch as a whole or not at all.
+    fn apply(&self, batch: &StoreBatch) -> Result<()>;
+    /// Moves what is there of a partition out of the way (kept for inspection, never served) and
+    /// begins it anew.
+    fn quarantine(&self, partition: u32, cause: &str) -> Result<()>;
+}

@@ -1,0 +1,273 @@
+//! The store on disk: one RocksDB per process, a column family per table, keys prefixed by the
+//! partition, so that memory and files do not grow with the number of partitions.
+//!
+//! The write-ahead log is on and not synced: a killed process loses nothing; a power loss falls
+//! back to an earlier batch, whose checkpoint says from where the topics must be replayed.
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::checkpoint::Checkpoint as Snapshot;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+};
+
+use super::{Checkpoint, Result, Store, StoreBatch, StoreError};
+
+const CHECKPOINTS: &str = "checkpoints";
+
+/// How much memory the store may take, whatever the number of partitions (bytes).
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryBounds {
+    /// Cache of blocks read from files, their indexes and filters included.
+    pub block_cache_bytes: usize,
+    /// Rows not yet written to files.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for MemoryBounds {
+    fn default() -> Self {
+        Self { block_cache_bytes: 64 << 20, write_buffer_bytes: 64 << 20 }
+    }
+}
+
+/// Rows in a RocksDB.
+pub struct RocksStore {
+    db: DB,
+    folder: PathBuf,
+    tables: Vec<String>,
+}
+
+impl RocksStore {
+    /// Opens (or makes) the store in `folder` with these tables. A damaged one is moved aside to
+    /// a folder beside it, and an empty one takes its place: it is rebuilt from its topics.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn open(folder: &Path, tables: &[&str], bounds: MemoryBounds) -> Result<RocksStore> {
+        match Self::try_open(folder, tables, bounds) {
+            Err(StoreError::Damaged { folder: name, cause }) => {
+                let aside = move_aside(folder)?;
+                tracing::error!(folder = %name, %cause, aside = %aside.display(),
+                    "the store is damaged: moved aside, it is rebuilt from its topics");
+                Self::try_open(folder, tables, bounds)
+            }
+            other => other,
+        }
+    }
+
+    fn try_open(folder: &Path, tables: &[&str], bounds: MemoryBounds) -> Result<RocksStore> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_keep_log_file_num(2);
+        let cache = Cache::new_lru_cache(bounds.block_cache_bytes);
+        let buffers = WriteBufferManager::new_write_buffer_manager(bounds.write_buffer_bytes, true);
+        options.set_write_buffer_manager(&buffers);
+        options.set_max_total_wal_size(4 * bounds.write_buffer_bytes as u64);
+        let families = tables.iter().copied().chain([CHECKPOINTS]).map(|name| {
+            ColumnFamilyDescriptor::new(name, family_options(&cache, bounds))
+        });
+        let db = DB::open_cf_descriptors(&options, folder, families);
+        let db = db.map_err(|error| failure(folder, "open", error))?;
+        let tables = tables.iter().map(|&name| name.to_owned()).collect();
+        Ok(RocksStore { db, folder: folder.to_owned(), tables })
+    }
+
+    fn failed(&self, what: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+        let folder = self.folder.clone();
+        move |error| failure(&folder, what, error)
+    }
+
+    fn family(&self, name: &str) -> Result<&ColumnFamily> {
+        self.db.cf_handle(name).ok_or_else(|| StoreError::Damaged {
+            folder: self.folder.display().to_string(),
+            cause: format!("it has no table {name:?}"),
+        })
+    }
+}
+
+fn family_options(cache: &Cache, bounds: MemoryBounds) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    // Most look-ups of remembered ids miss: a filter answers them without a read.
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    options.set_write_buffer_size(bounds.write_buffer_bytes / 4);
+    options.set_memtable_whole_key_filtering(true);
+    options.set_memtable_prefix_bloom_ratio(0.1);
+    options
+}
+
+fn failure(folder: &Path, what: &'static str, error: rocksdb::Error) -> StoreError {
+    let folder = folder.display().to_string();
+    let cause = error.to_string();
+    match error.kind() {
+        ErrorKind::Corruption => StoreError::Damaged { folder, cause },
+        // A file that the manifest names and the folder lacks is damage, not a passing fault.
+        ErrorKind::IOError if cause.contains("No such file") => {
+            StoreError::Damaged { folder, cause }
+        }
+        _ => StoreError::Io { folder, what, cause },
+    }
+}
+
+/// Renames a folder to the first free `<name>.quarantine-<n>` beside it.
+fn move_aside(folder: &Path) -> Result<PathBuf> {
+    let aside = free_name(folder);
+    std::fs::rename(folder, &aside).map_err(|error| StoreError::Io {
+        folder: folder.display().to_string(),
+        what: "move aside",
+        cause: error.to_string(),
+    })?;
+    Ok(aside)
+}
+
+fn free_name(folder: &Path) -> PathBuf {
+    let name = |n: u32| PathBuf::from(format!("{}.quarantine-{n}", folder.display()));
+    (1..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
+}
+
+fn row_key(partition: u32, key: &[u8], into: &mut Vec<u8>) {
+    into.clear();
+    into.extend_from_slice(&partition.to_be_bytes());
+    into.extend_from_slice(key);
+}
+
+impl Store for RocksStore {
+    fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>> {
+        let row = self.db.get_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
+        let Some(row) = row.map_err(self.failed("read"))? else { return Ok(None) };
+        decode_checkpoint(&row).map(Some).ok_or_else(|| StoreError::Damaged {
+            folder: self.folder.display().to_string(),
+            cause: format!("the checkpoint of partition {partition} cannot be read"),
+        })
+    }
+
+    fn get(&self, table: usize, partition: u32, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
+        row_key(partition, key, into);
+        let row = self.db.get_pinned_cf(self.family(&self.tables[table])?, &*into);
+        let row = row.map_err(self.failed("read"))?;
+        into.clear();
+        into.extend_from_slice(row.as_deref().unwrap_or_default());
+        Ok(row.is_some())
+    }
+
+    fn multi_get(
+        &self,
+        table: usize,
+        partition: u32,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        let keys: Vec<Vec<u8>> =
+            keys.iter().map(|key| [&partition.to_be_bytes(), *key].concat()).collect();
+        let family = self.family(&self.tables[table])?;
+        let rows = self.db.batched_multi_get_cf(family, &keys, false);
+        let row = |row: std::result::Result<Option<rocksdb::DBPinnableSlice<'_>>, _>| {
+            row.map(|row| row.map(|r| r.to_vec())).map_err(self.failed("read"))
+        };
+        rows.into_iter().map(row).collect()
+    }
+
+    fn scan(
+        &self,
+        table: usize,
+        partition: u32,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let mut start = Vec::new();
+        row_key(partition, from, &mut start);
+        let mut bounds = ReadOptions::default();
+        if let Some(next) = partition.checked_add(1) {
+            bounds.set_iterate_upper_bound(next.to_be_bytes().to_vec());
+        }
+        let mode = IteratorMode::From(&start, rocksdb::Direction::Forward);
+        for row in self.db.iterator_cf_opt(self.family(&self.tables[table])?, bounds, mode) {
+            let (key, value) = row.map_err(self.failed("scan"))?;
+            if !visit(&key[4..], &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, batch: &StoreBatch) -> Result<()> {
+        let mut writes = WriteBatch::default();
+        let families = self.tables.iter().map(|name| self.family(name));
+        let families = families.collect::<Result<Vec<_>>>()?;
+        let mut row = Vec::new();
+        for (table, partition, key, value) in batch.writes() {
+            row_key(partition, key, &mut row);
+            match value {
+                Some(value) => writes.put_cf(families[table], &row, value),
+                None => writes.delete_cf(families[table], &row),
+            }
+        }
+        for (partition, checkpoint) in &batch.checkpoints {
+            let row = encode_checkpoint(checkpoint);
+            writes.put_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes(), row);
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(false);
+        self.db.write_opt(writes, &options).map_err(self.failed("write"))
+    }
+
+    fn quarantine(&self, partition: u32, cause: &str) -> Result<()> {
+        // The rows of the other partitions live in the same files, so what is moved aside is a
+        // snapshot of all (hard links), and only this partition is emptied.
+        let aside = free_name(&self.folder);
+        let snapshot = Snapshot::new(&self.db).map_err(self.failed("quarantine"))?;
+        snapshot.create_checkpoint(&aside).map_err(self.failed("quarantine"))?;
+        tracing::error!(partition, cause, aside = %aside.display(),
+            "the store of this partition is quarantined and rebuilt from its topics");
+        let mut writes = WriteBatch::default();
+        for name in &self.tables {
+            let from = partition.to_be_bytes();
+            let to = partition.saturating_add(1).to_be_bytes();
+            writes.delete_range_cf(self.family(name)?, from, to);
+        }
+        writes.delete_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
+        self.db.write(writes).map_err(self.failed("quarantine"))
+    }
+}
+
+/// A checkpoint as text, one fact a line: readable in a hex dump when it matters.
+fn encode_checkpoint(c: &Checkpoint) -> String {
+    use std::fmt::Write;
+    let mut text = format!("v1 {} {} {}\n", c.incarnation, c.sequence, c.stream_time);
+    for (kind, list) in [("input", &c.inputs), ("backing", &c.backing)] {
+        for (topic, offset) in list {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{kind} {offset} {topic}");
+        }
+    }
+    text
+}
+
+fn decode_checkpoint(row: &[u8]) -> Option<Checkpoint> {
+    let mut lines = std::str::from_utf8(row).ok()?.lines();
+    let mut head = lines.next()?.strip_prefix("v1 ")?.split(' ');
+    let mut checkpoint = Checkpoint {
+        incarnation: head.next()?.parse().ok()?,
+        sequence: head.next()?.parse().ok()?,
+        stream_time: head.next()?.parse().ok()?,
+        ..Checkpoint::default()
+    };
+    for line in lines {
+        let mut words = line.splitn(3, ' ');
+        let (kind, offset, topic) = (words.next()?, words.next()?, words.next()?);
+        let entry = (topic.to_owned(), offset.parse().ok()?);
+        match kind {
+            "input" => checkpoint.inputs.push(entry),
+            "backing" => checkpoint.backing.push(entry),
+            _ => return None,
+        }
+    }
+    Some(checkpoint)
+}

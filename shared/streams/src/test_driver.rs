@@ -1,0 +1,255 @@
+//! Runs a topology with no broker: the very tasks that a worker runs, on stores in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::broker::{BrokerError, Now};
+use crate::error::{Error, Result};
+use crate::partitioner::partition_of;
+use crate::record::{Batch, Outgoing};
+use crate::store::memory::MemoryStore;
+use crate::store::{Row, StoreBatch};
+use crate::task::order::Choice;
+use crate::task::{Output, Progress, Task, TaskEnv};
+use crate::topology::Topology;
+
+/// A record that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: u64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value.
+    pub value: Option<Vec<u8>>,
+    /// Headers, in order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Read {
+    /// The value as text; empty where it is none.
+    pub fn text(&self) -> &str {
+        self.value.as_deref().and_then(|v| std::str::from_utf8(v).ok()).unwrap_or_default()
+    }
+
+    /// The value of the last header of this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().rfind(|(n, _)| n == name).and_then(|(_, v)| v.as_deref())
+    }
+}
+
+#[derive(Default)]
+struct Collected {
+    topics: BTreeMap<String, Vec<Read>>,
+    ends: BTreeMap<(String, u32), u64>,
+}
+
+impl Output for Collected {
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        let end = self.ends.entry((record.topic.to_owned(), record.partition)).or_default();
+        let header = |(name, value): &(&str, Option<&[u8]>)| {
+            ((*name).to_owned(), value.map(<[u8]>::to_vec))
+        };
+        let read = Read {
+            partition: record.partition,
+            offset: *end,
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.iter().map(header).collect(),
+        };
+        *end += 1;
+        self.topics.entry(record.topic.to_owned()).or_default().push(read);
+        Ok(())
+    }
+}
+
+/// A topology under test: [`TestDriver::send`] what comes in, [`TestDriver::read`] what comes
+/// out. Each record is decided before the next one is sent; moved records come back by the topic
+/// of moved records, as on a broker.
+pub struct TestDriver {
+    env: Arc<TaskEnv>,
+    tasks: Vec<Task>,
+    out: Collected,
+    read: BTreeMap<String, usize>,
+    now: Now,
+    asked: u64,
+}
+
+/// Partitions of every topic, unless said otherwise.
+const PARTITIONS: u32 = 4;
+
+impl TestDriver {
+    /// A driver with four partitions, whose clock stands at the largest possible time.
+    pub fn new(topology: Topology) -> TestDriver {
+        Self::with_partitions(topology, PARTITIONS)
+    }
+
+    /// As [`TestDriver::new`], with this many partitions (at least one).
+    pub fn with_partitions(topology: Topology, partitions: u32) -> TestDriver {
+        let inputs = topology.inputs();
+        let env = Arc::new(TaskEnv {
+            topology: Arc::new(topology),
+            store: Arc::new(MemoryStore::default()),
+            partitions: partitions.max(1),
+            dead_letter_partitions: partitions.max(1),
+            inputs,
+        });
+        let begin = Progress { positions: vec![0; env.inputs.len()], ..Progress::default() };
+        let tasks = (0..env.partitions).map(|p| Task::new(env.clone(), p, 1, begin.clone()));
+        TestDriver {
+            tasks: tasks.collect(),
+            out: Collected::default(),
+            read: BTreeMap::new(),
+            now: Now { monotonic_ms: 0, wall_ms: i64::MAX },
+            asked: 0,
+            env,
+        }
+    }
+
+    /// Sets the clock that records from the future are measured by (ms since 1970).
+    pub fn set_clock(&mut self, wall_ms: i64) {
+        self.now.wall_ms = wall_ms;
+    }
+
+    /// Appends a record to the partition of its key and lets everything be decided.
+    ///
+    /// # Errors
+    /// As a running task.
+    pub fn send(&mut self, topic: &str, key: &[u8], value: &[u8], at: i64) -> Result<()> {
+        let partition = partition_of(key, self.env.partitions);
+        self.send_to(topic, partition, Some(key), Some(value), at)
+    }
+
+    /// As [`TestDriver::send`], to a partition of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`TestDriver::send`]; and when the topology does not read the topic.
+    pub fn send_to(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        at: i64,
+    ) -> Result<()> {
+        self.append(topic, partition, key, value, at)?;
+        self.run()
+    }
+
+    /// Appends a record without deciding anything: for tests of the order between inputs.
+    ///
+    /// # Errors
+    /// When the topology does not read the topic.
+    pub fn append(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        at: i64,
+    ) -> Result<()> {
+        let unknown = || BrokerError::Fatal {
+            what: "send",
+            cause: format!("the topology does not read {topic}"),
+        };
+        let input = self.env.inputs.iter().position(|t| t == topic).ok_or_else(unknown)?;
+        self.push(input, partition, |offset, batch| batch.push(offset, at, key, value, []));
+        Ok(())
+    }
+
+    fn push(&mut self, input: usize, partition: u32, add: impl FnOnce(u64, &mut Batch)) {
+        let queue = &mut self.tasks[partition as usize].queues[input];
+        let offset = queue.fetched();
+        let mut batch = Batch::default();
+        add(offset, &mut batch);
+        queue.push(batch, offset + 1, self.asked);
+    }
+
+    /// Decides everything that was appended, and what comes of it.
+    ///
+    /// # Errors
+    /// As a running task.
+    pub fn run(&mut self) -> Result<()> {
+        loop {
+            self.asked += 1;
+            let mut worked = false;
+            for task in &mut self.tasks {
+                for queue in &mut task.queues {
+                    queue.answer(self.asked, queue.fetched());
+                }
+                while let Choice::Take(input) = task.choice() {
+                    task.process(input, self.now, &mut self.out)?;
+                    worked = true;
+                }
+            }
+            if !worked {
+                return Ok(());
+            }
+            self.commit()?;
+            self.deliver_moved();
+        }
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        for task in self.tasks.iter_mut().filter(|t| t.pending > 0) {
+            task.write_changelogs(&mut self.out)?;
+            drop(task.offsets());
+            let mut batch = StoreBatch::default();
+            task.stage(Vec::new(), &mut batch);
+            self.env.store.apply(&batch)?;
+            task.committed();
+        }
+        Ok(())
+    }
+
+    /// What was moved comes back by the last input.
+    fn deliver_moved(&mut self) {
+        let Some(topic) = self.env.topology.rekey.clone() else { return };
+        let input = self.env.topology.sources.len();
+        let written = self.out.topics.get(&topic).cloned().unwrap_or_default();
+        let from = self.read.insert(format!("{topic} (moved)"), written.len()).unwrap_or(0);
+        for moved in &written[from..] {
+            self.push(input, moved.partition, |offset, batch| {
+                let headers = moved.headers.iter().map(|(n, v)| (n.as_str(), v.as_deref()));
+                let (key, value) = (moved.key.as_deref(), moved.value.as_deref());
+                batch.push(offset, moved.timestamp, key, value, headers);
+            });
+        }
+    }
+
+    /// The records written to `topic` since the last read of it, in the order of writing.
+    pub fn read(&mut self, topic: &str) -> Vec<Read> {
+        let written = self.out.topics.get(topic).map_or(&[][..], Vec::as_slice);
+        let from = self.read.insert(topic.to_owned(), written.len()).unwrap_or(0);
+        written[from..].to_vec()
+    }
+
+    /// A committed row: its sequence and value.
+    ///
+    /// # Errors
+    /// When the topology has no store of this name.
+    pub fn row(&self, store: &str, key: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
+        let unknown = || Error::Broker(BrokerError::Fatal {
+            what: "row",
+            cause: format!("the topology has no store {store}"),
+        });
+        let table = self.env.topology.store_index(store).ok_or_else(unknown)?;
+        let mut row = Vec::new();
+        for partition in 0..self.env.partitions {
+            if self.env.store.get(table, partition, key, &mut row)? {
+                return Ok(Row::decode(&row).map(|row| (row.sequence, row.value.to_vec())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the processors counted under this name.
+    pub fn counted(&self, name: &str) -> u64 {
+        self.tasks.iter().filter_map(|t| t.state.counters.get(name)).sum()
+    }
+}

@@ -1,0 +1,255 @@
+//! Puts a [`Topology`] together and refuses one that is wired wrongly, before any broker call.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    Backing, FromChangelog, FromLedger, KeyOf, ProcessorSpec, Sink, Source, StoreSpec, ToChangelog,
+    Topology,
+};
+use crate::processor::Processor;
+
+/// What is wrong with a topology.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopologyError {
+    /// Two parts have one name, or two sources one topic.
+    #[error("topology {topology}: {name:?} is there twice")]
+    Twice {
+        /// The topology.
+        topology: String,
+        /// The name or topic.
+        name: String,
+    },
+    /// A part names another that is not there.
+    #[error("topology {topology}: {by:?} names {name:?}, which is not there")]
+    Unknown {
+        /// The topology.
+        topology: String,
+        /// Who names it.
+        by: String,
+        /// What is missing.
+        name: String,
+    },
+    /// A part that nothing uses, or that lacks what it needs.
+    #[error("topology {topology}: {name:?} {cause}")]
+    Dangling {
+        /// The topology.
+        topology: String,
+        /// The part.
+        name: String,
+        /// What is wrong.
+        cause: &'static str,
+    },
+}
+
+/// Builds a [`Topology`]; mistakes are told by [`TopologyBuilder::build`].
+#[must_use = "a topology is made by build()"]
+pub struct TopologyBuilder {
+    topology: Topology,
+}
+
+impl TopologyBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            topology: Topology {
+                name,
+                sources: Vec::new(),
+                processors: Vec::new(),
+                stores: Vec::new(),
+                sinks: Vec::new(),
+                rekey: None,
+                dead_letters: None,
+            },
+        }
+    }
+
+    /// Reads `topic`; `key` tells where each record belongs.
+    pub fn source(mut self, name: &str, topic: impl Into<String>, key: KeyOf) -> Self {
+        self.topology.sources.push(Source {
+            name: name.to_owned(),
+            topic: topic.into(),
+            key,
+            head_start_ms: 0,
+            future_max_ms: None,
+        });
+        self
+    }
+
+    /// Lets the records of the last source go before those of others, unless they are stamped
+    /// later by more than this.
+    pub fn head_start(mut self, by: Duration) -> Self {
+        if let Some(source) = self.topology.sources.last_mut() {
+            source.head_start_ms = by.as_millis() as u64;
+        }
+        self
+    }
+
+    /// Makes dead letters of the last source's records that are stamped further ahead of the
+    /// clock than this; its topic, where it is created, refuses them at the door.
+    pub fn future_max(mut self, by: Duration) -> Self {
+        if let Some(source) = self.topology.sources.last_mut() {
+            source.future_max_ms = Some(by.as_millis() as u64);
+        }
+        self
+    }
+
+    /// A store with a compacted changelog of its own, whose records have the form that `to`
+    /// writes and `from` reads.
+    pub fn store(
+        mut self,
+        name: &str,
+        changelog: impl Into<String>,
+        to: ToChangelog,
+        from: FromChangelog,
+    ) -> Self {
+        let backing = Backing::Changelog { topic: changelog.into(), to, from };
+        self.topology.stores.push(StoreSpec { name: name.to_owned(), backing });
+        self
+    }
+
+    /// A store that remembers what `from` reads in the records that the task itself writes to
+    /// `topic`: that topic is its log, there is no second copy.
+    pub fn store_backed_by(
+        mut self,
+        name: &str,
+        topic: impl Into<String>,
+        from: FromLedger,
+    ) -> Self {
+        let backing = Backing::Ledger { topic: topic.into(), from };
+        self.topology.stores.push(StoreSpec { name: name.to_owned(), backing });
+        self
+    }
+
+    /// Sends records that lie in a partition that is not their key's through `topic`.
+    pub fn rekey(mut self, topic: impl Into<String>) -> Self {
+        self.topology.rekey = Some(topic.into());
+        self
+    }
+
+    /// Sends records that cannot be read to `topic`, as they came.
+    pub fn dead_letters(mut self, topic: impl Into<String>) -> Self {
+        self.topology.dead_letters = Some(topic.into());
+        self
+    }
+
+    /// A processor that reads these sources and keeps these stores.
+    pub fn processor<P: Processor + 'static>(
+        mut self,
+        name: &str,
+        factory: impl Fn() -> P + Send + Sync + 'static,
+        reads: impl IntoIterator<Item = &'static str>,
+        keeps: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
+        self.topology.processors.push(ProcessorSpec {
+            name: name.to_owned(),
+            factory: Arc::new(move || Box::new(factory())),
+            reads: reads.into_iter().map(str::to_owned).collect(),
+            keeps: keeps.into_iter().map(str::to_owned).collect(),
+            punctuate_every_ms: None,
+        });
+        self
+    }
+
+    /// Calls the last processor's `punctuate` whenever stream time enters a new interval of this
+    /// length.
+    pub fn punctuate_every(mut self, interval: Duration) -> Self {
+        if let Some(processor) = self.topology.processors.last_mut() {
+            processor.punctuate_every_ms = Some(interval.as_millis().max(1) as u64);
+        }
+        self
+    }
+
+    /// Writes what processor `from` sends under this name to `topic`.
+    pub fn sink(mut self, name: &str, topic: impl Into<String>, from: &str) -> Self {
+        let (name, topic, from) = (name.to_owned(), topic.into(), from.to_owned());
+        self.topology.sinks.push(Sink { name, topic, from });
+        self
+    }
+
+    /// The topology.
+    ///
+    /// # Errors
+    /// The first wiring mistake found.
+    pub fn build(self) -> Result<Topology, TopologyError> {
+        let t = &self.topology;
+        self.unique(t.sources.iter().map(|s| s.name.as_str()))?;
+        self.unique(t.inputs().iter().map(String::as_str))?;
+        self.unique(t.processors.iter().map(|p| p.name.as_str()))?;
+        self.unique(t.stores.iter().map(|s| s.name.as_str()))?;
+        self.unique(t.sinks.iter().map(|s| s.name.as_str()))?;
+        if t.sources.is_empty() {
+            return Err(self.dangling(&t.name, "reads nothing"));
+        }
+        for processor in &t.processors {
+            for name in &processor.reads {
+                self.known(&processor.name, name, t.sources.iter().any(|s| s.name == *name))?;
+            }
+            for name in &processor.keeps {
+                self.known(&processor.name, name, t.store_index(name).is_some())?;
+            }
+        }
+        for sink in &t.sinks {
+            self.known(&sink.name, &sink.from, t.processors.iter().any(|p| p.name == sink.from))?;
+        }
+        self.wired()?;
+        Ok(self.topology)
+    }
+
+    fn wired(&self) -> Result<(), TopologyError> {
+        let t = &self.topology;
+        for source in &t.sources {
+            match t.processors.iter().filter(|p| p.reads.contains(&source.name)).count() {
+                0 => return Err(self.dangling(&source.name, "is read by no processor")),
+                1 => {}
+                _ => return Err(self.dangling(&source.name, "is read by two processors")),
+            }
+        }
+        for store in &t.stores {
+            match t.processors.iter().filter(|p| p.keeps.contains(&store.name)).count() {
+                0 => return Err(self.dangling(&store.name, "is kept by no processor")),
+                1 => {}
+                _ => return Err(self.dangling(&store.name, "is kept by two processors")),
+            }
+            let topic = store.backing.topic();
+            let read = t.inputs().iter().any(|i| i == topic);
+            let written = t.sinks.iter().any(|s| s.topic == topic);
+            match store.backing {
+                // What others write can grow behind the task's back: it says nothing of the
+                // task's own state.
+                Backing::Ledger { .. } if read || !written => {
+                    return Err(self.dangling(&store.name, "must be backed by a topic of a sink"));
+                }
+                Backing::Changelog { .. } if read || written => {
+                    return Err(self.dangling(&store.name, "must have a changelog of its own"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn unique<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), TopologyError> {
+        let mut seen = HashSet::new();
+        for name in names {
+            if !seen.insert(name) {
+                let (topology, name) = (self.topology.name.clone(), name.to_owned());
+                return Err(TopologyError::Twice { topology, name });
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self, by: &str, name: &str, known: bool) -> Result<(), TopologyError> {
+        if known {
+            return Ok(());
+        }
+        let topology = self.topology.name.clone();
+        Err(TopologyError::Unknown { topology, by: by.to_owned(), name: name.to_owned() })
+    }
+
+    fn dangling(&self, name: &str, cause: &'static str) -> TopologyError {
+        let topology = self.topology.name.clone();
+        TopologyError::Dangling { topology, name: name.to_owned(), cause }
+    }
+}

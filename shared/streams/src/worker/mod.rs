@@ -1,0 +1,448 @@
+//! A worker: one consumer, one producer, some tasks, one thread. It is a state machine that
+//! [`Worker::step`] moves on; [`Worker::run`] merely repeats the step.
+//!
+//! ```text
+//!   poll -> open (assigned) -> restore -> fetch -> order -> process -> commit -> apply
+//!   [open.rs]        [restore.rs]         [process.rs]        [commit.rs]
+//! ```
+//!
+//! A task is created when its partition is assigned, restores while its store is behind its
+//! topics, runs, and is closed when its partition goes or a transaction is dropped:
+//!
+//! ```text
+//!   Created ──▶ Restoring ──▶ Running ──▶ Closed
+//!      └──────────────────────────┴─────────▲
+//! ```
+
+mod commit;
+mod open;
+mod process;
+mod restore;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use self::commit::Commit;
+use self::restore::Restore;
+use crate::broker::{
+    Broker, BrokerError, Consumer, ConsumerOptions, GroupEvent, Now, Producer, ProducerMode,
+    TopicPartition,
+};
+use crate::error::{Error, Result};
+use crate::task::{Task, TaskEnv};
+
+/// What a crash may do to results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Each record takes effect once.
+    #[default]
+    ExactlyOnce,
+    /// After a crash some records may take effect again.
+    AtLeastOnce,
+}
+
+/// When the open transaction is committed, at the latest. A worker that has caught up with its
+/// input commits at once.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitPolicy {
+    /// Age of the transaction (ms).
+    pub interval_ms: u64,
+    /// Records processed.
+    pub records_max: u64,
+    /// Rows held in memory (bytes).
+    pub bytes_max: usize,
+}
+
+impl Default for CommitPolicy {
+    fn default() -> Self {
+        Self { interval_ms: 100, records_max: 50_000, bytes_max: 32 << 20 }
+    }
+}
+
+/// Settings of a worker. All times in milliseconds.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Name of this worker that stays its own over restarts; its transactional id and its group
+    /// instance id.
+    pub id: String,
+    /// What a crash may do.
+    pub guarantee: Guarantee,
+    /// When to commit.
+    pub commit: CommitPolicy,
+    /// A member silent for longer is dead.
+    pub session_timeout_ms: u64,
+    /// Records fetched and not processed, per input (bytes).
+    pub queue_bytes_max: usize,
+    /// A restore that makes no progress for this long stops with its cause.
+    pub restore_stall_ms: u64,
+    /// All inputs' offsets are committed anew this often, so that none expires.
+    pub refresh_offsets_ms: u64,
+    /// Go on where records are gone, instead of stopping: the operator's word.
+    pub skip_gap: bool,
+}
+
+impl WorkerConfig {
+    /// The defaults, for a worker of this id.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            guarantee: Guarantee::default(),
+            commit: CommitPolicy::default(),
+            session_timeout_ms: 6_000,
+            queue_bytes_max: 1 << 20,
+            restore_stall_ms: 60_000,
+            refresh_offsets_ms: 3_600_000,
+            skip_gap: false,
+        }
+    }
+}
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskStatus {
+    /// Its store is being brought up to its topics.
+    Restoring {
+        /// Records restored so far.
+        restored: u64,
+        /// Offsets still to be passed, at most.
+        remaining: u64,
+    },
+    /// It decides.
+    Running {
+        /// Records its store was restored with.
+        restored: u64,
+    },
+}
+
+/// What a worker is doing, for people and tests.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerStatus {
+    /// By partition.
+    pub tasks: BTreeMap<u32, TaskStatus>,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions dropped.
+    pub aborts: u64,
+    /// Records processed by committed transactions.
+    pub processed: u64,
+    /// What processors counted ([`crate::Context::count`]).
+    pub counters: BTreeMap<&'static str, u64>,
+    /// What the worker waits for, if it cannot go on.
+    pub waiting_for: Option<String>,
+}
+
+/// Whether a step found something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Step again at once.
+    Busy,
+    /// Nothing to do until something comes.
+    Idle,
+}
+
+enum Assigned {
+    Restoring(Box<Restore>),
+    Running(Box<Task>, u64),
+}
+
+/// See the module's documentation.
+pub struct Worker {
+    broker: Arc<dyn Broker>,
+    env: Arc<TaskEnv>,
+    config: WorkerConfig,
+    group: String,
+    consumer: Box<dyn Consumer>,
+    producer: Box<dyn Producer>,
+    producer_ready: bool,
+    /// Partitions whose tasks are to be opened: assigned, or closed by a dropped transaction.
+    opening: Option<Vec<TopicPartition>>,
+    assignment: Vec<TopicPartition>,
+    tasks: BTreeMap<u32, Assigned>,
+    /// Partition and input of each slot of the consumer.
+    slots: Vec<(u32, usize)>,
+    /// Questions for end offsets asked so far.
+    asked: u64,
+    /// When the open transaction began (monotonic ms).
+    transaction_since: Option<u64>,
+    commit: Option<Commit>,
+    /// The partitions go back as soon as nothing is open.
+    releasing: bool,
+    /// No new work after a failure until this moment (monotonic ms).
+    resume_at_ms: u64,
+    refreshed_ms: Option<u64>,
+    status: WorkerStatus,
+}
+
+/// Pause after a dropped transaction, so that a broken broker is not hammered.
+const ABORT_PAUSE_MS: u64 = 100;
+
+impl Worker {
+    pub(crate) fn new(
+        broker: Arc<dyn Broker>,
+        env: Arc<TaskEnv>,
+        config: WorkerConfig,
+    ) -> Result<Worker> {
+        let group = env.topology.name.clone();
+        let consumer = broker.consumer(ConsumerOptions {
+            group: group.clone(),
+            instance: config.id.clone(),
+            topics: env.inputs.clone(),
+            session_timeout_ms: config.session_timeout_ms,
+        })?;
+        let producer = broker.producer(producer_mode(&config))?;
+        Ok(Worker {
+            broker,
+            env,
+            group,
+            consumer,
+            producer,
+            producer_ready: false,
+            opening: None,
+            assignment: Vec::new(),
+            tasks: BTreeMap::new(),
+            slots: Vec::new(),
+            asked: 0,
+            transaction_since: None,
+            commit: None,
+            releasing: false,
+            resume_at_ms: 0,
+            refreshed_ms: None,
+            status: WorkerStatus::default(),
+            config,
+        })
+    }
+
+    /// Does a bounded piece of work. `wait` is how long it may wait if there is none.
+    ///
+    /// # Errors
+    /// What trying again will not mend. A broker that is away is waited for.
+    pub fn step(&mut self, now: Now, wait: Duration) -> Result<Activity> {
+        match self.advance(now, wait) {
+            Err(Error::Broker(error)) if error.is_unavailable() => {
+                self.wait_for(error.to_string());
+                self.resume_at_ms = now.monotonic_ms + ABORT_PAUSE_MS;
+                Ok(Activity::Idle)
+            }
+            Ok(activity) => {
+                if activity == Activity::Busy && self.status.waiting_for.take().is_some() {
+                    tracing::info!(worker = %self.config.id, "goes on");
+                }
+                Ok(activity)
+            }
+            other => other,
+        }
+    }
+
+    fn wait_for(&mut self, what: String) {
+        if self.status.waiting_for.as_ref() != Some(&what) {
+            tracing::warn!(worker = %self.config.id, "waits: {what}");
+            self.status.waiting_for = Some(what);
+        }
+    }
+
+    fn advance(&mut self, now: Now, wait: Duration) -> Result<Activity> {
+        let paused = now.monotonic_ms < self.resume_at_ms;
+        if self.commit.is_some() {
+            if paused {
+                self.consumer_pause(wait);
+                return Ok(Activity::Idle);
+            }
+            return self.settle(now);
+        }
+        if self.releasing {
+            return self.release(now);
+        }
+        if !self.producer_ready && !paused {
+            self.ready_producer()?;
+        }
+        let wait = if paused { wait } else { self.patience(now, wait) };
+        let event = self.consumer.poll(now, wait)?;
+        match event {
+            GroupEvent::None => {}
+            GroupEvent::Assigned(partitions) => {
+                tracing::info!(worker = %self.config.id, partitions = partitions.len(), "assigned");
+                self.consumer.assign(&[])?;
+                self.slots.clear();
+                self.assignment = partitions.clone();
+                self.opening = Some(partitions);
+            }
+            GroupEvent::Revoking => {
+                self.releasing = true;
+                return Ok(Activity::Busy);
+            }
+            GroupEvent::Lost => {
+                tracing::warn!(worker = %self.config.id, "lost its partitions");
+                self.drop_transaction(now)?;
+                self.opening = None;
+                self.releasing = true;
+                return Ok(Activity::Busy);
+            }
+        }
+        if paused {
+            return Ok(Activity::Idle);
+        }
+        self.open(now)?;
+        let restoring = self.restore(now)?;
+        let working = self.work(now)?;
+        self.commit_if_due(now)?;
+        Ok(if restoring || working { Activity::Busy } else { Activity::Idle })
+    }
+
+    /// How long the poll may wait: not at all while there is work.
+    fn patience(&self, now: Now, wait: Duration) -> Duration {
+        let restoring = self.tasks.values().any(|t| matches!(t, Assigned::Restoring(_)));
+        if restoring || self.opening.is_some() || self.has_work() {
+            return Duration::ZERO;
+        }
+        if !self.producer_ready {
+            return wait.min(Duration::from_millis(5));
+        }
+        match self.transaction_since {
+            None => wait,
+            Some(since) => {
+                let age = now.monotonic_ms.saturating_sub(since);
+                wait.min(Duration::from_millis(self.config.commit.interval_ms.saturating_sub(age)))
+            }
+        }
+    }
+
+    fn consumer_pause(&self, wait: Duration) {
+        // Only while a commit's outcome is being looked for and the broker is away.
+        std::thread::sleep(wait.min(Duration::from_millis(10)));
+    }
+
+    fn ready_producer(&mut self) -> Result<()> {
+        match self.producer.poll_ready() {
+            Ok(ready) => {
+                self.producer_ready = ready;
+                Ok(())
+            }
+            Err(error) => {
+                self.replace_producer()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Retires the producer: one of the same id takes its place and settles what it left open.
+    fn replace_producer(&mut self) -> Result<()> {
+        self.producer_ready = false;
+        self.producer = self.broker.producer(producer_mode(&self.config))?;
+        Ok(())
+    }
+
+    /// Gives the partitions back, once nothing is open.
+    fn release(&mut self, now: Now) -> Result<Activity> {
+        if self.transaction_since.is_some() {
+            self.start_commit(now)?;
+            if self.commit.is_some() {
+                return Ok(Activity::Busy);
+            }
+        }
+        self.close_tasks();
+        self.assignment.clear();
+        self.opening = None;
+        self.consumer.release()?;
+        self.releasing = false;
+        Ok(Activity::Busy)
+    }
+
+    fn close_tasks(&mut self) {
+        for (_, assigned) in std::mem::take(&mut self.tasks) {
+            if let Assigned::Running(task, _) = assigned {
+                for (name, count) in task.state.counters {
+                    *self.status.counters.entry(name).or_default() += count;
+                }
+            }
+        }
+        self.slots.clear();
+        self.status.tasks.clear();
+    }
+
+    /// Drops the open transaction, and closes the tasks, whose state it held.
+    fn drop_transaction(&mut self, now: Now) -> Result<()> {
+        if self.transaction_since.take().is_some() {
+            self.status.aborts += 1;
+        }
+        self.commit = None;
+        self.close_tasks();
+        self.opening = Some(self.assignment.clone());
+        self.resume_at_ms = now.monotonic_ms + ABORT_PAUSE_MS;
+        if self.producer.abort().is_err() || self.producer.is_tainted() {
+            self.replace_producer()?;
+        }
+        Ok(())
+    }
+
+    /// Repeats [`Worker::step`] until `shutdown` is set, then commits what is open. `clock` tells
+    /// the time.
+    ///
+    /// # Errors
+    /// As [`Worker::step`].
+    pub fn run(
+        &mut self,
+        shutdown: &AtomicBool,
+        clock: impl Fn() -> Now,
+        mut watch: impl FnMut(&WorkerStatus),
+    ) -> Result<()> {
+        while !shutdown.load(Ordering::Relaxed) {
+            self.step(clock(), Duration::from_millis(50))?;
+            watch(self.status());
+        }
+        self.finish(clock)
+    }
+
+    /// Commits what is open, within a bounded time.
+    fn finish(&mut self, clock: impl Fn() -> Now) -> Result<()> {
+        let deadline_ms = clock().monotonic_ms + FINISH_MS_MAX;
+        while self.transaction_since.is_some() && clock().monotonic_ms < deadline_ms {
+            let now = clock();
+            let step = match &self.commit {
+                None => self.start_commit(now).map(|()| Activity::Busy),
+                Some(_) => self.settle(now),
+            };
+            match step {
+                Err(Error::Broker(BrokerError::Unavailable { .. })) => self.consumer_pause(WAIT),
+                other => drop(other?),
+            }
+        }
+        if self.transaction_since.is_some() {
+            self.drop_transaction(clock())?;
+        }
+        self.close_tasks();
+        Ok(())
+    }
+
+    /// Leaves the group for good: its partitions go to others at once.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached; the session's end does the same, later.
+    pub fn leave(&mut self, now: Now) -> Result<()> {
+        Ok(self.consumer.leave(now)?)
+    }
+
+    /// What the worker is doing.
+    pub fn status(&mut self) -> &WorkerStatus {
+        for (partition, assigned) in &self.tasks {
+            let status = match assigned {
+                Assigned::Restoring(restore) => restore.status(),
+                Assigned::Running(_, restored) => TaskStatus::Running { restored: *restored },
+            };
+            self.status.tasks.insert(*partition, status);
+        }
+        &self.status
+    }
+}
+
+/// Time in which a stopping worker must settle its open transaction; else it is dropped.
+const FINISH_MS_MAX: u64 = 8_000;
+const WAIT: Duration = Duration::from_millis(10);
+
+fn producer_mode(config: &WorkerConfig) -> ProducerMode {
+    match config.guarantee {
+        Guarantee::ExactlyOnce => ProducerMode::Transactional { id: config.id.clone() },
+        Guarantee::AtLeastOnce => ProducerMode::AtLeastOnce,
+    }
+}

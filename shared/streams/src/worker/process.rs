@@ -1,0 +1,125 @@
+//! Fetches, asks for ends, and processes, in bounded pieces.
+
+use super::{Assigned, Worker};
+use crate::broker::{Isolation, Now, OffsetSpec, TopicPartition};
+use crate::error::Result;
+use crate::task::Task;
+use crate::task::order::Choice;
+
+/// Bytes taken from a partition at once.
+const FETCH_BYTES: usize = 256 << 10;
+/// Records of one task processed before the next one's turn, and before the group is served.
+const TURN_RECORDS: u64 = 2_000;
+
+impl Worker {
+    /// Tells the consumer to read what running tasks want, from where they are.
+    pub(super) fn assign_running(&mut self) -> Result<()> {
+        self.slots.clear();
+        let mut from = Vec::new();
+        for (partition, assigned) in &mut self.tasks {
+            let Assigned::Running(task, _) = assigned else { continue };
+            for (input, topic) in self.env.inputs.iter().enumerate() {
+                self.slots.push((*partition, input));
+                let position = task.queues[input].fetched();
+                from.push((TopicPartition::new(topic, *partition), position));
+            }
+        }
+        Ok(self.consumer.assign(&from)?)
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().filter_map(|assigned| match assigned {
+            Assigned::Running(task, _) => Some(&**task),
+            Assigned::Restoring(_) => None,
+        })
+    }
+
+    /// Whether a record could be processed right now.
+    pub(super) fn has_work(&self) -> bool {
+        self.producer_ready && self.running().any(|t| matches!(t.choice(), Choice::Take(_)))
+    }
+
+    /// Fetches, asks and processes. Whether anything was done.
+    pub(super) fn work(&mut self, now: Now) -> Result<bool> {
+        let fetched = self.fetch()?;
+        if !self.producer_ready {
+            return Ok(false);
+        }
+        let asked = self.ask()?;
+        let processed = self.process(now)?;
+        Ok(fetched || asked || processed)
+    }
+
+    fn fetch(&mut self) -> Result<bool> {
+        let mut any = false;
+        for slot in 0..self.slots.len() {
+            let (partition, input) = self.slots[slot];
+            let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) else { continue };
+            let queue = &mut task.queues[input];
+            if queue.bytes() >= self.config.queue_bytes_max {
+                continue;
+            }
+            let mut batch = queue.spare();
+            let position = self.consumer.fetch(slot, FETCH_BYTES, &mut batch)?;
+            any |= !batch.is_empty();
+            queue.push(batch, position, self.asked);
+        }
+        Ok(any)
+    }
+
+    /// One question for all inputs that look empty, if a record waits for the answer.
+    fn ask(&mut self) -> Result<bool> {
+        let waits = |task: &Task| {
+            // Where records are known to be on their way, an answer would not help.
+            task.choice() == Choice::Ask && !task.queues.iter().any(|q| q.is_empty() && q.is_behind())
+        };
+        if !self.running().any(waits) {
+            return Ok(false);
+        }
+        let empty: Vec<(u32, usize)> = self
+            .running()
+            .flat_map(|task| {
+                let queues = task.queues.iter().enumerate();
+                let partition = task.state.partition;
+                queues.filter(|(_, q)| q.is_empty()).map(move |(input, _)| (partition, input))
+            })
+            .collect();
+        let inputs = &self.env.inputs;
+        let at = |(p, input): &(u32, usize)| TopicPartition::new(&inputs[*input], *p);
+        let partitions: Vec<_> = empty.iter().map(at).collect();
+        self.asked += 1;
+        let ends =
+            self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted))?;
+        for ((partition, input), end) in empty.into_iter().zip(ends) {
+            if let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) {
+                task.queues[input].answer(self.asked, end);
+            }
+        }
+        Ok(true)
+    }
+
+    fn process(&mut self, now: Now) -> Result<bool> {
+        let room = self.config.commit.records_max;
+        let mut pending: u64 = self.running().map(|t| t.pending).sum();
+        let before = pending;
+        let mut failed = None;
+        'tasks: for assigned in self.tasks.values_mut() {
+            let Assigned::Running(task, _) = assigned else { continue };
+            let turn = TURN_RECORDS.min(room.saturating_sub(pending));
+            for _ in 0..turn {
+                let Choice::Take(input) = task.choice() else { break };
+                if self.transaction_since.is_none() {
+                    self.transaction_since = Some(now.monotonic_ms);
+                }
+                if let Err(error) = task.process(input, now, &mut self.producer) {
+                    failed = Some(error);
+                    break 'tasks;
+                }
+                pending += 1;
+            }
+        }
+        // A record half done must not be committed.
+        failed.map_or(Ok(()), |error| self.give_up(error, now))?;
+        Ok(pending > before)
+    }
+}

@@ -1,0 +1,266 @@
+//! Brings a store up to its topics, in bounded chunks between the steps of running tasks: from
+//! the offset in the store to the high watermark, reading committed records only, until that
+//! reading has passed it.
+
+use std::time::Duration;
+
+use super::open::Known;
+use super::{Assigned, TaskStatus, Worker};
+use crate::broker::{Isolation, Now, OffsetSpec, Reader, TopicPartition};
+use crate::error::{Error, Result};
+use crate::record::{Batch, Record};
+use crate::stamp::{STAMP, Stamp};
+use crate::store::{Checkpoint, Row, StoreBatch};
+use crate::task::{Metadata, Progress, Task, TaskEnv};
+use crate::topology::Backing;
+
+/// Bytes read from one topic in one step.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A backing topic and how far the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub(super) topic: String,
+    pub(super) position: u64,
+    pub(super) end: u64,
+}
+
+/// A task that is not running yet.
+pub(super) struct Restore {
+    partition: u32,
+    /// What the group has committed, by input.
+    group: Vec<Option<u64>>,
+    metadata: Option<Metadata>,
+    checkpoint: Checkpoint,
+    /// Rows of ours were there before or have been found: this is not a new application.
+    evidence: bool,
+    /// The store held rows when the restore began: older records must not undo them.
+    compare: bool,
+    missing: Vec<Missing>,
+    reader: Option<Box<dyn Reader>>,
+    restored: u64,
+    progress_ms: u64,
+    started_ms: u64,
+}
+
+impl Restore {
+    pub(super) fn begin(
+        worker: &Worker,
+        partition: u32,
+        known: Known,
+        checkpoint: Option<Checkpoint>,
+        now: Now,
+    ) -> Result<Restore> {
+        let metadata = known.metadata();
+        let missing = known.missing(checkpoint.as_ref());
+        let from: Vec<_> = missing
+            .iter()
+            .map(|m| (TopicPartition::new(&m.topic, partition), m.position))
+            .collect();
+        let behind = missing.iter().any(|m| m.position < m.end);
+        let reader = match behind {
+            true => Some(worker.broker.reader(&from, Isolation::ReadCommitted)?),
+            false => None,
+        };
+        Ok(Restore {
+            partition,
+            group: known.group.iter().map(|c| c.as_ref().map(|c| c.offset)).collect(),
+            metadata,
+            evidence: metadata.is_some() || checkpoint.is_some(),
+            compare: checkpoint.is_some(),
+            checkpoint: checkpoint.unwrap_or_default(),
+            missing,
+            reader,
+            restored: 0,
+            progress_ms: now.monotonic_ms,
+            started_ms: now.monotonic_ms,
+        })
+    }
+
+    fn remaining(&self) -> u64 {
+        self.missing.iter().map(|m| m.end.saturating_sub(m.position)).sum()
+    }
+
+    pub(super) fn status(&self) -> TaskStatus {
+        TaskStatus::Restoring { restored: self.restored, remaining: self.remaining() }
+    }
+
+    /// Reads and applies a chunk of each topic.
+    fn advance(&mut self, env: &TaskEnv, now: Now) -> Result<()> {
+        let Some(mut reader) = self.reader.take() else { return Ok(()) };
+        reader.wait(Duration::from_millis(1))?;
+        let mut batch = Batch::default();
+        let mut rows = StoreBatch::default();
+        let mut moved = false;
+        for slot in 0..self.missing.len() {
+            batch.clear();
+            let position = reader.fetch(slot, CHUNK_BYTES, &mut batch)?;
+            moved |= position > self.missing[slot].position;
+            self.missing[slot].position = position.max(self.missing[slot].position);
+            let topic = self.missing[slot].topic.clone();
+            for index in 0..batch.len() {
+                self.apply(env, &batch.get(index, &topic, self.partition), &mut rows)?;
+            }
+        }
+        if moved {
+            self.progress_ms = now.monotonic_ms;
+            let backing = self.missing.iter().map(|m| (m.topic.clone(), m.position));
+            self.checkpoint.backing = backing.collect();
+            rows.checkpoint(self.partition, self.checkpoint.clone());
+            env.store.apply(&rows)?;
+        }
+        if self.remaining() > 0 {
+            self.reader = Some(reader);
+        }
+        Ok(())
+    }
+
+    /// Takes one record into the tables that its topic backs.
+    fn apply(&mut self, env: &TaskEnv, record: &Record<'_>, rows: &mut StoreBatch) -> Result<()> {
+        let stamp = record.headers.get(STAMP).and_then(Stamp::decode);
+        let mut encoded = Vec::new();
+        for (table, spec) in env.topology.stores.iter().enumerate() {
+            if spec.backing.topic() != record.topic {
+                continue;
+            }
+            let foreign = |cause: &str| Error::ForeignRow {
+                partition: TopicPartition::new(record.topic, record.partition),
+                offset: record.offset,
+                cause: cause.to_owned(),
+            };
+            let (key, value, sequence) = match (&spec.backing, &stamp) {
+                (Backing::Ledger { from, .. }, Some(stamp)) => {
+                    let Some((key, value)) = from(record, &stamp.memo) else { continue };
+                    (key, Some(value), 1)
+                }
+                // Older rows of another program may lie in a ledger; they are not ours to read.
+                (Backing::Ledger { .. }, None) => continue,
+                (Backing::Changelog { from, .. }, Some(stamp)) => {
+                    let key = record.key.ok_or_else(|| foreign("it has no key"))?;
+                    let value = record.value.map(|value| from(key, value)).transpose();
+                    let value = value.map_err(|cause| foreign(&cause))?;
+                    (key.to_vec(), value, stamp.sequence)
+                }
+                (Backing::Changelog { .. }, None) => return Err(foreign("it has no stamp")),
+            };
+            if self.compare && self.is_newer(env, table, &key, sequence)? {
+                continue;
+            }
+            let row = value.map(|value| {
+                Row::encode(sequence, record.timestamp, &value, &mut encoded);
+                encoded.as_slice()
+            });
+            rows.write(table, self.partition, &key, row);
+        }
+        if let Some(stamp) = stamp {
+            self.learn(env, record, &stamp);
+        }
+        Ok(())
+    }
+
+    /// Whether the store already has a later state of the row.
+    fn is_newer(&self, env: &TaskEnv, table: usize, key: &[u8], sequence: u64) -> Result<bool> {
+        let mut row = Vec::new();
+        let there = env.store.get(table, self.partition, key, &mut row)?;
+        Ok(there && Row::decode(&row).is_some_and(|row| row.sequence > sequence))
+    }
+
+    /// What a row says of the task that wrote it: enough to go on where the group's offsets are
+    /// lost.
+    fn learn(&mut self, env: &TaskEnv, record: &Record<'_>, stamp: &Stamp) {
+        self.restored += 1;
+        self.evidence = true;
+        let checkpoint = &mut self.checkpoint;
+        checkpoint.incarnation = checkpoint.incarnation.max(stamp.incarnation);
+        checkpoint.stream_time = checkpoint.stream_time.max(record.timestamp);
+        for (topic, position) in env.inputs.iter().zip(&stamp.positions) {
+            match checkpoint.inputs.iter_mut().find(|(name, _)| name == topic) {
+                Some((_, known)) => *known = (*known).max(*position),
+                None => checkpoint.inputs.push((topic.clone(), *position)),
+            }
+        }
+    }
+
+    fn check_stall(&self, now: Now, limit_ms: u64) -> Result<()> {
+        let Some(stuck) = self.missing.iter().find(|m| m.position < m.end) else { return Ok(()) };
+        if now.monotonic_ms.saturating_sub(self.progress_ms) < limit_ms {
+            return Ok(());
+        }
+        Err(Error::RestoreStalled {
+            partition: TopicPartition::new(&stuck.topic, self.partition),
+            position: stuck.position,
+            end: stuck.end,
+            cause: "a transaction is left open, or the topic was cut",
+        })
+    }
+}
+
+impl Worker {
+    /// Moves all restores on by a chunk; those that are done become running tasks.
+    pub(super) fn restore(&mut self, now: Now) -> Result<bool> {
+        let mut done = Vec::new();
+        let mut restoring = false;
+        for (partition, assigned) in &mut self.tasks {
+            let Assigned::Restoring(restore) = assigned else { continue };
+            restoring = true;
+            restore.advance(&self.env, now)?;
+            restore.check_stall(now, self.config.restore_stall_ms)?;
+            if restore.reader.is_none() {
+                done.push(*partition);
+            }
+        }
+        for partition in &done {
+            self.start(*partition, now)?;
+        }
+        if !done.is_empty() {
+            self.assign_running()?;
+        }
+        Ok(restoring)
+    }
+
+    fn start(&mut self, partition: u32, now: Now) -> Result<()> {
+        let Some(Assigned::Restoring(restore)) = self.tasks.get(&partition) else { return Ok(()) };
+        let positions = self.positions(restore)?;
+        let metadata = restore.metadata.unwrap_or_default();
+        let checkpoint = &restore.checkpoint;
+        let incarnation = metadata.incarnation.max(checkpoint.incarnation) + 1;
+        let progress = Progress {
+            positions,
+            stream_time: metadata.stream_time.max(checkpoint.stream_time),
+            sequence: metadata.sequence.max(checkpoint.sequence),
+        };
+        let (restored, ms) = (restore.restored, now.monotonic_ms - restore.started_ms);
+        tracing::info!(partition, incarnation, restored, ms, "task runs");
+        let task = Task::new(self.env.clone(), partition, incarnation, progress);
+        self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));
+        Ok(())
+    }
+
+    /// Where the inputs are read on from: the group's word first, then the store's and its
+    /// topics', and the beginning only where nothing of ours exists.
+    fn positions(&self, restore: &Restore) -> Result<Vec<u64>> {
+        let at = |topic: &String| TopicPartition::new(topic, restore.partition);
+        let partitions: Vec<_> = self.env.inputs.iter().map(at).collect();
+        let starts = self.broker.offsets(&partitions, OffsetSpec::Start)?;
+        let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadUncommitted))?;
+        let mut positions = Vec::new();
+        for (input, at) in partitions.into_iter().enumerate() {
+            let known = restore.group[input].or_else(|| restore.checkpoint.input(&at.topic));
+            let (start, end) = (starts[input], ends[input]);
+            let position = match known {
+                None => start,
+                Some(position) if (start..=end).contains(&position) => position,
+                Some(position) if self.config.skip_gap => {
+                    tracing::warn!(%at, position, start, end, "skips a gap, as told");
+                    position.clamp(start, end)
+                }
+                Some(from) => return Err(Error::Gap { partition: at, from, start, end }),
+            };
+            if known.is_none() && restore.evidence {
+                tracing::warn!(%at, start, "no position is known of this input: reads it all");
+            }
+            positions.push(position);
+        }
+        Ok(positions)
+    }
+}

@@ -1,0 +1,188 @@
+//! An installation of the product on one broker, under prefixes of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bps_streams::broker::{Appender, Broker, Isolation, OffsetSpec, TopicPartition};
+use bps_streams::partitioner::partition_of;
+use bps_streams::record::Batch;
+use bps_streams::{Application, ApplicationConfig, Outgoing, prepare_topics};
+use purchase_processor::{Settings, topology};
+use tempfile::TempDir;
+
+/// Longest wait for something that must come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A record as a test looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Partition.
+    pub partition: u32,
+    /// Offset.
+    pub offset: u64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Key as text.
+    pub key: String,
+    /// Value as text.
+    pub value: String,
+    /// Headers, values as text.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Written {
+    /// The value as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.value).unwrap_or_default()
+    }
+
+    /// The message for people.
+    pub fn message(&self) -> String {
+        self.json()["resultMessage"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// Topics and, when started, a processor.
+pub struct Installation {
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// Its settings.
+    pub settings: Settings,
+    /// What the processor is started with.
+    pub config: ApplicationConfig,
+    /// Partitions of its topics.
+    pub partitions: u32,
+    appender: Box<dyn Appender>,
+    application: Option<Application>,
+    _folder: TempDir,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Installation {
+    /// Topics under a fresh prefix; the processor is not started yet.
+    pub fn new(broker: Arc<dyn Broker>, name: &str, partitions: u32) -> Installation {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("t{}-{number}-{name}", std::process::id());
+        let settings = Settings::new(&prefix, &prefix);
+        let made = prepare_topics(&*broker, &topology(&settings).unwrap(), partitions).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = ApplicationConfig::new(folder.path().join("state"));
+        config.partitions = partitions;
+        let partitions = made.partitions;
+        let appender = broker.appender().unwrap();
+        Installation {
+            broker,
+            settings,
+            config,
+            partitions,
+            appender,
+            application: None,
+            _folder: folder,
+        }
+    }
+
+    /// Starts the processor.
+    pub fn start(&mut self) {
+        let topology = topology(&self.settings).unwrap();
+        let started = Application::start(self.broker.clone(), topology, self.config.clone());
+        self.application = Some(started.unwrap());
+    }
+
+    /// Stops the processor, which must end without an error.
+    pub fn stop(&mut self) {
+        self.application.take().unwrap().stop().unwrap();
+    }
+
+    /// The running processor.
+    pub fn application(&self) -> &Application {
+        self.application.as_ref().unwrap()
+    }
+
+    /// Appends records (topic, partition, key, value, timestamp) and waits for all acks.
+    pub fn append(&self, records: &[(&str, u32, &str, &[u8], i64)]) {
+        let (sender, acks) = mpsc::channel();
+        for (topic, partition, key, value, timestamp) in records {
+            let record = Outgoing {
+                topic,
+                partition: *partition,
+                timestamp: *timestamp,
+                key: Some(key.as_bytes()),
+                value: Some(value),
+                headers: &[],
+            };
+            let sender = sender.clone();
+            let ack = Box::new(move |acked| sender.send(acked).unwrap());
+            self.appender.append(record, ack).unwrap();
+        }
+        for _ in records {
+            acks.recv_timeout(PATIENCE).unwrap().unwrap();
+        }
+    }
+
+    /// The partition of an item.
+    pub fn partition(&self, item: &str) -> u32 {
+        partition_of(item.as_bytes(), self.partitions)
+    }
+
+    /// Everything that is committed on a topic now, by partition and offset.
+    pub fn read(&self, topic: &str) -> Vec<Written> {
+        let at: Vec<_> =
+            (0..self.partitions).map(|p| TopicPartition::new(topic, p)).collect();
+        let end = OffsetSpec::End(Isolation::ReadCommitted);
+        let ends = self.broker.offsets(&at, end).unwrap();
+        let starts = self.broker.offsets(&at, OffsetSpec::Start).unwrap();
+        let from: Vec<_> = at.iter().cloned().zip(starts).collect();
+        let mut reader = self.broker.reader(&from, Isolation::ReadCommitted).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut positions: Vec<u64> = from.iter().map(|(_, start)| *start).collect();
+        let mut found = vec![Vec::new(); at.len()];
+        while positions.iter().zip(&ends).any(|(position, end)| position < end) {
+            assert!(Instant::now() < deadline, "{topic}: {positions:?} of {ends:?}");
+            reader.wait(Duration::from_millis(20)).unwrap();
+            for (slot, at) in at.iter().enumerate() {
+                let mut batch = Batch::default();
+                positions[slot] = reader.fetch(slot, 1 << 20, &mut batch).unwrap();
+                for index in 0..batch.len() {
+                    found[slot].push(written(&batch.get(index, topic, at.partition)));
+                }
+            }
+        }
+        found.into_iter().flatten().collect()
+    }
+
+    /// Waits until a topic holds at least `count` records, and reads it.
+    pub fn wait_for(&self, topic: &str, count: usize) -> Vec<Written> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.read(topic);
+            if found.len() >= count {
+                return found;
+            }
+            if let Some(application) = &self.application {
+                assert!(!application.is_finished(), "the processor has ended");
+            }
+            let status = self.application.as_ref().map(Application::status);
+            assert!(
+                Instant::now() < deadline,
+                "{topic}: {} of {count} records; {status:?}",
+                found.len()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn written(record: &bps_streams::Record<'_>) -> Written {
+    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"")).into_owned();
+    Written {
+        partition: record.partition,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: text(record.key),
+        value: text(record.value),
+        headers: record.headers.iter().map(|(n, v)| (n.to_owned(), text(v))).collect(),
+    }
+}

@@ -1,0 +1,163 @@
+//! The three ways the same topology runs: the test driver, the embedded log, a real Kafka. A test
+//! written against [`Rig`] runs on all of them.
+
+use std::sync::{Arc, OnceLock};
+
+use bps_streams::TestDriver;
+use bps_streams::broker::Broker;
+use bps_streams::broker::embedded::EmbeddedBroker;
+use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
+use bps_streams::partitioner::partition_of;
+use bps_events::Topics;
+use purchase_processor::{Settings, topology};
+
+use crate::{Installation, Written};
+
+/// Something that decides purchases.
+pub trait Rig {
+    /// Its topics.
+    fn topics(&self) -> Topics;
+    /// Partitions of its topics.
+    fn partitions(&self) -> u32;
+    /// Appends a record to a partition; it is acknowledged when this returns.
+    fn append_to(&mut self, topic: &str, partition: u32, key: &str, value: &[u8], at: i64);
+    /// Waits for at least `count` records on a topic, and returns all of it.
+    fn wait_for(&mut self, topic: &str, count: usize) -> Vec<Written>;
+
+    /// Appends a record to the partition of its key.
+    fn append(&mut self, topic: &str, key: &str, value: &str, at: i64) {
+        let partition = partition_of(key.as_bytes(), self.partitions());
+        self.append_to(topic, partition, key, value.as_bytes(), at);
+    }
+
+    /// Restocks an item.
+    fn restock(&mut self, id: &str, item: &str, quantity: &str, at: i64) {
+        let value = format!(r#"{{"restockId":"{id}","itemId":"{item}","quantity":{quantity}}}"#);
+        let topic = self.topics().items_added;
+        self.append(&topic, item, &value, at);
+    }
+
+    /// Wishes to buy.
+    fn purchase(&mut self, id: &str, item: &str, quantity: &str, at: i64) {
+        let value = format!(
+            r#"{{"purchaseId":"{id}","itemId":"{item}","quantity":{quantity},"purchasedBy":"b"}}"#
+        );
+        let topic = self.topics().purchase_created;
+        self.append(&topic, item, &value, at);
+    }
+
+    /// Waits for `count` results, of all partitions.
+    fn results(&mut self, count: usize) -> Vec<Written> {
+        let topic = self.topics().purchase_finished;
+        self.wait_for(&topic, count)
+    }
+}
+
+impl Rig for Installation {
+    fn topics(&self) -> Topics {
+        self.settings.topics.clone()
+    }
+
+    fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    fn append_to(&mut self, topic: &str, partition: u32, key: &str, value: &[u8], at: i64) {
+        Installation::append(self, &[(topic, partition, key, value, at)]);
+    }
+
+    fn wait_for(&mut self, topic: &str, count: usize) -> Vec<Written> {
+        Installation::wait_for(self, topic, count)
+    }
+}
+
+/// The test driver as a rig: what was written stays readable.
+struct Driven {
+    driver: TestDriver,
+    partitions: u32,
+    read: std::collections::BTreeMap<String, Vec<Written>>,
+}
+
+impl Rig for Driven {
+    fn topics(&self) -> Topics {
+        Topics::default()
+    }
+
+    fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    fn append_to(&mut self, topic: &str, partition: u32, key: &str, value: &[u8], at: i64) {
+        self.driver.send_to(topic, partition, Some(key.as_bytes()), Some(value), at).unwrap();
+    }
+
+    fn wait_for(&mut self, topic: &str, count: usize) -> Vec<Written> {
+        let text = |b: &Option<Vec<u8>>| {
+            String::from_utf8_lossy(b.as_deref().unwrap_or_default()).into_owned()
+        };
+        let read = self.driver.read(topic).into_iter().map(|r| Written {
+            partition: r.partition,
+            offset: r.offset,
+            timestamp: r.timestamp,
+            key: text(&r.key),
+            value: text(&r.value),
+            headers: r.headers.iter().map(|(n, v)| (n.clone(), text(v))).collect(),
+        });
+        let all = self.read.entry(topic.to_owned()).or_default();
+        all.extend(read);
+        all.sort_by_key(|r| (r.partition, r.offset));
+        assert!(all.len() >= count, "{topic}: {} of {count}", all.len());
+        all.clone()
+    }
+}
+
+/// The address of the Kafka to test on; `None` where the run says that there is none.
+///
+/// # Panics
+/// When neither `BPS_KAFKA` nor `BPS_NO_KAFKA` says how it is: a test of Kafka never passes
+/// silently without one.
+pub fn kafka_address() -> Option<String> {
+    if std::env::var_os("BPS_NO_KAFKA").is_some() {
+        return None;
+    }
+    let address = std::env::var("BPS_KAFKA");
+    Some(address.expect("set BPS_KAFKA=HOST:PORT (scripts/kafka up), or BPS_NO_KAFKA=1"))
+}
+
+/// The Kafka to test on, one client for all tests of a process.
+pub fn kafka() -> Option<Arc<dyn Broker>> {
+    static BROKER: OnceLock<Option<KafkaBroker>> = OnceLock::new();
+    let make = || kafka_address().map(|address| KafkaBroker::new(KafkaConfig::new(address)));
+    BROKER.get_or_init(make).clone().map(|broker| Arc::new(broker) as Arc<dyn Broker>)
+}
+
+/// An embedded log in a folder of its own.
+pub fn embedded(folder: &std::path::Path) -> Arc<dyn Broker> {
+    Arc::new(EmbeddedBroker::open(folder).unwrap())
+}
+
+/// Runs a test on every rig, with a running processor; says so where one is not there.
+pub fn on_every_rig(name: &str, test: impl Fn(&mut dyn Rig)) {
+    let partitions = 4;
+    let driver = TestDriver::with_partitions(topology(&Settings::default()).unwrap(), partitions);
+    test(&mut Driven { driver, partitions, read: Default::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = Installation::new(embedded(folder.path()), name, partitions);
+    installation.start();
+    test(&mut installation);
+    installation.stop();
+    match kafka() {
+        Some(broker) => {
+            let mut installation = Installation::new(broker, name, partitions);
+            installation.start();
+            test(&mut installation);
+            installation.stop();
+        }
+        None => eprintln_skipped(name),
+    }
+}
+
+#[allow(clippy::print_stderr)] // the test's own word to the one who runs it
+fn eprintln_skipped(name: &str) {
+    eprintln!("{name}: did not run on Kafka (BPS_NO_KAFKA)");
+}
