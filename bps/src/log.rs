@@ -39,8 +39,11 @@ impl Place {
         let kafka = self.kafka.clone().resolve(&mut SettingsFile::default())?;
         match (kafka, &self.data) {
             // A flag overrules the environment, and two flags contradict each other.
-            (Some(kafka), Some(_)) if std::env::var("BPS_KAFKA_BOOTSTRAP").ok().as_ref()
-                == Some(&kafka.bootstrap) => Ok(None),
+            (Some(kafka), Some(_))
+                if std::env::var("BPS_KAFKA_BOOTSTRAP").ok().as_ref() == Some(&kafka.bootstrap) =>
+            {
+                Ok(None)
+            }
             (Some(_), Some(_)) => {
                 Err(Error::Usage("--data and --kafka: a log is either here or there".to_owned()))
             }

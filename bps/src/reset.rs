@@ -231,8 +231,8 @@ fn check_unused(
         if inputs.contains(&&topic.name) {
             let committed = broker.committed(&topology.name, &at)?;
             if committed.iter().any(Option::is_some) {
-                let cause = format!("application {} has run before: take another prefix",
-                    topology.name);
+                let cause =
+                    format!("application {} has run before: take another prefix", topology.name);
                 return Err(Error::Refused(cause));
             }
             continue;

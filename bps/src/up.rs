@@ -18,7 +18,7 @@ const NAME: &str = "bps up";
 
 /// Flags of `bps up`.
 #[derive(Args, Clone, Debug)]
-pub struct UpArgs {
+pub(crate) struct UpArgs {
     /// Where the embedded log and the state lie; one process owns it [default: ./data]
     #[arg(long, env = "BPS_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -49,7 +49,7 @@ struct Settings {
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs all three until a signal, or the failure of one of them, ends them.
-pub fn run(args: UpArgs) -> ExitCode {
+pub(crate) fn run(args: UpArgs) -> ExitCode {
     let print = args.common.print_config;
     let settings = match resolve(args) {
         Ok(settings) => settings,
@@ -69,7 +69,9 @@ pub fn run(args: UpArgs) -> ExitCode {
 
 fn resolve(args: UpArgs) -> Result<Settings, SettingsError> {
     let mut file = args.common.file()?;
-    let data = file.or("data", args.data)?.unwrap_or_else(|| "./data".into());
+    let data = file
+        .or("data", args.data)?
+        .unwrap_or_else(|| "./data".into());
     let items = file.or("items_listen", args.items_listen)?;
     let purchases = file.or("purchases_listen", args.purchases_listen)?;
     let settings = Settings {
@@ -90,13 +92,18 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
     };
     let broker = choice.open()?;
     let shutdown = Shutdown::on_signals()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let (items, purchases) = runtime.block_on(async {
         let items = server::listen(settings.items_listen).await?;
         Ok::<_, AnyError>((items, server::listen(settings.purchases_listen).await?))
     })?;
     exit::say(format_args!("items-service http://{}", items.local_addr()?));
-    exit::say(format_args!("purchase-service http://{}", purchases.local_addr()?));
+    exit::say(format_args!(
+        "purchase-service http://{}",
+        purchases.local_addr()?
+    ));
 
     // Both drain at the same time: what is taken now and decided no more is decided next time.
     let outcome = std::thread::scope(|scope| {
@@ -112,7 +119,9 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
         let processor = std::thread::Builder::new().spawn_scoped(scope, decide)?;
         let served = runtime.block_on(serve(&broker, settings, items, purchases, &shutdown));
         shutdown.request();
-        let decided = processor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let decided = processor
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         decided.map_err(AnyError::from).and(served)
     });
     // A question to a broker that is away must not hold up the end.

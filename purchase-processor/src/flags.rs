@@ -97,9 +97,24 @@ impl ProcessorFlags {
             leave: file.or("leave", self.leave)?.unwrap_or(false),
             skip_gap: file.or("skip_gap", self.skip_gap)?.unwrap_or(false),
         };
-        within("workers", u64::from(settings.workers), 1..=u64::from(WORKERS_MAX), "")?;
-        within("session_timeout", settings.session_timeout.as_ms(), SESSION_MS, " ms")?;
-        within("commit_interval", settings.commit_interval.as_ms(), COMMIT_MS, " ms")?;
+        within(
+            "workers",
+            u64::from(settings.workers),
+            1..=u64::from(WORKERS_MAX),
+            "",
+        )?;
+        within(
+            "session_timeout",
+            settings.session_timeout.as_ms(),
+            SESSION_MS,
+            " ms",
+        )?;
+        within(
+            "commit_interval",
+            settings.commit_interval.as_ms(),
+            COMMIT_MS,
+            " ms",
+        )?;
         Ok(settings)
     }
 }
@@ -114,7 +129,10 @@ fn within(
         return Ok(());
     }
     let (least, most) = range.into_inner();
-    Err(SettingsError::new(name, format!("{value}{unit} is not from {least} to {most}{unit}")))
+    Err(SettingsError::new(
+        name,
+        format!("{value}{unit} is not from {least} to {most}{unit}"),
+    ))
 }
 
 impl ProcessorSettings {

@@ -42,7 +42,10 @@ pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
         .rekey(&t.rekeyed)
         .processor(
             BOOKING,
-            move || Booking { window_ms, ..Booking::default() },
+            move || Booking {
+                window_ms,
+                ..Booking::default()
+            },
             [RESTOCKS, PURCHASES],
             [STOCK, DECIDED, RESTOCKED],
         )
@@ -53,11 +56,15 @@ pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
 }
 
 fn purchased_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
-    Purchase::read(record.value).map(|p| bytes(p.item_id)).map_err(dead)
+    Purchase::read(record.value)
+        .map(|p| bytes(p.item_id))
+        .map_err(dead)
 }
 
 fn restocked_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
-    Restock::read(record.value).map(|r| bytes(r.item_id)).map_err(dead)
+    Restock::read(record.value)
+        .map(|r| bytes(r.item_id))
+        .map_err(dead)
 }
 
 fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
@@ -100,7 +107,12 @@ struct Before {
 }
 
 impl Booking {
-    fn purchase(&mut self, p: &Purchase<'_>, at: i64, context: &mut Context<'_>) -> Result<(), Error> {
+    fn purchase(
+        &mut self,
+        p: &Purchase<'_>,
+        at: i64,
+        context: &mut Context<'_>,
+    ) -> Result<(), Error> {
         let content = p.quantity.to_string();
         let memory = Remembered::new(&p.item_id, &p.purchase_id, &[&content, &p.purchased_by]);
         if self.is_resend(DECIDED, &memory, context)? {
@@ -110,7 +122,10 @@ impl Booking {
         let wish = self.wish(&p.quantity, at, context);
         let decision = booking::purchase(before.stock, wish);
         let sequence = self.keep(&p.item_id, decision, &before, at, context)?;
-        let Stock { supplied, booked } = before.stock.unwrap_or(Stock { supplied: 0, booked: 0 });
+        let Stock { supplied, booked } = before.stock.unwrap_or(Stock {
+            supplied: 0,
+            booked: 0,
+        });
         let after = decision.ok().or(before.stock);
         self.value.clear();
         PurchaseFinished {
@@ -126,10 +141,23 @@ impl Booking {
         }
         .write(&mut self.value);
         let (key, value) = (p.purchase_id.as_bytes(), self.value.as_slice());
-        context.send(RESULTS, Message { key, value, sequence, memo: memory.memo() })
+        context.send(
+            RESULTS,
+            Message {
+                key,
+                value,
+                sequence,
+                memo: memory.memo(),
+            },
+        )
     }
 
-    fn restock(&mut self, r: &Restock<'_>, at: i64, context: &mut Context<'_>) -> Result<(), Error> {
+    fn restock(
+        &mut self,
+        r: &Restock<'_>,
+        at: i64,
+        context: &mut Context<'_>,
+    ) -> Result<(), Error> {
         let origin = context.origin();
         let place = || format!("{}-{}-{}", origin.topic, origin.partition, origin.offset);
         let id = r.restock_id.clone().unwrap_or_else(|| place().into());
@@ -155,7 +183,15 @@ impl Booking {
         }
         .write(&mut self.value);
         let (key, value) = (id.as_bytes(), self.value.as_slice());
-        context.send(ANSWERS, Message { key, value, sequence, memo: memory.memo() })
+        context.send(
+            ANSWERS,
+            Message {
+                key,
+                value,
+                sequence,
+                memo: memory.memo(),
+            },
+        )
     }
 
     /// Whether the wish was decided before; then nothing is emitted.
@@ -165,8 +201,12 @@ impl Booking {
         memory: &Remembered,
         context: &mut Context<'_>,
     ) -> Result<bool, Error> {
-        let oldest = self.window_ms.map(|w| context.stream_time().saturating_sub(w));
-        let Some(row) = context.get(store, memory.key())? else { return Ok(false) };
+        let oldest = self
+            .window_ms
+            .map(|w| context.stream_time().saturating_sub(w));
+        let Some(row) = context.get(store, memory.key())? else {
+            return Ok(false);
+        };
         if oldest.is_some_and(|oldest| row.timestamp < oldest) {
             return Ok(false);
         }
@@ -177,20 +217,29 @@ impl Booking {
 
     fn wish(&self, quantity: &Quantity<'_>, at: i64, context: &Context<'_>) -> Wish {
         let too_old = |window| at < context.stream_time().saturating_sub(window);
-        Wish { quantity: quantity.valid(), too_old: self.window_ms.is_some_and(too_old) }
+        Wish {
+            quantity: quantity.valid(),
+            too_old: self.window_ms.is_some_and(too_old),
+        }
     }
 
     fn look_up(&mut self, item: &str, context: &mut Context<'_>) -> Result<Before, Error> {
         self.description.clear();
         let Some(row) = context.get(STOCK, item.as_bytes())? else {
-            return Ok(Before { stock: None, sequence: 0 });
+            return Ok(Before {
+                stock: None,
+                sequence: 0,
+            });
         };
         let sequence = row.sequence;
         let Some(row) = Row::decode(row.value) else {
             return Err(context.broken(format!("the stock row of item {item:?} is damaged")));
         };
         self.description.push_str(row.description);
-        Ok(Before { stock: Some(row.stock), sequence })
+        Ok(Before {
+            stock: Some(row.stock),
+            sequence,
+        })
     }
 
     /// Stores the new stock, if there is one; returns the row's sequence.
@@ -202,8 +251,14 @@ impl Booking {
         at: i64,
         context: &mut Context<'_>,
     ) -> Result<u64, Error> {
-        let Ok(stock) = decision else { return Ok(before.sequence) };
-        let row = Row { stock, updated_at: at, description: &self.description };
+        let Ok(stock) = decision else {
+            return Ok(before.sequence);
+        };
+        let row = Row {
+            stock,
+            updated_at: at,
+            description: &self.description,
+        };
         row.encode(&mut self.row);
         context.put(STOCK, item.as_bytes(), &self.row)
     }

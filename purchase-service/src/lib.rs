@@ -14,8 +14,7 @@ use bps_streams::broker::{Broker, Result};
 use tokio::net::TcpListener;
 
 /// Where the service listens, unless set.
-pub const LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7402);
+pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7402);
 
 /// `POST /purchases`: purchases.
 #[derive(Clone, Copy, Debug)]

@@ -87,7 +87,9 @@ pub(crate) fn look(line: &[u8], kind: Kind) -> Result<Seen, String> {
 
 /// As the services read it: RFC 3339, or a whole number of milliseconds.
 fn milliseconds(raw: &str) -> Option<i64> {
-    let Some(text) = raw.strip_prefix('"') else { return raw.parse().ok() };
+    let Some(text) = raw.strip_prefix('"') else {
+        return raw.parse().ok();
+    };
     let text = text.strip_suffix('"')?;
     let stamp: Result<jiff::Timestamp, _> = text.parse();
     stamp.ok().map(jiff::Timestamp::as_millisecond)

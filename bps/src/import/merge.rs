@@ -163,10 +163,7 @@ impl Building {
 
 /// Gives out the lines of all feeds, until they end or `give` says `false`. At equal places the
 /// feed that stands first goes first.
-pub(crate) fn run(
-    feeds: &mut [Feed],
-    mut give: impl FnMut(Event) -> bool,
-) -> Result<(), Error> {
+pub(crate) fn run(feeds: &mut [Feed], mut give: impl FnMut(Event) -> bool) -> Result<(), Error> {
     let mut bad = Vec::new();
     let mut building = Building::default();
     // The feed whose lines are being put together.
@@ -218,8 +215,7 @@ mod tests {
 
     /// `r1 r2 | p1` for a batch of restocks 1 and 2, then one of purchase 1; `!r3` for a bad line.
     fn order(restocks: &str, purchases: &str) -> String {
-        let mut feeds =
-            [feed(Kind::Restock, restocks, 5_000), feed(Kind::Purchase, purchases, 0)];
+        let mut feeds = [feed(Kind::Restock, restocks, 5_000), feed(Kind::Purchase, purchases, 0)];
         let mut shown: Vec<String> = Vec::new();
         let give = |event| {
             shown.push(match event {

@@ -140,10 +140,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Error> {
 /// The files, restocks first (they win ties), and their bytes in all where that is known.
 fn feeds(args: &ImportArgs) -> Result<(Vec<Feed>, Option<u64>), Error> {
     let head_start = i64::try_from(args.clock_skew_max.0.as_millis()).unwrap_or(i64::MAX);
-    let files = [
-        (Kind::Restock, &args.restocks, head_start),
-        (Kind::Purchase, &args.purchases, 0),
-    ];
+    let files = [(Kind::Restock, &args.restocks, head_start), (Kind::Purchase, &args.purchases, 0)];
     let is_stdin = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
     if files.iter().all(|(_, path, _)| is_stdin(path)) {
         return Err(Error::Usage("only one of the files can be standard input".to_owned()));

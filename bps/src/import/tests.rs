@@ -69,9 +69,8 @@ fn serve(mut stream: TcpStream, turn: &Turn) -> (String, String) {
         Turn::Breaks(lines) => (200, 1_000_000, (0..*lines).map(|n| line(n + 1, 202)).collect()),
         Turn::Refuses(status) => (*status, 2, "no".to_owned()),
     };
-    let head = format!(
-        "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
-    );
+    let head =
+        format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
     stream.write_all((head + &answer).as_bytes()).expect("written");
     (path, body)
 }
@@ -86,8 +85,7 @@ fn import_purchases(
     let lines = Lines::of("p.jsonl", text.to_owned().leak());
     let ids = Ids::new(Some("f".to_owned()), Path::new("p.jsonl"), &lines);
     let feeds = vec![Feed::new(Kind::Purchase, lines, ids, 0)];
-    let mut sender =
-        Sender::new(&url, &url, policy, Progress::start(None)).expect("an address");
+    let mut sender = Sender::new(&url, &url, policy, Progress::start(None)).expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.expect("a runtime").block_on(import(feeds, &mut sender));
     (done, sender.progress.counts, told.try_iter().map(|(_, body)| body).collect())
@@ -130,7 +128,10 @@ fn bad_lines_stop_the_import_or_are_left_out() {
     let (done, counts, told) = import_purchases(text, OnBadLine::Skip, vec![]);
     done.expect("imported");
     assert_eq!((counts.purchases, counts.bad), (2, 1));
-    assert_eq!(told.concat(), "{\"purchaseId\":\"1\"}\n{\"purchaseId\":\"f-3\",\"itemId\":\"é\"}\n");
+    assert_eq!(
+        told.concat(),
+        "{\"purchaseId\":\"1\"}\n{\"purchaseId\":\"f-3\",\"itemId\":\"é\"}\n"
+    );
     let (done, _, told) = import_purchases(text, OnBadLine::Stop, vec![]);
     let error = done.expect_err("stopped").to_string();
     assert!(error.starts_with("p.jsonl:2: it is not a JSON object"), "{error}");

@@ -5,7 +5,7 @@ mod render;
 use std::io::Write;
 use std::time::Duration;
 
-use bps_streams::broker::{BrokerError, OffsetSpec, Reader, TopicPartition, Isolation};
+use bps_streams::broker::{BrokerError, Isolation, OffsetSpec, Reader, TopicPartition};
 use bps_streams::record::Batch;
 
 use self::render::Form;
@@ -109,18 +109,16 @@ struct Tail {
 
 /// Finds the topic, waiting for it where that is wanted.
 fn begin(args: &TailArgs, interrupt: &Interrupt) -> Result<Tail, Error> {
-    let mut waited = false;
+    let (mut told, mut from_start) = (false, args.from_start);
     while !interrupt.is_raised() {
-        let outcome = args.place.look().and_then(|log| {
-            // What came while it was waited for is not missed.
-            let from_start = args.from_start || waited;
-            Tail::open(log, &args.topic, from_start)
-        });
+        let outcome = args.place.look().and_then(|log| Tail::open(log, &args.topic, from_start));
         match outcome {
             Err(error) if args.wait && may_come(&error) => {
-                if !std::mem::replace(&mut waited, true) {
+                if !std::mem::replace(&mut told, true) {
                     out::note(format_args!("waits: {error}"));
                 }
+                // Of a topic that was not there yet, the first records are news too.
+                from_start |= !matches!(error, Error::Broker(_));
                 std::thread::sleep(PAUSE);
             }
             other => return other,

@@ -45,7 +45,9 @@ fn people(record: &Record<'_>, into: &mut Vec<u8>) {
 /// Text as it is, but for control characters, which could move a terminal's cursor; other bytes
 /// as `0x...`.
 fn plain(bytes: Option<&[u8]>, line: &mut String) {
-    let Some(bytes) = bytes else { return line.push_str("null") };
+    let Some(bytes) = bytes else {
+        return line.push_str("null");
+    };
     match std::str::from_utf8(bytes) {
         Ok(text) => {
             for c in text.chars() {
@@ -98,7 +100,9 @@ fn embedded(value: Option<&[u8]>) -> String {
 
 /// Text as a JSON string; other bytes as `{"$hex":"..."}`.
 fn text_or_hex(bytes: Option<&[u8]>) -> String {
-    let Some(bytes) = bytes else { return "null".to_owned() };
+    let Some(bytes) = bytes else {
+        return "null".to_owned();
+    };
     match std::str::from_utf8(bytes) {
         Ok(text) => quoted(text),
         Err(_) => {

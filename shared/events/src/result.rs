@@ -81,12 +81,19 @@ pub struct PurchaseFinished<'a> {
 impl PurchaseFinished<'_> {
     /// Appends the record's value to `into`.
     pub fn write(&self, into: &mut Vec<u8>) {
-        let status = if self.reason.is_some() { Status::Failed } else { Status::Success };
+        let status = if self.reason.is_some() {
+            Status::Failed
+        } else {
+            Status::Success
+        };
         into.extend_from_slice(b"{\"purchaseId\":");
         json(self.purchase_id, into);
         into.extend_from_slice(b",\"itemId\":");
         json(self.item_id, into);
-        print(into, format_args!(",\"quantity\":{},\"purchasedBy\":", self.quantity));
+        print(
+            into,
+            format_args!(",\"quantity\":{},\"purchasedBy\":", self.quantity),
+        );
         json(self.purchased_by, into);
         print(into, format_args!(",\"status\":\"{status}\",\"reason\":"));
         match self.reason {
@@ -133,12 +140,19 @@ pub struct RestockFinished<'a> {
 impl RestockFinished<'_> {
     /// Appends the record's value to `into`.
     pub fn write(&self, into: &mut Vec<u8>) {
-        let status = if self.reason.is_some() { Status::Failed } else { Status::Success };
+        let status = if self.reason.is_some() {
+            Status::Failed
+        } else {
+            Status::Success
+        };
         into.extend_from_slice(b"{\"restockId\":");
         json(self.restock_id, into);
         into.extend_from_slice(b",\"itemId\":");
         json(self.item_id, into);
-        print(into, format_args!(",\"quantity\":{},\"status\":\"{status}\"", self.quantity));
+        print(
+            into,
+            format_args!(",\"quantity\":{},\"status\":\"{status}\"", self.quantity),
+        );
         match self.reason {
             Some(reason) => print(into, format_args!(",\"reason\":\"{}\"", reason.code())),
             None => into.extend_from_slice(b",\"reason\":null"),
@@ -198,7 +212,11 @@ mod tests {
         value.clear();
         let quantity = Quantity::Valid(5);
         let finished = RestockFinished {
-            restock_id: "r", item_id: "1", quantity: &quantity, reason: None, supplied: 6,
+            restock_id: "r",
+            item_id: "1",
+            quantity: &quantity,
+            reason: None,
+            supplied: 6,
         };
         finished.write(&mut value);
         insta::assert_snapshot!(String::from_utf8_lossy(&value), @r#"{"restockId":"r","itemId":"1","quantity":5,"status":"SUCCESS","reason":null,"supplied":6}"#);

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::broker::{Broker, CleanupPolicy, Now, ProducerMode};
+use crate::broker::{Broker, Now, ProducerMode};
 use crate::error::{Error, Result};
 use crate::folder::{FolderError, FolderLock};
+use crate::prepare::prepare_topics;
+use crate::state_folder::{check_identity, worker_ids};
 use crate::store::rocks::{MemoryBounds, RocksStore};
 use crate::task::TaskEnv;
-use crate::topology::{Backing, Topology};
+use crate::topology::Topology;
 use crate::worker::{Guarantee, Worker, WorkerConfig, WorkerStatus};
 
 /// Settings of an application on one machine.
@@ -69,7 +71,10 @@ impl Application {
         let (shutdown, leave) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let statuses = Statuses::default();
         let run = {
-            let signals = Signals { shutdown: shutdown.clone(), leave: leave.clone() };
+            let signals = Signals {
+                shutdown: shutdown.clone(),
+                leave: leave.clone(),
+            };
             let statuses = statuses.clone();
             move || {
                 let outcome = run(&broker, topology, &config, &signals, &statuses);
@@ -78,14 +83,24 @@ impl Application {
                 outcome
             }
         };
-        let thread = std::thread::Builder::new().name("streams".to_owned()).spawn(run);
+        let thread = std::thread::Builder::new()
+            .name("streams".to_owned())
+            .spawn(run);
         let thread = thread.map_err(|source| io(Path::new("thread"), source))?;
-        Ok(Application { shutdown, leave, thread: Some(thread), statuses })
+        Ok(Application {
+            shutdown,
+            leave,
+            thread: Some(thread),
+            statuses,
+        })
     }
 
     /// What each worker is doing.
     pub fn status(&self) -> BTreeMap<u32, WorkerStatus> {
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.statuses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether it has ended by itself, which only an error makes it do.
@@ -113,8 +128,12 @@ impl Application {
 
     fn end(&mut self) -> Result<()> {
         self.shutdown.store(true, Ordering::Relaxed);
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -133,13 +152,22 @@ struct Signals {
 
 /// A clock for real runs: monotonic from the start of the process, and the system's.
 fn clock(origin: Instant) -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let monotonic_ms = origin.elapsed().as_millis() as u64;
-    Now { monotonic_ms, wall_ms: wall.as_millis() as i64 }
+    Now {
+        monotonic_ms,
+        wall_ms: wall.as_millis() as i64,
+    }
 }
 
 fn io(folder: &Path, source: std::io::Error) -> Error {
-    FolderError::Io { folder: folder.to_owned(), source }.into()
+    FolderError::Io {
+        folder: folder.to_owned(),
+        source,
+    }
+    .into()
 }
 
 fn run(
@@ -154,7 +182,9 @@ fn run(
         let partitions = prepare_topics(&**broker, &topology, config.partitions)?;
         Ok((partitions, broker.cluster_id()?))
     })?;
-    let Some((prepared, cluster)) = prepared else { return Ok(()) };
+    let Some((prepared, cluster)) = prepared else {
+        return Ok(());
+    };
     let folder = &config.state_folder;
     check_identity(folder, &cluster, &topology.name, prepared.partitions)?;
     let tables: Vec<&str> = topology.stores.iter().map(|s| s.name.as_str()).collect();
@@ -208,11 +238,16 @@ fn run_workers(
     let failed = AtomicBool::new(false);
     let outcomes = std::thread::scope(|scope| {
         let run = |number: u32| {
-            let worker = WorkerConfig { id: ids[number as usize].clone(), ..config.worker.clone() };
+            let worker = WorkerConfig {
+                id: ids[number as usize].clone(),
+                ..config.worker.clone()
+            };
             let (broker, env) = (broker.clone(), env.clone());
             let failed = &failed;
             move || -> Result<()> {
-                let outcome = run_worker(broker, env, worker, number, signals, failed, statuses, origin);
+                let outcome = run_worker(
+                    broker, env, worker, number, signals, failed, statuses, origin,
+                );
                 if outcome.is_err() {
                     failed.store(true, Ordering::Relaxed);
                 }
@@ -221,13 +256,17 @@ fn run_workers(
         };
         let spawn = |number| {
             let name = format!("worker-{number}");
-            std::thread::Builder::new().name(name).spawn_scoped(scope, run(number))
+            std::thread::Builder::new()
+                .name(name)
+                .spawn_scoped(scope, run(number))
         };
         let threads: Vec<_> = (0..config.workers.max(1)).map(spawn).collect();
         maintain(&**broker, &failed, signals, origin);
         let join = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Result<()>>>| {
             let thread = thread.map_err(|source| io(Path::new("worker"), source))?;
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect::<Vec<_>>()
     });
@@ -249,15 +288,19 @@ fn run_worker(
     let mut worker = Worker::new(broker, env, config)?;
     let stop = AtomicBool::new(false);
     let mut told = Instant::now();
-    let outcome = worker.run(&stop, || clock(origin), |status| {
-        let done = signals.shutdown.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
-        stop.store(done, Ordering::Relaxed);
-        if told.elapsed() >= Duration::from_millis(20) || done {
-            told = Instant::now();
-            let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-            statuses.insert(number, status.clone());
-        }
-    });
+    let outcome = worker.run(
+        &stop,
+        || clock(origin),
+        |status| {
+            let done = signals.shutdown.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
+            stop.store(done, Ordering::Relaxed);
+            if told.elapsed() >= Duration::from_millis(20) || done {
+                told = Instant::now();
+                let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+                statuses.insert(number, status.clone());
+            }
+        },
+    );
     if let Err(error) = &outcome {
         tracing::error!(worker = %id, %error, "the worker stops");
     } else if signals.leave.load(Ordering::Relaxed) {
@@ -280,149 +323,9 @@ fn maintain(broker: &dyn Broker, failed: &AtomicBool, signals: &Signals, origin:
     }
 }
 
-/// What the cluster holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prepared {
-    /// Partitions of all topics but the dead letters'.
-    pub partitions: u32,
-    /// Partitions of the topic of dead letters.
-    pub dead_letter_partitions: u32,
-}
-
-/// Creates the topology's topics that are missing (with the partition count of those that exist,
-/// else `partitions`), and checks the others.
-///
-/// # Errors
-/// A topic that cannot serve, by name, and what mends it.
-pub fn prepare_topics(
-    broker: &dyn Broker,
-    topology: &Topology,
-    partitions: u32,
-) -> Result<Prepared> {
-    let wanted = topology.topics(partitions);
-    let names: Vec<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
-    let found = broker.describe_topics(&names)?;
-    let is_dead = |name: &str| topology.dead_letters.as_deref() == Some(name);
-    let mut count = None;
-    for topic in found.iter().flatten().filter(|t| !is_dead(&t.name)) {
-        match count {
-            None => count = Some((topic.partitions, topic.name.clone())),
-            Some((n, ref other)) if n != topic.partitions => {
-                let cause = format!(
-                    "it has {} partitions, {other} has {n}: all topics of {} must have the same \
-                     number; recreate the one that holds nothing yet",
-                    topic.partitions, topology.name
-                );
-                return Err(Error::Topic { topic: topic.name.clone(), cause });
-            }
-            Some(_) => {}
-        }
-    }
-    let count = count.map_or(partitions, |(n, _)| n);
-    let mut dead_letter_partitions = count;
-    for (wanted, found) in wanted.iter().zip(&found) {
-        match found {
-            Some(found) => {
-                check_policy(topology, found)?;
-                if is_dead(&found.name) {
-                    dead_letter_partitions = found.partitions;
-                }
-            }
-            None => {
-                tracing::info!(topic = %wanted.name, partitions = count, "creates topic");
-                let mut topic = wanted.clone();
-                topic.partitions = count;
-                broker.create_topic(&topic)?;
-            }
-        }
-    }
-    Ok(Prepared { partitions: count, dead_letter_partitions })
-}
-
-fn check_policy(
-    topology: &Topology,
-    found: &crate::broker::TopicDescription,
-) -> Result<()> {
-    let topic = &found.name;
-    let changelog = topology.stores.iter().any(|s| {
-        matches!(&s.backing, Backing::Changelog { topic: t, .. } if t == topic)
-    });
-    match (&found.cleanup, changelog) {
-        (CleanupPolicy::Compact, true) => Ok(()),
-        (policy, true) => {
-            let cause = format!(
-                "its cleanup policy is {policy}, but it is a changelog: set cleanup.policy=compact"
-            );
-            Err(Error::Topic { topic: topic.clone(), cause })
-        }
-        (CleanupPolicy::Compact, false) => {
-            let cause = "its cleanup policy is compact, but every record of it counts: set \
-                         cleanup.policy=delete and retention.ms=-1";
-            Err(Error::Topic { topic: topic.clone(), cause: cause.to_owned() })
-        }
-        (CleanupPolicy::Delete { retention_ms: Some(ms) }, false) => {
-            tracing::warn!(
-                "topic {topic} keeps its records for {ms} ms only: decisions cannot be replayed \
-                 after that. To keep them: kafka-configs.sh --bootstrap-server HOST:PORT --alter \
-                 --entity-type topics --entity-name {topic} --add-config retention.ms=-1"
-            );
-            Ok(())
-        }
-        (CleanupPolicy::Delete { retention_ms: None }, false) => Ok(()),
-    }
-}
-
-/// A state folder is for one application on one cluster with one number of partitions.
-fn check_identity(folder: &Path, cluster: &str, application: &str, partitions: u32) -> Result<()> {
-    let path = folder.join("identity");
-    let expected = format!("application {application}, cluster {cluster}, {partitions} partitions");
-    match std::fs::read_to_string(&path) {
-        Ok(found) if found.trim() == expected => Ok(()),
-        Ok(found) => Err(Error::WrongState {
-            folder: folder.display().to_string(),
-            found: found.trim().to_owned(),
-            expected,
-        }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            write_file(&path, &expected).map_err(|source| io(&path, source))
-        }
-        Err(source) => Err(io(&path, source)),
-    }
-}
-
-/// Replaces a file as a whole: a crash leaves the old one or the new one.
-fn write_file(path: &Path, text: &str) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, format!("{text}\n"))?;
-    std::fs::File::open(&temporary)?.sync_all()?;
-    std::fs::rename(temporary, path)
-}
-
-/// The ids of all workers that this folder has ever had: `application-process-number`. The
-/// process's part stays the same over restarts.
-fn worker_ids(folder: &Path, application: &str, workers: u32) -> Result<Vec<String>> {
-    let path = folder.join("process");
-    let (process, ever) = match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let mut words = text.split_whitespace();
-            let process = words.next().unwrap_or_default().to_owned();
-            (process, words.next().and_then(|n| n.parse().ok()).unwrap_or(0))
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => (crate::fresh_id("p"), 0),
-        Err(source) => return Err(io(&path, source)),
-    };
-    let ever = workers.max(1).max(ever);
-    write_file(&path, &format!("{process} {ever}")).map_err(|source| io(&path, source))?;
-    Ok((0..ever).map(|n| format!("{application}-{process}-{n}")).collect())
-}
-
 /// Workers that are no more may have left a transaction open, which would hold up every reader:
 /// initialising their ids once ends it.
-fn settle_retired(
-    broker: &dyn Broker,
-    ids: &[String],
-    stopped: &dyn Fn() -> bool,
-) -> Result<()> {
+fn settle_retired(broker: &dyn Broker, ids: &[String], stopped: &dyn Fn() -> bool) -> Result<()> {
     for id in ids {
         let settle = || {
             let mode = ProducerMode::Transactional { id: id.clone() };

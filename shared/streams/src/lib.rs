@@ -1,22 +1,25 @@
 //! Kafka Streams for Rust: exactly-once stream processing with local state.
+mod application;
 pub mod broker;
 pub mod error;
 mod folder;
 pub mod partitioner;
+mod prepare;
 pub mod processor;
 pub mod record;
 mod skip_gap;
 pub mod stamp;
+mod state_folder;
 pub mod store;
 mod task;
 mod test_driver;
 pub mod topology;
 pub mod worker;
-mod application;
 
-pub use application::{Application, ApplicationConfig, prepare_topics};
+pub use application::{Application, ApplicationConfig};
 pub use error::{Error, Result};
 pub use folder::{FolderError, FolderLock};
+pub use prepare::{Prepared, prepare_topics};
 pub use processor::{Context, DeadLetter, Message, Origin, ProcessError, ProcessResult, Processor};
 pub use record::{Headers, Outgoing, Record};
 pub use skip_gap::SKIP_GAP;

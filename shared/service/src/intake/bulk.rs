@@ -44,7 +44,13 @@ struct Group {
 pub(super) async fn take(inbox: Inbox, body: Body) -> Result<Response, Problem> {
     let partitions = inbox.partitions().await?;
     let (groups, answers) = mpsc::channel(GROUPS_WAITING);
-    let reader = Reader { inbox, partitions, groups, group: Group::new(1), line: 0 };
+    let reader = Reader {
+        inbox,
+        partitions,
+        groups,
+        group: Group::new(1),
+        line: 0,
+    };
     tokio::spawn(reader.run(body.into_data_stream()));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((StatusCode::OK, kind, Body::from_stream(answered(answers))).into_response())
@@ -58,7 +64,10 @@ fn answered(groups: mpsc::Receiver<Group>) -> impl Stream<Item = Result<Bytes, I
 
 impl Group {
     fn new(first_line: u64) -> Group {
-        Group { first_line, ..Group::default() }
+        Group {
+            first_line,
+            ..Group::default()
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -72,7 +81,10 @@ impl Group {
         for (number, answer) in self.answers.into_iter().enumerate() {
             let failed = failures.pop_front_if(|(failed, _)| *failed == number);
             let answer = match (answer, failed) {
-                (Ok(ids), Some((_, error))) => Err(Problem { ids, ..Problem::from(error) }),
+                (Ok(ids), Some((_, error))) => Err(Problem {
+                    ids,
+                    ..Problem::from(error)
+                }),
                 (answer, _) => answer,
             };
             text.extend_from_slice(b"{\"line\":");
@@ -174,7 +186,9 @@ impl Reader {
         loop {
             let acks = &self.group.acks;
             let ack = acks.ack(number);
-            let Err(error) = self.inbox.append(event, self.partitions, ack) else { return };
+            let Err(error) = self.inbox.append(event, self.partitions, ack) else {
+                return;
+            };
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + BUFFER_WAIT);
             if !error.is_unavailable() || Instant::now() > deadline {
                 return acks.refuse(number, error);

@@ -22,9 +22,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bps_events::Topics;
 use bps_events::fields::VALUE_BYTES_MAX;
+use bps_streams::Outgoing;
 use bps_streams::broker::{Ack, Appender, Broker, Result};
 use bps_streams::partitioner::partition_of;
-use bps_streams::Outgoing;
 use tokio::sync::watch;
 
 use crate::problem::{Kind, Problem};
@@ -150,8 +150,13 @@ impl Inbox {
     }
 
     fn moment(&self) -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment { now_ms: since.as_millis() as i64, future_max_ms: self.future_max_ms }
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Moment {
+            now_ms: since.as_millis() as i64,
+            future_max_ms: self.future_max_ms,
+        }
     }
 
     /// The topic's number of partitions, waited for as long as a caller may be kept.
@@ -171,7 +176,10 @@ impl Inbox {
         let event = self.intake.event(request, at)?;
         if event.value.len() > VALUE_BYTES_MAX {
             // A request that just fits may not do so with the id that it was given.
-            return Err(bps_events::Unreadable::TooLong { bytes: event.value.len() }.into());
+            return Err(bps_events::Unreadable::TooLong {
+                bytes: event.value.len(),
+            }
+            .into());
         }
         Ok(event)
     }
@@ -198,8 +206,15 @@ enum ContentType {
 
 impl ContentType {
     fn of(headers: &HeaderMap) -> Result<ContentType, Problem> {
-        let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let value = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok());
+        let essence = value
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
         if essence.eq_ignore_ascii_case("application/json") {
             Ok(Self::Json)
         } else if essence.eq_ignore_ascii_case("application/x-ndjson") {

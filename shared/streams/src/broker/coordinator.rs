@@ -77,7 +77,9 @@ impl Coordinator {
         self.members_ever += 1;
         let id = format!("{instance}-{}", self.members_ever);
         let group = self.groups.entry(group.to_owned()).or_default();
-        group.members.retain(|_, member| member.instance != instance);
+        group
+            .members
+            .retain(|_, member| member.instance != instance);
         let member = Member {
             instance: instance.to_owned(),
             topics: topics.to_vec(),
@@ -102,10 +104,16 @@ impl Coordinator {
     ) -> Result<GroupEvent, Refusal> {
         let group = self.groups.get_mut(group).ok_or(Refusal::UnknownMember)?;
         group.expire(now_ms);
-        let state = group.members.get_mut(member).ok_or(Refusal::UnknownMember)?;
+        let state = group
+            .members
+            .get_mut(member)
+            .ok_or(Refusal::UnknownMember)?;
         state.last_seen_ms = now_ms;
         group.complete(partitions);
-        let state = group.members.get_mut(member).ok_or(Refusal::UnknownMember)?;
+        let state = group
+            .members
+            .get_mut(member)
+            .ok_or(Refusal::UnknownMember)?;
         // "Revoking" is told until the member has released; the rest is told once.
         if state.news == GroupEvent::Revoking {
             return Ok(GroupEvent::Revoking);
@@ -116,14 +124,21 @@ impl Coordinator {
     /// Whether `poll` has something to tell or to do for this member right away.
     pub(crate) fn has_news(&self, group: &str, member: &str) -> bool {
         self.groups.get(group).is_none_or(|group| {
-            group.members.get(member).is_none_or(|m| m.news != GroupEvent::None)
+            group
+                .members
+                .get(member)
+                .is_none_or(|m| m.news != GroupEvent::None)
                 || (group.preparing && group.members.values().all(|m| m.owned.is_empty()))
         })
     }
 
     /// The member has given everything back.
     pub(crate) fn release(&mut self, group: &str, member: &str) {
-        if let Some(state) = self.groups.get_mut(group).and_then(|g| g.members.get_mut(member)) {
+        if let Some(state) = self
+            .groups
+            .get_mut(group)
+            .and_then(|g| g.members.get_mut(member))
+        {
             state.owned.clear();
             if state.news == GroupEvent::Revoking {
                 state.news = GroupEvent::None;
@@ -149,10 +164,16 @@ impl Coordinator {
     /// preparation of the next generation is: the revoked partitions are handed over with it.
     pub(crate) fn check(&self, group: &str, member: &str, generation: i64) -> Result<(), Refusal> {
         let group = self.groups.get(group).ok_or(Refusal::UnknownMember)?;
-        let instance = member.rsplit_once('-').map_or(member, |(instance, _)| instance);
+        let instance = member
+            .rsplit_once('-')
+            .map_or(member, |(instance, _)| instance);
         if !group.members.contains_key(member) {
             let replaced = group.members.values().any(|m| m.instance == instance);
-            return Err(if replaced { Refusal::InstanceFenced } else { Refusal::UnknownMember });
+            return Err(if replaced {
+                Refusal::InstanceFenced
+            } else {
+                Refusal::UnknownMember
+            });
         }
         if group.generation != generation {
             return Err(Refusal::IllegalGeneration);
@@ -224,7 +245,8 @@ impl Group {
     /// Members silent for longer than their session are dead.
     fn expire(&mut self, now_ms: u64) {
         let before = self.members.len();
-        self.members.retain(|_, m| now_ms <= m.last_seen_ms.saturating_add(m.session_timeout_ms));
+        self.members
+            .retain(|_, m| now_ms <= m.last_seen_ms.saturating_add(m.session_timeout_ms));
         if self.members.len() != before {
             self.prepare();
         }
@@ -243,8 +265,11 @@ impl Group {
         let topics: Vec<String> = topics.into_iter().cloned().collect();
         for topic in &topics {
             // By instance name, so that a member that comes back finds its old share.
-            let mut takers: Vec<&mut Member> =
-                self.members.values_mut().filter(|m| m.topics.contains(topic)).collect();
+            let mut takers: Vec<&mut Member> = self
+                .members
+                .values_mut()
+                .filter(|m| m.topics.contains(topic))
+                .collect();
             takers.sort_by(|a, b| a.instance.cmp(&b.instance));
             let count = partitions(topic);
             let (each, extra) = (count / takers.len() as u32, count % takers.len() as u32);
@@ -252,7 +277,9 @@ impl Group {
             for (index, member) in (0_u32..).zip(takers) {
                 let share = each + u32::from(index < extra);
                 let owned = next..next + share;
-                member.owned.extend(owned.map(|p| TopicPartition::new(topic.clone(), p)));
+                member
+                    .owned
+                    .extend(owned.map(|p| TopicPartition::new(topic.clone(), p)));
                 next += share;
             }
         }
@@ -275,8 +302,12 @@ mod tests {
     }
 
     fn numbers(event: GroupEvent) -> Vec<(String, u32)> {
-        let GroupEvent::Assigned(list) = event else { panic!("not assigned: {event:?}") };
-        list.into_iter().map(|tp| (tp.topic, tp.partition)).collect()
+        let GroupEvent::Assigned(list) = event else {
+            panic!("not assigned: {event:?}")
+        };
+        list.into_iter()
+            .map(|tp| (tp.topic, tp.partition))
+            .collect()
     }
 
     #[test]
@@ -285,9 +316,17 @@ mod tests {
         let one = join(&mut c, "one", 0);
         assert_eq!(numbers(poll(&mut c, &one, 0)).len(), 8);
         let two = join(&mut c, "two", 1);
-        assert_eq!(poll(&mut c, &two, 1), GroupEvent::None, "one has not released");
+        assert_eq!(
+            poll(&mut c, &two, 1),
+            GroupEvent::None,
+            "one has not released"
+        );
         assert_eq!(poll(&mut c, &one, 2), GroupEvent::Revoking);
-        assert_eq!(c.check("g", &one, 1), Ok(()), "the hand-over commit is taken");
+        assert_eq!(
+            c.check("g", &one, 1),
+            Ok(()),
+            "the hand-over commit is taken"
+        );
         c.release("g", &one);
         let share = |n: [u32; 2]| {
             let of = |t: &str| n.map(|p| (t.to_owned(), p)).to_vec();

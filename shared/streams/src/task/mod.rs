@@ -1,9 +1,10 @@
 //! A task: one partition number of all inputs, with its stores. It knows no broker and no clock:
 //! records are pushed into it, what it writes goes to an [`Output`].
 //!
-//! Reading order: [`order`] (which record next), [`queue`], [`overlay`] (the open transaction's
+//! Reading order: [`order`] (which record next), [`queue`], [`admit`], [`overlay`] (the open transaction's
 //! state), this file (one record from head to position), [`scope`] (what a processor may do).
 
+mod admit;
 pub(crate) mod order;
 pub(crate) mod overlay;
 pub(crate) mod queue;
@@ -12,15 +13,15 @@ pub(crate) mod scope;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::admit::{Admitted, admit, bury, rekey};
 use self::order::Choice;
 use self::overlay::Table;
 use self::queue::InputQueue;
 pub(crate) use self::scope::Scope;
 use crate::broker::{BrokerError, CommittedOffset, Now, OffsetCommit, TopicPartition};
 use crate::error::{Error, Result};
-use crate::partitioner::partition_of;
-use crate::processor::{Context, DeadLetter, Origin, ProcessError, Processor};
-use crate::record::{Header, Outgoing, Record};
+use crate::processor::{Context, Origin, ProcessError, Processor};
+use crate::record::{Outgoing, Record};
 use crate::stamp::{STAMP, StampParts};
 use crate::store::{Checkpoint, Row, Store, StoreBatch};
 use crate::topology::{Backing, Topology};
@@ -45,9 +46,6 @@ pub(crate) struct TaskEnv {
     pub(crate) partitions: u32,
     pub(crate) dead_letter_partitions: u32,
 }
-
-/// Bytes of a dead letter's value that are kept.
-const DEAD_LETTER_BYTES_MAX: usize = 256 << 10;
 
 /// How far a task is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,7 +88,11 @@ impl Task {
         let topology = &env.topology;
         let reader = |source: &crate::topology::Source| {
             let reads = |p: &crate::topology::ProcessorSpec| p.reads.contains(&source.name);
-            topology.processors.iter().position(reads).unwrap_or_default()
+            topology
+                .processors
+                .iter()
+                .position(reads)
+                .unwrap_or_default()
         };
         Self {
             readers: topology.sources.iter().map(reader).collect(),
@@ -114,14 +116,28 @@ impl Task {
     pub(crate) fn choice(&self) -> Choice {
         let sources = &self.env.topology.sources;
         let head_start = |input: usize| sources.get(input).map_or(0, |s| s.head_start_ms);
-        order::choose(self.queues.iter().enumerate().map(|(i, q)| q.state(head_start(i))))
+        order::choose(
+            self.queues
+                .iter()
+                .enumerate()
+                .map(|(i, q)| q.state(head_start(i))),
+        )
     }
 
     /// Processes the head of input `input`.
     pub(crate) fn process(&mut self, input: usize, now: Now, out: &mut dyn Output) -> Result<()> {
-        let Self { env, queues, state, processors, readers, .. } = self;
+        let Self {
+            env,
+            queues,
+            state,
+            processors,
+            readers,
+            ..
+        } = self;
         let topic = &env.inputs[input];
-        let Some(record) = queues[input].head(topic, state.partition) else { return Ok(()) };
+        let Some(record) = queues[input].head(topic, state.partition) else {
+            return Ok(());
+        };
         state.written = 0;
         let before = state.progress.stream_time;
         state.progress.positions[input] = record.offset + 1;
@@ -131,7 +147,11 @@ impl Task {
                 *time = record.timestamp.max(*time);
                 let scope = Scope::new(env, state, out, readers[source], (input, record.offset));
                 let name = &env.topology.sources[source].name;
-                let mut context = Context { scope, source: name, origin };
+                let mut context = Context {
+                    scope,
+                    source: name,
+                    origin,
+                };
                 match processors[readers[source]].process(&record, &mut context) {
                     Ok(()) => {}
                     Err(ProcessError::DeadLetter(letter)) => {
@@ -159,20 +179,34 @@ impl Task {
         let after = self.state.progress.stream_time;
         for index in 0..self.processors.len() {
             let spec = &self.env.topology.processors[index];
-            let Some(every) = spec.punctuate_every_ms.map(|ms| ms as i64) else { continue };
+            let Some(every) = spec.punctuate_every_ms.map(|ms| ms as i64) else {
+                continue;
+            };
             if before.div_euclid(every) == after.div_euclid(every) {
                 continue;
             }
             let scope = Scope::new(&self.env, &mut self.state, out, index, at);
-            let origin = Origin { topic: "", partition: 0, offset: 0 };
-            let mut context = Context { scope, source: "", origin };
+            let origin = Origin {
+                topic: "",
+                partition: 0,
+                offset: 0,
+            };
+            let mut context = Context {
+                scope,
+                source: "",
+                origin,
+            };
             match self.processors[index].punctuate(&mut context) {
                 Ok(()) => {}
                 Err(ProcessError::Failed(error)) => return Err(error),
                 Err(ProcessError::DeadLetter(letter)) => {
                     let cause = format!("punctuate has no record to send away ({letter})");
                     let partition = TopicPartition::new("", self.state.partition);
-                    return Err(Error::Invariant { partition, offset: 0, cause });
+                    return Err(Error::Invariant {
+                        partition,
+                        offset: 0,
+                        cause,
+                    });
                 }
             }
         }
@@ -184,7 +218,9 @@ impl Task {
         let Self { env, state, .. } = self;
         let (mut value, mut stamp) = (Vec::new(), Vec::new());
         for (table, spec) in env.topology.stores.iter().enumerate() {
-            let Backing::Changelog { topic, to, .. } = &spec.backing else { continue };
+            let Backing::Changelog { topic, to, .. } = &spec.backing else {
+                continue;
+            };
             for (key, row) in state.tables[table].changes() {
                 let row = row.and_then(Row::decode);
                 value.clear();
@@ -225,18 +261,32 @@ impl Task {
         inputs
             .map(|(topic, offset)| OffsetCommit {
                 partition: TopicPartition::new(topic, state.partition),
-                committed: CommittedOffset { offset: *offset, metadata: metadata.to_string() },
+                committed: CommittedOffset {
+                    offset: *offset,
+                    metadata: metadata.to_string(),
+                },
             })
             .collect()
     }
 
     /// Commit step 5: rows, and what they stand for. `ends` are those of the backing topics.
     pub(crate) fn stage(&self, ends: Vec<(String, u64)>, batch: &mut StoreBatch) {
-        let TaskState { partition, incarnation, progress, tables, .. } = &self.state;
+        let TaskState {
+            partition,
+            incarnation,
+            progress,
+            tables,
+            ..
+        } = &self.state;
         for (index, table) in tables.iter().enumerate() {
             table.stage(index, *partition, batch);
         }
-        let inputs = self.env.inputs.iter().cloned().zip(progress.positions.iter().copied());
+        let inputs = self
+            .env
+            .inputs
+            .iter()
+            .cloned()
+            .zip(progress.positions.iter().copied());
         batch.checkpoint(
             *partition,
             Checkpoint {
@@ -265,131 +315,17 @@ impl Task {
     }
 }
 
-/// Where an admitted record is decided.
-enum Admitted<'a> {
-    Here { source: usize, origin: Origin<'a> },
-    Elsewhere { source: usize, partition: u32 },
-}
-
-/// What the engine itself refuses or sends on, before any processor sees it.
-fn admit<'a>(
-    env: &TaskEnv,
-    input: usize,
-    record: &Record<'a>,
-    now: Now,
-) -> Result<Admitted<'a>, DeadLetter> {
-    let sources = &env.topology.sources;
-    let moved = input >= sources.len();
-    let (source, origin) = if moved {
-        moved_from(env, record)
-            .ok_or_else(|| DeadLetter::new("MISROUTED", "it does not say where it came from"))?
-    } else {
-        let Record { topic, partition, offset, .. } = *record;
-        (input, Origin { topic, partition, offset })
-    };
-    let spec = &sources[source];
-    let key = (spec.key)(record)?;
-    if let Some(max) = spec.future_max_ms
-        && record.timestamp > now.wall_ms.saturating_add_unsigned(max)
-    {
-        let ahead = record.timestamp.saturating_sub(now.wall_ms);
-        let text = format!("stamped {ahead} ms ahead of the clock, {max} ms are allowed");
-        return Err(DeadLetter::new("FUTURE", text));
-    }
-    let partition = partition_of(&key, env.partitions);
-    if partition == record.partition {
-        return Ok(Admitted::Here { source, origin });
-    }
-    if moved || env.topology.rekey.is_none() {
-        let text = format!("its key belongs to partition {partition}");
-        return Err(DeadLetter::new("MISROUTED", text));
-    }
-    Ok(Admitted::Elsewhere { source, partition })
-}
-
-const KIND: &str = "kind";
-const TOPIC: &str = "topic";
-const PARTITION: &str = "partition";
-const OFFSET: &str = "offset";
-
-fn moved_from<'a>(env: &TaskEnv, record: &Record<'a>) -> Option<(usize, Origin<'a>)> {
-    let text = |name| std::str::from_utf8(record.headers.get(name)?).ok();
-    let kind = text(KIND)?;
-    let source = env.topology.sources.iter().position(|s| s.name == kind)?;
-    let partition = text(PARTITION)?.parse().ok()?;
-    let offset = text(OFFSET)?.parse().ok()?;
-    Some((source, Origin { topic: text(TOPIC)?, partition, offset }))
-}
-
-fn rekey(
-    env: &TaskEnv,
-    record: &Record<'_>,
-    source: usize,
-    partition: u32,
-    out: &mut dyn Output,
-) -> Result<()> {
-    let Some(topic) = &env.topology.rekey else { return Ok(()) };
-    let source = &env.topology.sources[source];
-    let key = (source.key)(record).unwrap_or_default();
-    let (from, offset) = (record.partition.to_string(), record.offset.to_string());
-    let headers: [Header<'_>; 4] = [
-        (KIND, Some(source.name.as_bytes())),
-        (TOPIC, Some(record.topic.as_bytes())),
-        (PARTITION, Some(from.as_bytes())),
-        (OFFSET, Some(offset.as_bytes())),
-    ];
-    let timestamp = record.timestamp;
-    let value = record.value;
-    out.send(Outgoing { topic, partition, timestamp, key: Some(&key), value, headers: &headers })?;
-    Ok(())
-}
-
-/// Writes a dead letter: the bytes as they came, and where and why.
-fn bury(
-    env: &TaskEnv,
-    state: &mut TaskState,
-    record: &Record<'_>,
-    letter: &DeadLetter,
-    now: Now,
-    out: &mut dyn Output,
-) -> Result<()> {
-    state.count("dead_letters");
-    let Some(topic) = &env.topology.dead_letters else {
-        let partition = TopicPartition::new(record.topic, record.partition);
-        let cause = format!("{letter}, and the topology has no topic for dead letters");
-        return Err(Error::Invariant { partition, offset: record.offset, cause });
-    };
-    let cut = |bytes: &'_ [u8]| bytes.len().min(DEAD_LETTER_BYTES_MAX);
-    let length = record.value.map_or(0, <[u8]>::len).to_string();
-    let numbers = [u64::from(record.partition).to_string(), record.offset.to_string()];
-    let timestamp = record.timestamp.to_string();
-    let headers: [Header<'_>; 7] = [
-        (TOPIC, Some(record.topic.as_bytes())),
-        (PARTITION, Some(numbers[0].as_bytes())),
-        (OFFSET, Some(numbers[1].as_bytes())),
-        ("timestamp", Some(timestamp.as_bytes())),
-        ("code", Some(letter.code.as_bytes())),
-        ("error", Some(letter.text.as_bytes())),
-        ("length", Some(length.as_bytes())),
-    ];
-    out.send(Outgoing {
-        topic,
-        partition: state.partition % env.dead_letter_partitions.max(1),
-        timestamp: now.wall_ms,
-        key: record.key.map(|k| &k[..cut(k)]),
-        value: record.value.map(|v| &v[..cut(v)]),
-        headers: &headers,
-    })?;
-    Ok(())
-}
-
 fn refuse_half_written(state: &TaskState, record: &Record<'_>) -> Result<()> {
     if state.written == 0 {
         return Ok(());
     }
     let partition = TopicPartition::new(record.topic, record.partition);
     let cause = "the processor wrote something and then called the record a dead letter".to_owned();
-    Err(Error::Invariant { partition, offset: record.offset, cause })
+    Err(Error::Invariant {
+        partition,
+        offset: record.offset,
+        cause,
+    })
 }
 
 impl TaskState {
@@ -408,7 +344,11 @@ pub(crate) struct Metadata {
 
 impl std::fmt::Display for Metadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "v1:{}:{}:{}", self.incarnation, self.sequence, self.stream_time)
+        write!(
+            f,
+            "v1:{}:{}:{}",
+            self.incarnation, self.sequence, self.stream_time
+        )
     }
 }
 
@@ -418,6 +358,10 @@ impl Metadata {
         let incarnation = words.next()?.parse().ok()?;
         let sequence = words.next()?.parse().ok()?;
         let stream_time = words.next()?.parse().ok()?;
-        Some(Metadata { incarnation, sequence, stream_time })
+        Some(Metadata {
+            incarnation,
+            sequence,
+            stream_time,
+        })
     }
 }

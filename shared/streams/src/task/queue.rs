@@ -21,7 +21,10 @@ pub(crate) struct InputQueue {
 
 impl InputQueue {
     pub(crate) fn new(position: u64) -> Self {
-        Self { fetched: position, ..Self::default() }
+        Self {
+            fetched: position,
+            ..Self::default()
+        }
     }
 
     /// An empty batch to fetch into.
@@ -62,10 +65,15 @@ impl InputQueue {
         match self.batches.front() {
             Some((batch, asked)) => {
                 let (_, timestamp) = batch.place(self.cursor);
-                Input::Head { time: timestamp.saturating_sub_unsigned(head_start_ms), asked: *asked }
+                Input::Head {
+                    time: timestamp.saturating_sub_unsigned(head_start_ms),
+                    asked: *asked,
+                }
             }
             None if self.is_behind() => Input::Empty { reached: 0 },
-            None => Input::Empty { reached: self.answered.0 },
+            None => Input::Empty {
+                reached: self.answered.0,
+            },
         }
     }
 
@@ -78,7 +86,10 @@ impl InputQueue {
     /// Drops the head.
     pub(crate) fn advance(&mut self) {
         self.cursor += 1;
-        let done = self.batches.front().is_some_and(|(batch, _)| self.cursor >= batch.len());
+        let done = self
+            .batches
+            .front()
+            .is_some_and(|(batch, _)| self.cursor >= batch.len());
         if done && let Some((mut batch, _)) = self.batches.pop_front() {
             self.bytes -= batch.size();
             self.cursor = 0;

@@ -138,7 +138,12 @@ impl Topology {
     /// The topics that are read, in the order of a task's inputs: the sources', then the one of
     /// moved records.
     pub fn inputs(&self) -> Vec<String> {
-        self.sources.iter().map(|s| &s.topic).chain(&self.rekey).cloned().collect()
+        self.sources
+            .iter()
+            .map(|s| &s.topic)
+            .chain(&self.rekey)
+            .cloned()
+            .collect()
     }
 
     /// The topics that back a store, each once.
@@ -159,7 +164,12 @@ impl Topology {
         let mut add = |name: &str, cleanup: CleanupPolicy, future_max_ms: Option<u64>| {
             if !all.iter().any(|t| t.name == name) {
                 let name = name.to_owned();
-                all.push(TopicDescription { name, partitions, cleanup, future_max_ms });
+                all.push(TopicDescription {
+                    name,
+                    partitions,
+                    cleanup,
+                    future_max_ms,
+                });
             }
         };
         for source in &self.sources {

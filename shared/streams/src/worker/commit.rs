@@ -54,7 +54,10 @@ impl Worker {
     /// Offsets that nobody commits any more expire: all of them are committed anew, rarely.
     fn refresh_is_due(&self, now: Now) -> bool {
         let since = self.refreshed_ms.unwrap_or(0);
-        let running = self.tasks.values().any(|t| matches!(t, Assigned::Running(..)));
+        let running = self
+            .tasks
+            .values()
+            .any(|t| matches!(t, Assigned::Running(..)));
         running && now.monotonic_ms.saturating_sub(since) >= self.config.refresh_offsets_ms
     }
 
@@ -64,7 +67,9 @@ impl Worker {
         self.transaction_since.get_or_insert(now.monotonic_ms);
         let (mut partitions, mut offsets) = (Vec::new(), Vec::new());
         for (partition, assigned) in &mut self.tasks {
-            let Assigned::Running(task, _) = assigned else { continue };
+            let Assigned::Running(task, _) = assigned else {
+                continue;
+            };
             if task.pending == 0 && !refresh {
                 continue;
             }
@@ -85,8 +90,15 @@ impl Worker {
             Guarantee::AtLeastOnce => &[],
         };
         // 2. drain, and 3. offsets
-        let started = self.producer.start_commit(in_transaction, &membership, &backing);
-        self.commit = Some(Commit { tasks: partitions, offsets, membership, unknown: false });
+        let started = self
+            .producer
+            .start_commit(in_transaction, &membership, &backing);
+        self.commit = Some(Commit {
+            tasks: partitions,
+            offsets,
+            membership,
+            unknown: false,
+        });
         match started {
             Ok(()) => Ok(()),
             Err(status) => self.conclude(status, now),
@@ -97,14 +109,19 @@ impl Worker {
         let topics = self.env.topology.backing_topics();
         let of = |p: &u32| {
             let p = *p;
-            topics.iter().map(move |topic| TopicPartition::new(topic, p)).collect::<Vec<_>>()
+            topics
+                .iter()
+                .map(move |topic| TopicPartition::new(topic, p))
+                .collect::<Vec<_>>()
         };
         partitions.iter().flat_map(of).collect()
     }
 
     /// 4. Looks for the outcome of the commit under way.
     pub(super) fn settle(&mut self, now: Now) -> Result<Activity> {
-        let Some(commit) = &self.commit else { return Ok(Activity::Idle) };
+        let Some(commit) = &self.commit else {
+            return Ok(Activity::Idle);
+        };
         if commit.unknown {
             return self.settle_unknown(now);
         }
@@ -144,7 +161,9 @@ impl Worker {
 
     /// The transaction cannot be committed: drop it, its tasks begin again where the group is.
     pub(super) fn give_up(&mut self, error: Error, now: Now) -> Result<()> {
-        let Error::Broker(cause) = error else { return Err(error) };
+        let Error::Broker(cause) = error else {
+            return Err(error);
+        };
         tracing::warn!(worker = %self.config.id, %cause, "transaction dropped");
         self.drop_transaction(now)?;
         match cause {
@@ -162,7 +181,9 @@ impl Worker {
                 return Ok(Activity::Idle);
             }
         }
-        let Some(commit) = &self.commit else { return Ok(Activity::Idle) };
+        let Some(commit) = &self.commit else {
+            return Ok(Activity::Idle);
+        };
         let partitions: Vec<_> = commit.offsets.iter().map(|o| o.partition.clone()).collect();
         let found = self.broker.committed(&self.group, &partitions)?;
         let ours = commit.offsets.iter().zip(&found);
@@ -181,17 +202,25 @@ impl Worker {
     /// 5. Rows, positions and ends, in one batch. Without `ends` (the outcome came by a detour)
     /// those of the store stay: the tail between is replayed when the task is next opened.
     fn apply(&mut self, ends: Vec<u64>) -> Result<()> {
-        let Some(commit) = self.commit.take() else { return Ok(()) };
+        let Some(commit) = self.commit.take() else {
+            return Ok(());
+        };
         let topics = self.env.topology.backing_topics();
         let mut batch = StoreBatch::default();
         let mut ends = ends.into_iter();
         for partition in &commit.tasks {
-            let Some(Assigned::Running(task, _)) = self.tasks.get_mut(partition) else { continue };
+            let Some(Assigned::Running(task, _)) = self.tasks.get_mut(partition) else {
+                continue;
+            };
             let known: Vec<u64> = ends.by_ref().take(topics.len()).collect();
             let backing = if known.len() == topics.len() {
                 topics.iter().cloned().zip(known).collect()
             } else {
-                self.env.store.checkpoint(*partition)?.unwrap_or_default().backing
+                self.env
+                    .store
+                    .checkpoint(*partition)?
+                    .unwrap_or_default()
+                    .backing
             };
             task.stage(backing, &mut batch);
             self.status.processed += task.pending;

@@ -15,6 +15,7 @@
 //! ```
 
 mod commit;
+mod config;
 mod open;
 mod process;
 mod restore;
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use self::commit::Commit;
+pub use self::config::{CommitPolicy, Guarantee, TaskStatus, WorkerConfig, WorkerStatus};
 use self::restore::Restore;
 use crate::broker::{
     Broker, BrokerError, Consumer, ConsumerOptions, GroupEvent, Now, Producer, ProducerMode,
@@ -32,106 +34,6 @@ use crate::broker::{
 };
 use crate::error::{Error, Result};
 use crate::task::{Task, TaskEnv};
-
-/// What a crash may do to results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Guarantee {
-    /// Each record takes effect once.
-    #[default]
-    ExactlyOnce,
-    /// After a crash some records may take effect again.
-    AtLeastOnce,
-}
-
-/// When the open transaction is committed, at the latest. A worker that has caught up with its
-/// input commits at once.
-#[derive(Clone, Copy, Debug)]
-pub struct CommitPolicy {
-    /// Age of the transaction (ms).
-    pub interval_ms: u64,
-    /// Records processed.
-    pub records_max: u64,
-    /// Rows held in memory (bytes).
-    pub bytes_max: usize,
-}
-
-impl Default for CommitPolicy {
-    fn default() -> Self {
-        Self { interval_ms: 100, records_max: 50_000, bytes_max: 32 << 20 }
-    }
-}
-
-/// Settings of a worker. All times in milliseconds.
-#[derive(Clone, Debug)]
-pub struct WorkerConfig {
-    /// Name of this worker that stays its own over restarts; its transactional id and its group
-    /// instance id.
-    pub id: String,
-    /// What a crash may do.
-    pub guarantee: Guarantee,
-    /// When to commit.
-    pub commit: CommitPolicy,
-    /// A member silent for longer is dead.
-    pub session_timeout_ms: u64,
-    /// Records fetched and not processed, per input (bytes).
-    pub queue_bytes_max: usize,
-    /// A restore that makes no progress for this long stops with its cause.
-    pub restore_stall_ms: u64,
-    /// All inputs' offsets are committed anew this often, so that none expires.
-    pub refresh_offsets_ms: u64,
-    /// Go on where records are gone, instead of stopping: the operator's word.
-    pub skip_gap: bool,
-}
-
-impl WorkerConfig {
-    /// The defaults, for a worker of this id.
-    pub fn new(id: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            guarantee: Guarantee::default(),
-            commit: CommitPolicy::default(),
-            session_timeout_ms: 6_000,
-            queue_bytes_max: 1 << 20,
-            restore_stall_ms: 60_000,
-            refresh_offsets_ms: 3_600_000,
-            skip_gap: false,
-        }
-    }
-}
-
-/// What a task is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskStatus {
-    /// Its store is being brought up to its topics.
-    Restoring {
-        /// Records restored so far.
-        restored: u64,
-        /// Offsets still to be passed, at most.
-        remaining: u64,
-    },
-    /// It decides.
-    Running {
-        /// Records its store was restored with.
-        restored: u64,
-    },
-}
-
-/// What a worker is doing, for people and tests.
-#[derive(Clone, Debug, Default)]
-pub struct WorkerStatus {
-    /// By partition.
-    pub tasks: BTreeMap<u32, TaskStatus>,
-    /// Transactions committed.
-    pub commits: u64,
-    /// Transactions dropped.
-    pub aborts: u64,
-    /// Records processed by committed transactions.
-    pub processed: u64,
-    /// What processors counted ([`crate::Context::count`]).
-    pub counters: BTreeMap<&'static str, u64>,
-    /// What the worker waits for, if it cannot go on.
-    pub waiting_for: Option<String>,
-}
 
 /// Whether a step found something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,7 +159,11 @@ impl Worker {
         if !self.producer_ready && !paused {
             self.ready_producer()?;
         }
-        let wait = if paused { wait } else { self.patience(now, wait) };
+        let wait = if paused {
+            wait
+        } else {
+            self.patience(now, wait)
+        };
         let event = self.consumer.poll(now, wait)?;
         match event {
             GroupEvent::None => {}
@@ -287,12 +193,19 @@ impl Worker {
         let restoring = self.restore(now)?;
         let working = self.work(now)?;
         self.commit_if_due(now)?;
-        Ok(if restoring || working { Activity::Busy } else { Activity::Idle })
+        Ok(if restoring || working {
+            Activity::Busy
+        } else {
+            Activity::Idle
+        })
     }
 
     /// How long the poll may wait: not at all while there is work.
     fn patience(&self, now: Now, wait: Duration) -> Duration {
-        let restoring = self.tasks.values().any(|t| matches!(t, Assigned::Restoring(_)));
+        let restoring = self
+            .tasks
+            .values()
+            .any(|t| matches!(t, Assigned::Restoring(_)));
         if restoring || self.opening.is_some() || self.has_work() {
             return Duration::ZERO;
         }
@@ -303,7 +216,9 @@ impl Worker {
             None => wait,
             Some(since) => {
                 let age = now.monotonic_ms.saturating_sub(since);
-                wait.min(Duration::from_millis(self.config.commit.interval_ms.saturating_sub(age)))
+                wait.min(Duration::from_millis(
+                    self.config.commit.interval_ms.saturating_sub(age),
+                ))
             }
         }
     }
@@ -428,7 +343,9 @@ impl Worker {
         for (partition, assigned) in &self.tasks {
             let status = match assigned {
                 Assigned::Restoring(restore) => restore.status(),
-                Assigned::Running(_, restored) => TaskStatus::Running { restored: *restored },
+                Assigned::Running(_, restored) => TaskStatus::Running {
+                    restored: *restored,
+                },
             };
             self.status.tasks.insert(*partition, status);
         }
@@ -442,7 +359,9 @@ const WAIT: Duration = Duration::from_millis(10);
 
 fn producer_mode(config: &WorkerConfig) -> ProducerMode {
     match config.guarantee {
-        Guarantee::ExactlyOnce => ProducerMode::Transactional { id: config.id.clone() },
+        Guarantee::ExactlyOnce => ProducerMode::Transactional {
+            id: config.id.clone(),
+        },
         Guarantee::AtLeastOnce => ProducerMode::AtLeastOnce,
     }
 }

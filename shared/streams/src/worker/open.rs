@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use super::restore::{Missing, Restore};
 use super::{Assigned, Guarantee, Worker};
-use crate::broker::{
-    BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition,
-};
+use crate::broker::{BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::Result;
 use crate::store::Checkpoint;
 use crate::task::Metadata;
@@ -25,7 +23,9 @@ pub(super) struct Known {
 impl Worker {
     /// Opens what was assigned; tried again while the broker cannot answer.
     pub(super) fn open(&mut self, now: Now) -> Result<()> {
-        let Some(partitions) = &self.opening else { return Ok(()) };
+        let Some(partitions) = &self.opening else {
+            return Ok(());
+        };
         let numbers = self.co_partitions(partitions)?;
         let mut opened = BTreeMap::new();
         for partition in numbers {
@@ -51,7 +51,11 @@ impl Worker {
                  the group must use the assignor `range`",
                 self.env.inputs.len()
             );
-            return Err(BrokerError::Fatal { what: "assignment", cause }.into());
+            return Err(BrokerError::Fatal {
+                what: "assignment",
+                cause,
+            }
+            .into());
         }
         Ok(inputs.into_keys().collect())
     }
@@ -68,18 +72,24 @@ impl Worker {
         let topics = self.env.topology.backing_topics();
         let backing: Vec<_> = topics.iter().map(at).collect();
         let starts = self.broker.offsets(&backing, OffsetSpec::Start)?;
-        let ends = self.broker.offsets(&backing, OffsetSpec::End(Isolation::ReadUncommitted))?;
+        let ends = self
+            .broker
+            .offsets(&backing, OffsetSpec::End(Isolation::ReadUncommitted))?;
         let bounds = topics.into_iter().zip(starts.into_iter().zip(ends));
         Ok(Known {
             group,
             checkpoint: self.env.store.checkpoint(partition)?,
-            backing: bounds.map(|(topic, (start, end))| (topic, start, end)).collect(),
+            backing: bounds
+                .map(|(topic, (start, end))| (topic, start, end))
+                .collect(),
         })
     }
 
     /// The store's checkpoint, unless the store cannot be right; then it is quarantined.
     fn usable_checkpoint(&self, partition: u32, known: &Known) -> Result<Option<Checkpoint>> {
-        let Some(checkpoint) = &known.checkpoint else { return Ok(None) };
+        let Some(checkpoint) = &known.checkpoint else {
+            return Ok(None);
+        };
         match self.contradiction(checkpoint, known) {
             None => Ok(Some(checkpoint.clone())),
             Some(cause) => {
@@ -104,9 +114,13 @@ impl Worker {
             }
         }
         for (topic, start, end) in &known.backing {
-            let Some(stored) = checkpoint.backing(topic) else { continue };
+            let Some(stored) = checkpoint.backing(topic) else {
+                continue;
+            };
             if stored > *end {
-                return Some(format!("the store has {topic} up to {stored}, it ends at {end}"));
+                return Some(format!(
+                    "the store has {topic} up to {stored}, it ends at {end}"
+                ));
             }
             if stored < *start && self.is_changelog(topic) {
                 return Some(format!(
@@ -119,16 +133,22 @@ impl Worker {
 
     pub(super) fn is_changelog(&self, topic: &str) -> bool {
         let changelog = |b: &Backing| matches!(b, Backing::Changelog { .. });
-        self.env.topology.stores.iter().any(|s| {
-            s.backing.topic() == topic && changelog(&s.backing)
-        })
+        self.env
+            .topology
+            .stores
+            .iter()
+            .any(|s| s.backing.topic() == topic && changelog(&s.backing))
     }
 }
 
 impl Known {
     /// What the last commit wrote beside its offsets.
     pub(super) fn metadata(&self) -> Option<Metadata> {
-        let parsed = self.group.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
+        let parsed = self
+            .group
+            .iter()
+            .flatten()
+            .filter_map(|c| Metadata::parse(&c.metadata));
         parsed.max_by_key(|m| (m.incarnation, m.sequence))
     }
 
@@ -136,7 +156,11 @@ impl Known {
     pub(super) fn missing(&self, checkpoint: Option<&Checkpoint>) -> Vec<Missing> {
         let missing = |(topic, start, end): &(String, u64, u64)| {
             let stored = checkpoint.and_then(|c| c.backing(topic)).unwrap_or(*start);
-            Missing { topic: topic.clone(), position: stored.max(*start), end: *end }
+            Missing {
+                topic: topic.clone(),
+                position: stored.max(*start),
+                end: *end,
+            }
         };
         self.backing.iter().map(missing).collect()
     }

@@ -17,7 +17,9 @@ impl Worker {
         self.slots.clear();
         let mut from = Vec::new();
         for (partition, assigned) in &mut self.tasks {
-            let Assigned::Running(task, _) = assigned else { continue };
+            let Assigned::Running(task, _) = assigned else {
+                continue;
+            };
             for (input, topic) in self.env.inputs.iter().enumerate() {
                 self.slots.push((*partition, input));
                 let position = task.queues[input].fetched();
@@ -36,7 +38,10 @@ impl Worker {
 
     /// Whether a record could be processed right now.
     pub(super) fn has_work(&self) -> bool {
-        self.producer_ready && self.running().any(|t| matches!(t.choice(), Choice::Take(_)))
+        self.producer_ready
+            && self
+                .running()
+                .any(|t| matches!(t.choice(), Choice::Take(_)))
     }
 
     /// Fetches, asks and processes. Whether anything was done.
@@ -54,7 +59,9 @@ impl Worker {
         let mut any = false;
         for slot in 0..self.slots.len() {
             let (partition, input) = self.slots[slot];
-            let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) else { continue };
+            let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) else {
+                continue;
+            };
             let queue = &mut task.queues[input];
             if queue.bytes() >= self.config.queue_bytes_max {
                 continue;
@@ -71,7 +78,8 @@ impl Worker {
     fn ask(&mut self) -> Result<bool> {
         let waits = |task: &Task| {
             // Where records are known to be on their way, an answer would not help.
-            task.choice() == Choice::Ask && !task.queues.iter().any(|q| q.is_empty() && q.is_behind())
+            task.choice() == Choice::Ask
+                && !task.queues.iter().any(|q| q.is_empty() && q.is_behind())
         };
         if !self.running().any(waits) {
             return Ok(false);
@@ -81,15 +89,18 @@ impl Worker {
             .flat_map(|task| {
                 let queues = task.queues.iter().enumerate();
                 let partition = task.state.partition;
-                queues.filter(|(_, q)| q.is_empty()).map(move |(input, _)| (partition, input))
+                queues
+                    .filter(|(_, q)| q.is_empty())
+                    .map(move |(input, _)| (partition, input))
             })
             .collect();
         let inputs = &self.env.inputs;
         let at = |(p, input): &(u32, usize)| TopicPartition::new(&inputs[*input], *p);
         let partitions: Vec<_> = empty.iter().map(at).collect();
         self.asked += 1;
-        let ends =
-            self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted))?;
+        let ends = self
+            .broker
+            .offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted))?;
         for ((partition, input), end) in empty.into_iter().zip(ends) {
             if let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) {
                 task.queues[input].answer(self.asked, end);
@@ -104,10 +115,14 @@ impl Worker {
         let before = pending;
         let mut failed = None;
         'tasks: for assigned in self.tasks.values_mut() {
-            let Assigned::Running(task, _) = assigned else { continue };
+            let Assigned::Running(task, _) = assigned else {
+                continue;
+            };
             let turn = TURN_RECORDS.min(room.saturating_sub(pending));
             for _ in 0..turn {
-                let Choice::Take(input) = task.choice() else { break };
+                let Choice::Take(input) = task.choice() else {
+                    break;
+                };
                 if self.transaction_since.is_none() {
                     self.transaction_since = Some(now.monotonic_ms);
                 }

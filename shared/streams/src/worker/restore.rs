@@ -64,7 +64,11 @@ impl Restore {
         };
         Ok(Restore {
             partition,
-            group: known.group.iter().map(|c| c.as_ref().map(|c| c.offset)).collect(),
+            group: known
+                .group
+                .iter()
+                .map(|c| c.as_ref().map(|c| c.offset))
+                .collect(),
             metadata,
             evidence: metadata.is_some() || checkpoint.is_some(),
             compare: checkpoint.is_some(),
@@ -78,16 +82,24 @@ impl Restore {
     }
 
     fn remaining(&self) -> u64 {
-        self.missing.iter().map(|m| m.end.saturating_sub(m.position)).sum()
+        self.missing
+            .iter()
+            .map(|m| m.end.saturating_sub(m.position))
+            .sum()
     }
 
     pub(super) fn status(&self) -> TaskStatus {
-        TaskStatus::Restoring { restored: self.restored, remaining: self.remaining() }
+        TaskStatus::Restoring {
+            restored: self.restored,
+            remaining: self.remaining(),
+        }
     }
 
     /// Reads and applies a chunk of each topic.
     fn advance(&mut self, env: &TaskEnv, now: Now) -> Result<()> {
-        let Some(mut reader) = self.reader.take() else { return Ok(()) };
+        let Some(mut reader) = self.reader.take() else {
+            return Ok(());
+        };
         reader.wait(Duration::from_millis(1))?;
         let mut batch = Batch::default();
         let mut rows = StoreBatch::default();
@@ -130,7 +142,9 @@ impl Restore {
             };
             let (key, value, sequence) = match (&spec.backing, &stamp) {
                 (Backing::Ledger { from, .. }, Some(stamp)) => {
-                    let Some((key, value)) = from(record, &stamp.memo) else { continue };
+                    let Some((key, value)) = from(record, &stamp.memo) else {
+                        continue;
+                    };
                     (key, Some(value), 1)
                 }
                 // Older rows of another program may lie in a ledger; they are not ours to read.
@@ -182,7 +196,9 @@ impl Restore {
     }
 
     fn check_stall(&self, now: Now, limit_ms: u64) -> Result<()> {
-        let Some(stuck) = self.missing.iter().find(|m| m.position < m.end) else { return Ok(()) };
+        let Some(stuck) = self.missing.iter().find(|m| m.position < m.end) else {
+            return Ok(());
+        };
         if now.monotonic_ms.saturating_sub(self.progress_ms) < limit_ms {
             return Ok(());
         }
@@ -201,7 +217,9 @@ impl Worker {
         let mut done = Vec::new();
         let mut restoring = false;
         for (partition, assigned) in &mut self.tasks {
-            let Assigned::Restoring(restore) = assigned else { continue };
+            let Assigned::Restoring(restore) = assigned else {
+                continue;
+            };
             restoring = true;
             restore.advance(&self.env, now)?;
             restore.check_stall(now, self.config.restore_stall_ms)?;
@@ -219,7 +237,9 @@ impl Worker {
     }
 
     fn start(&mut self, partition: u32, now: Now) -> Result<()> {
-        let Some(Assigned::Restoring(restore)) = self.tasks.get(&partition) else { return Ok(()) };
+        let Some(Assigned::Restoring(restore)) = self.tasks.get(&partition) else {
+            return Ok(());
+        };
         let positions = self.positions(restore)?;
         let metadata = restore.metadata.unwrap_or_default();
         let checkpoint = &restore.checkpoint;
@@ -232,7 +252,8 @@ impl Worker {
         let (restored, ms) = (restore.restored, now.monotonic_ms - restore.started_ms);
         tracing::info!(partition, incarnation, restored, ms, "task runs");
         let task = Task::new(self.env.clone(), partition, incarnation, progress);
-        self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));
+        self.tasks
+            .insert(partition, Assigned::Running(Box::new(task), restored));
         Ok(())
     }
 
@@ -242,7 +263,9 @@ impl Worker {
         let at = |topic: &String| TopicPartition::new(topic, restore.partition);
         let partitions: Vec<_> = self.env.inputs.iter().map(at).collect();
         let starts = self.broker.offsets(&partitions, OffsetSpec::Start)?;
-        let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadUncommitted))?;
+        let ends = self
+            .broker
+            .offsets(&partitions, OffsetSpec::End(Isolation::ReadUncommitted))?;
         let mut positions = Vec::new();
         for (input, at) in partitions.into_iter().enumerate() {
             let known = restore.group[input].or_else(|| restore.checkpoint.input(&at.topic));
@@ -254,7 +277,14 @@ impl Worker {
                     tracing::warn!(%at, position, start, end, "skips a gap, as told");
                     position.clamp(start, end)
                 }
-                Some(from) => return Err(Error::Gap { partition: at, from, start, end }),
+                Some(from) => {
+                    return Err(Error::Gap {
+                        partition: at,
+                        from,
+                        start,
+                        end,
+                    });
+                }
             };
             if known.is_none() && restore.evidence {
                 tracing::warn!(%at, start, "no position is known of this input: reads it all");

@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bps_streams::Outgoing;
 use bps_streams::broker::{
     Appender, Broker, BrokerError, CleanupPolicy, CommitStatus, CommittedOffset, Consumer,
     ConsumerOptions, GroupEvent, Isolation, Membership, Now, OffsetCommit, OffsetSpec, Producer,
     ProducerMode, TopicDescription, TopicPartition,
 };
 use bps_streams::record::Batch;
-use bps_streams::Outgoing;
 
 /// How long anything may take before a row fails.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -33,7 +33,9 @@ impl Fresh {
         static RUN: LazyLock<u64> = LazyLock::new(|| wall_ms() as u64);
         static ROWS: AtomicU64 = AtomicU64::new(0);
         let number = ROWS.fetch_add(1, Ordering::Relaxed);
-        Fresh { prefix: format!("{row}-{:x}-{number}", *RUN) }
+        Fresh {
+            prefix: format!("{row}-{:x}-{number}", *RUN),
+        }
     }
 
     /// For a topic, a group, an instance or a transactional id.
@@ -43,14 +45,20 @@ impl Fresh {
 }
 
 fn wall_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_millis() as i64
 }
 
 /// This moment.
 pub(crate) fn now() -> Now {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     let monotonic_ms = ORIGIN.get_or_init(Instant::now).elapsed().as_millis() as u64;
-    Now { monotonic_ms, wall_ms: wall_ms() }
+    Now {
+        monotonic_ms,
+        wall_ms: wall_ms(),
+    }
 }
 
 /// Repeats `step` until it gives something.
@@ -68,7 +76,14 @@ pub(crate) fn until<T>(what: &str, mut step: impl FnMut() -> Option<T>) -> T {
 
 /// Creates a topic whose records are kept for ever.
 pub(crate) fn topic(broker: &dyn Broker, fresh: &Fresh, name: &str, partitions: u32) -> String {
-    topic_with(broker, fresh, name, partitions, CleanupPolicy::Delete { retention_ms: None }, None)
+    topic_with(
+        broker,
+        fresh,
+        name,
+        partitions,
+        CleanupPolicy::Delete { retention_ms: None },
+        None,
+    )
 }
 
 pub(crate) fn topic_with(
@@ -80,7 +95,12 @@ pub(crate) fn topic_with(
     future_max_ms: Option<u64>,
 ) -> String {
     let name = fresh.name(name);
-    let topic = TopicDescription { name: name.clone(), partitions, cleanup, future_max_ms };
+    let topic = TopicDescription {
+        name: name.clone(),
+        partitions,
+        cleanup,
+        future_max_ms,
+    };
     broker.create_topic(&topic).expect("a new topic");
     name
 }
@@ -92,16 +112,23 @@ pub(crate) fn at(topic: &str, partition: u32) -> TopicPartition {
 /// A record with this text as key and value, stamped now.
 pub(crate) fn record<'a>(topic: &'a str, partition: u32, text: &'a str) -> Outgoing<'a> {
     let text = Some(text.as_bytes());
-    Outgoing { topic, partition, timestamp: wall_ms(), key: text, value: text, headers: &[] }
+    Outgoing {
+        topic,
+        partition,
+        timestamp: wall_ms(),
+        key: text,
+        value: text,
+        headers: &[],
+    }
 }
 
 /// Writes one record and waits for its outcome.
-pub(crate) fn append(
-    appender: &dyn Appender,
-    record: Outgoing<'_>,
-) -> Result<u64, BrokerError> {
+pub(crate) fn append(appender: &dyn Appender, record: Outgoing<'_>) -> Result<u64, BrokerError> {
     let (sender, receiver) = mpsc::channel();
-    appender.append(record, Box::new(move |outcome| sender.send(outcome).expect("a listener")))?;
+    appender.append(
+        record,
+        Box::new(move |outcome| sender.send(outcome).expect("a listener")),
+    )?;
     receiver.recv_timeout(DEADLINE).expect("an ack")
 }
 
@@ -126,7 +153,10 @@ pub(crate) fn write(broker: &dyn Broker, records: &[Outgoing<'_>]) -> Vec<u64> {
 
 /// Writes these texts to one partition.
 pub(crate) fn write_texts(broker: &dyn Broker, to: &TopicPartition, texts: &[&str]) -> Vec<u64> {
-    let records: Vec<_> = texts.iter().map(|t| record(&to.topic, to.partition, t)).collect();
+    let records: Vec<_> = texts
+        .iter()
+        .map(|t| record(&to.topic, to.partition, t))
+        .collect();
     write(broker, &records)
 }
 
@@ -157,7 +187,11 @@ pub(crate) fn take(batch: &mut Batch) -> Vec<Seen> {
             timestamp: record.timestamp,
             key: owned(record.key),
             value: owned(record.value),
-            headers: record.headers.iter().map(|(n, v)| (n.to_owned(), owned(v))).collect(),
+            headers: record
+                .headers
+                .iter()
+                .map(|(n, v)| (n.to_owned(), owned(v)))
+                .collect(),
         }
     });
     let seen = seen.collect();
@@ -184,7 +218,9 @@ pub(crate) fn read(
     isolation: Isolation,
 ) -> Vec<Seen> {
     let end = end(broker, from, isolation);
-    let mut reader = broker.reader(&[(from.clone(), offset)], isolation).expect("a reader");
+    let mut reader = broker
+        .reader(&[(from.clone(), offset)], isolation)
+        .expect("a reader");
     let (mut batch, mut seen) = (Batch::default(), Vec::new());
     until("the end is read", || {
         reader.wait(STEP).expect("a wait");
@@ -210,7 +246,9 @@ pub(crate) fn shown(broker: &dyn Broker, from: &TopicPartition, count: usize) ->
 pub(crate) fn producer(broker: &dyn Broker, id: &str) -> Box<dyn Producer> {
     let mode = ProducerMode::Transactional { id: id.to_owned() };
     let mut producer = broker.producer(mode).expect("a producer");
-    until("the producer is ready", || producer.poll_ready().expect("no failure").then_some(()));
+    until("the producer is ready", || {
+        producer.poll_ready().expect("no failure").then_some(())
+    });
     producer
 }
 
@@ -241,8 +279,14 @@ pub(crate) fn ends_of(status: CommitStatus) -> Vec<u64> {
 }
 
 pub(crate) fn offset_commit(at: &TopicPartition, offset: u64, metadata: &str) -> OffsetCommit {
-    let committed = CommittedOffset { offset, metadata: metadata.to_owned() };
-    OffsetCommit { partition: at.clone(), committed }
+    let committed = CommittedOffset {
+        offset,
+        metadata: metadata.to_owned(),
+    };
+    OffsetCommit {
+        partition: at.clone(),
+        committed,
+    }
 }
 
 /// What a group has committed for one partition: the offset and what stands beside it.
@@ -251,9 +295,15 @@ pub(crate) fn committed(
     group: &str,
     at: &TopicPartition,
 ) -> Option<(u64, String)> {
-    let answer = broker.committed(group, std::slice::from_ref(at)).expect("an answer");
+    let answer = broker
+        .committed(group, std::slice::from_ref(at))
+        .expect("an answer");
     assert_eq!(answer.len(), 1);
-    answer.into_iter().next().flatten().map(|c| (c.offset, c.metadata))
+    answer
+        .into_iter()
+        .next()
+        .flatten()
+        .map(|c| (c.offset, c.metadata))
 }
 
 /// A member of a group that does what the port asks of it.
@@ -271,7 +321,10 @@ impl Member {
             topics: topics.iter().map(|&t| t.to_owned()).collect(),
             session_timeout_ms: SESSION_MS,
         };
-        Self { consumer: broker.consumer(options).expect("a consumer"), owned: Vec::new() }
+        Self {
+            consumer: broker.consumer(options).expect("a consumer"),
+            owned: Vec::new(),
+        }
     }
 
     /// Polls once, and answers: nothing is read of what is assigned.
@@ -296,7 +349,9 @@ impl Member {
     /// Polls until it is assigned; returns its partitions, sorted.
     #[track_caller]
     pub(crate) fn assigned(&mut self) -> Vec<TopicPartition> {
-        until("an assignment", || matches!(self.poll(), GroupEvent::Assigned(_)).then_some(()));
+        until("an assignment", || {
+            matches!(self.poll(), GroupEvent::Assigned(_)).then_some(())
+        });
         self.owned.clone()
     }
 
@@ -313,7 +368,10 @@ impl Member {
         let (mut batch, mut seen) = (Batch::default(), Vec::new());
         let position = until("enough records", || {
             assert_eq!(self.poll(), GroupEvent::None);
-            let position = self.consumer.fetch(slot, 1 << 20, &mut batch).expect("a fetch");
+            let position = self
+                .consumer
+                .fetch(slot, 1 << 20, &mut batch)
+                .expect("a fetch");
             seen.extend(take(&mut batch));
             (seen.len() >= count).then_some(position)
         });
@@ -345,25 +403,43 @@ impl Writer {
         let mut member = Member::join(broker, &group, &id, &[&input]);
         let producer = producer(broker, &id);
         assert_eq!(member.assigned(), [at(&input, 0)]);
-        Writer { group, input: at(&input, 0), id, member, producer }
+        Writer {
+            group,
+            input: at(&input, 0),
+            id,
+            member,
+            producer,
+        }
     }
 
     #[track_caller]
     pub(crate) fn send(&mut self, to: &TopicPartition, texts: &[&str]) {
         for text in texts {
-            self.producer.send(record(&to.topic, to.partition, text)).expect("taken");
+            self.producer
+                .send(record(&to.topic, to.partition, text))
+                .expect("taken");
         }
     }
 
     #[track_caller]
     pub(crate) fn commit(&mut self) -> CommitStatus {
-        commit(&mut *self.producer, &[], &self.member.consumer.membership(), &[])
+        commit(
+            &mut *self.producer,
+            &[],
+            &self.member.consumer.membership(),
+            &[],
+        )
     }
 
     /// Commits with this offset of the input.
     #[track_caller]
     pub(crate) fn commit_at(&mut self, offset: u64, metadata: &str) -> CommitStatus {
         let offsets = [offset_commit(&self.input, offset, metadata)];
-        commit(&mut *self.producer, &offsets, &self.member.consumer.membership(), &[])
+        commit(
+            &mut *self.producer,
+            &offsets,
+            &self.member.consumer.membership(),
+            &[],
+        )
     }
 }

@@ -24,7 +24,14 @@ pub(super) struct EmbeddedConsumer {
 
 impl EmbeddedConsumer {
     pub(super) fn new(shared: Arc<Shared>, options: ConsumerOptions) -> Self {
-        Self { shared, options, member: None, generation: None, slots: Vec::new(), lost: false }
+        Self {
+            shared,
+            options,
+            member: None,
+            generation: None,
+            slots: Vec::new(),
+            lost: false,
+        }
     }
 
     fn group_event(&mut self, now: Now) -> Result<GroupEvent> {
@@ -36,8 +43,19 @@ impl EmbeddedConsumer {
         let state = &mut *guard;
         let (topics, coordinator) = (&state.topics, &mut state.coordinator);
         let member = self.member.get_or_insert_with(|| {
-            let ConsumerOptions { instance, topics, session_timeout_ms, .. } = &self.options;
-            coordinator.join(group, instance, topics, *session_timeout_ms, now.monotonic_ms)
+            let ConsumerOptions {
+                instance,
+                topics,
+                session_timeout_ms,
+                ..
+            } = &self.options;
+            coordinator.join(
+                group,
+                instance,
+                topics,
+                *session_timeout_ms,
+                now.monotonic_ms,
+            )
         });
         let count = |topic: &str| topics.get(topic).map_or(0, |t| t.description.partitions);
         let polled = coordinator.poll(group, member, now.monotonic_ms, count);
@@ -68,10 +86,9 @@ impl Consumer for EmbeddedConsumer {
             && let Some(member) = &self.member
         {
             self.shared.log.wait_until(wait, |state| {
-                let readable =
-                    |(at, from): &(TopicPartition, u64)| {
-                        log::bounds(state, at).is_ok_and(|b| b.end > *from)
-                    };
+                let readable = |(at, from): &(TopicPartition, u64)| {
+                    log::bounds(state, at).is_ok_and(|b| b.end > *from)
+                };
                 self.slots.iter().any(readable)
                     || state.coordinator.has_news(&self.options.group, member)
             });
@@ -93,7 +110,11 @@ impl Consumer for EmbeddedConsumer {
     fn release(&mut self) -> Result<()> {
         self.slots.clear();
         if let Some(member) = &self.member {
-            self.shared.log.state().coordinator.release(&self.options.group, member);
+            self.shared
+                .log
+                .state()
+                .coordinator
+                .release(&self.options.group, member);
         }
         if self.lost {
             (self.lost, self.member, self.generation) = (false, None, None);
@@ -115,14 +136,20 @@ impl Consumer for EmbeddedConsumer {
         let membership = self.membership();
         let group = membership.group.clone();
         let admit = |state: &log::State| check_member(state, &membership);
-        self.shared.log.append([].into_iter(), Some((&group, offsets)), &[], admit)?;
+        self.shared
+            .log
+            .append([].into_iter(), Some((&group, offsets)), &[], admit)?;
         Ok(())
     }
 
     fn leave(&mut self, _now: Now) -> Result<()> {
         self.slots.clear();
         if let Some(member) = self.member.take() {
-            self.shared.log.state().coordinator.leave(&self.options.group, &member);
+            self.shared
+                .log
+                .state()
+                .coordinator
+                .leave(&self.options.group, &member);
             self.shared.log.notify();
         }
         Ok(())
@@ -138,10 +165,18 @@ impl Drop for EmbeddedConsumer {
 
 /// Refuses the commit of a member that is no more, or of an earlier generation.
 pub(super) fn check_member(state: &log::State, membership: &Membership) -> Result<()> {
-    let Membership { group, member, generation, .. } = membership;
+    let Membership {
+        group,
+        member,
+        generation,
+        ..
+    } = membership;
     let checked = match generation {
         Some(generation) => state.coordinator.check(group, member, *generation),
         None => Err(Refusal::IllegalGeneration),
     };
-    checked.map_err(|refusal| BrokerError::Fenced { what: "commit", cause: refusal.to_string() })
+    checked.map_err(|refusal| BrokerError::Fenced {
+        what: "commit",
+        cause: refusal.to_string(),
+    })
 }

@@ -5,7 +5,7 @@
 //! written, unsynced; (2) without the lock, the write-ahead log is synced, one sync for all
 //! that wait; (3) under the lock, the new ends become visible. What a reader sees is durable.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,25 +14,26 @@ use rocksdb::{
     ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch,
 };
 
+use super::catalogue::{read_catalogue, rows};
 use super::codec;
+use super::write::Writing;
 use crate::broker::coordinator::Coordinator;
 use crate::broker::{
-    BrokerError, CleanupPolicy, CommittedOffset, OffsetCommit, Result, TopicDescription,
-    TopicPartition,
+    BrokerError, CleanupPolicy, OffsetCommit, Result, TopicDescription, TopicPartition,
 };
 use crate::record::{Batch, Outgoing};
 
 /// Records by topic id, partition, offset.
-const RECORDS: &str = "records";
+pub(super) const RECORDS: &str = "records";
 /// Last offset of each key, compacted topics only.
-const LATEST: &str = "latest";
+pub(super) const LATEST: &str = "latest";
 /// Catalogue, group offsets, log starts.
-const META: &str = "meta";
+pub(super) const META: &str = "meta";
 
 const CLUSTER: &str = "cluster";
-const TOPIC: &str = "topic/";
-const OFFSET: &str = "offset/";
-const START: &str = "start/";
+pub(super) const TOPIC: &str = "topic/";
+pub(super) const OFFSET: &str = "offset/";
+pub(super) const START: &str = "start/";
 
 /// One partition's bounds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +41,7 @@ pub(super) struct Bounds {
     /// First offset that is still there.
     pub(super) start: u64,
     /// Next offset to give out.
-    next: u64,
+    pub(super) next: u64,
     /// Next offset that readers wait for: everything below is durable.
     pub(super) end: u64,
 }
@@ -106,8 +107,11 @@ pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
         .into()
 }
 
-fn failed(what: &'static str) -> impl Fn(rocksdb::Error) -> BrokerError {
-    move |error| BrokerError::Fatal { what, cause: format!("the embedded log: {error}") }
+pub(super) fn failed(what: &'static str) -> impl Fn(rocksdb::Error) -> BrokerError {
+    move |error| BrokerError::Fatal {
+        what,
+        cause: format!("the embedded log: {error}"),
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -127,15 +131,16 @@ impl Log {
         options.create_if_missing(false);
         // A secondary must keep every file open: the owner may delete one at any time.
         options.set_max_open_files(-1);
-        let db =
-            DB::open_cf_descriptors_as_secondary(&options, folder, scratch, families())
-                .map_err(failed("follow"))?;
+        let db = DB::open_cf_descriptors_as_secondary(&options, folder, scratch, families())
+            .map_err(failed("follow"))?;
         Self::load(db, false)
     }
 
     /// Takes in what the owner has written since (followers only).
     pub(super) fn catch_up(&self) -> Result<()> {
-        self.db.try_catch_up_with_primary().map_err(failed("follow"))?;
+        self.db
+            .try_catch_up_with_primary()
+            .map_err(failed("follow"))?;
         let (topics, _) = read_catalogue(&self.db)?;
         self.state().topics = topics;
         Ok(())
@@ -147,7 +152,10 @@ impl Log {
             Some(id) => String::from_utf8_lossy(&id).into_owned(),
             None if !writable => {
                 let cause = "no embedded log lies in this folder".to_owned();
-                return Err(BrokerError::Fatal { what: "follow", cause });
+                return Err(BrokerError::Fatal {
+                    what: "follow",
+                    cause,
+                });
             }
             None => {
                 let id = crate::fresh_id("embedded");
@@ -159,7 +167,11 @@ impl Log {
         Ok(Log {
             db,
             cluster,
-            state: Mutex::new(State { topics, coordinator, written: 0 }),
+            state: Mutex::new(State {
+                topics,
+                coordinator,
+                written: 0,
+            }),
             changed: Condvar::new(),
             syncs: Mutex::default(),
             sync_done: Condvar::new(),
@@ -198,9 +210,15 @@ impl Log {
         let id = state.topics.values().map(|t| t.id + 1).max().unwrap_or(0);
         let meta = family(&self.db, META)?;
         let row = codec::encode_topic(id, topic);
-        self.db.put_cf(meta, format!("{TOPIC}{}", topic.name), row).map_err(failed("create"))?;
+        self.db
+            .put_cf(meta, format!("{TOPIC}{}", topic.name), row)
+            .map_err(failed("create"))?;
         let partitions = vec![Bounds::default(); topic.partitions as usize];
-        let entry = Topic { id, description: topic.clone(), partitions };
+        let entry = Topic {
+            id,
+            description: topic.clone(),
+            partitions,
+        };
         state.topics.insert(topic.name.clone(), entry);
         state.written += 1;
         let ticket = state.written;
@@ -234,14 +252,20 @@ impl Log {
         if let Some((group, commits)) = commit {
             writing.add_offsets(group, commits)?;
         }
-        let Writing { batch, first: touched, .. } = writing;
+        let Writing {
+            batch,
+            first: touched,
+            ..
+        } = writing;
         self.db.write(batch).map_err(failed("append"))?;
         state.written += 1;
         let ticket = state.written;
         let ends = ends.iter().map(|at| bounds(&state, at).map(|b| b.next));
         let ends = ends.collect::<Result<Vec<u64>>>()?;
-        let nexts: Vec<_> =
-            touched.into_keys().map(|at| bounds(&state, &at).map(|b| (at, b.next))).collect();
+        let nexts: Vec<_> = touched
+            .into_keys()
+            .map(|at| bounds(&state, &at).map(|b| (at, b.next)))
+            .collect();
         drop(state);
         self.sync(ticket)?;
         self.publish(nexts, commit)?;
@@ -260,8 +284,14 @@ impl Log {
             bounds.end = bounds.end.max(next);
         }
         if let Some((group, commits)) = commit {
-            for OffsetCommit { partition, committed } in commits {
-                state.coordinator.set_offset(group, partition.clone(), committed.clone());
+            for OffsetCommit {
+                partition,
+                committed,
+            } in commits
+            {
+                state
+                    .coordinator
+                    .set_offset(group, partition.clone(), committed.clone());
             }
         }
         drop(state);
@@ -275,13 +305,19 @@ impl Log {
         let mut syncs = lock(&self.syncs);
         loop {
             if let Some(cause) = &syncs.failed {
-                return Err(BrokerError::Fatal { what: "sync", cause: cause.clone() });
+                return Err(BrokerError::Fatal {
+                    what: "sync",
+                    cause: cause.clone(),
+                });
             }
             if syncs.synced >= ticket {
                 return Ok(());
             }
             if syncs.running {
-                syncs = self.sync_done.wait(syncs).unwrap_or_else(PoisonError::into_inner);
+                syncs = self
+                    .sync_done
+                    .wait(syncs)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             syncs.running = true;
@@ -314,7 +350,12 @@ impl Log {
         };
         if from < start || from > end {
             let partition = at.clone();
-            return Err(BrokerError::OffsetOutOfRange { partition, offset: from, start, end });
+            return Err(BrokerError::OffsetOutOfRange {
+                partition,
+                offset: from,
+                start,
+                end,
+            });
         }
         if from == end {
             return Ok(end);
@@ -323,7 +364,10 @@ impl Log {
         bounds.set_iterate_upper_bound(codec::record_key(id, at.partition, end).to_vec());
         let key = codec::record_key(id, at.partition, from);
         let mode = IteratorMode::From(&key, rocksdb::Direction::Forward);
-        for entry in self.db.iterator_cf_opt(family(&self.db, RECORDS)?, bounds, mode) {
+        for entry in self
+            .db
+            .iterator_cf_opt(family(&self.db, RECORDS)?, bounds, mode)
+        {
             let (key, value) = entry.map_err(failed("read"))?;
             let offset = codec::offset_of(&key).unwrap_or(u64::MAX);
             if batch.size() >= bytes_max {
@@ -364,9 +408,9 @@ impl Log {
             let topics = state.topics.values();
             topics
                 .filter_map(|t| match t.description.cleanup {
-                    CleanupPolicy::Delete { retention_ms: Some(ms) } => {
-                        Some((t, wall_ms.saturating_sub_unsigned(ms)))
-                    }
+                    CleanupPolicy::Delete {
+                        retention_ms: Some(ms),
+                    } => Some((t, wall_ms.saturating_sub_unsigned(ms))),
                     _ => None,
                 })
                 .flat_map(|(t, before)| {
@@ -409,7 +453,10 @@ impl Log {
             cause: format!("{group}: {refusal}"),
         };
         let mut state = self.state();
-        state.coordinator.delete_group(group, now_ms).map_err(refused)?;
+        state
+            .coordinator
+            .delete_group(group, now_ms)
+            .map_err(refused)?;
         let meta = family(&self.db, META)?;
         let prefix = format!("{OFFSET}{group}\0");
         let mut batch = WriteBatch::default();
@@ -420,163 +467,23 @@ impl Log {
     }
 }
 
-/// One batch being put together.
-struct Writing<'d> {
-    db: &'d DB,
-    batch: WriteBatch,
-    /// The next offset each touched partition had before.
-    first: HashMap<TopicPartition, u64>,
-    /// Last offsets of keys written by this very batch.
-    latest: HashMap<Vec<u8>, u64>,
-    value: Vec<u8>,
-}
-
-impl<'d> Writing<'d> {
-    fn new(db: &'d DB) -> Result<Self> {
-        Ok(Self {
-            db,
-            batch: WriteBatch::default(),
-            first: HashMap::new(),
-            latest: HashMap::new(),
-            value: Vec::new(),
-        })
-    }
-
-    fn add(&mut self, state: &mut State, record: &Outgoing<'_>) -> Result<u64> {
-        let at = TopicPartition::new(record.topic, record.partition);
-        let unknown = || BrokerError::UnknownPartition(at.clone());
-        let topic = state.topics.get_mut(record.topic).ok_or_else(unknown)?;
-        let bounds = topic.partitions.get_mut(record.partition as usize).ok_or_else(unknown)?;
-        let offset = bounds.next;
-        self.first.entry(at).or_insert(offset);
-        bounds.next += 1;
-        if topic.description.cleanup == CleanupPolicy::Compact {
-            self.supersede(topic.id, record, offset)?;
-        }
-        self.value.clear();
-        codec::encode_record(record, &mut self.value);
-        let key = codec::record_key(topic.id, record.partition, offset);
-        self.batch.put_cf(family(self.db, RECORDS)?, key, &self.value);
-        Ok(offset)
-    }
-
-    /// Compaction as records come: the former record of this key goes in the same batch, so that
-    /// a compacted topic never holds more than its keys.
-    fn supersede(&mut self, topic: u32, record: &Outgoing<'_>, offset: u64) -> Result<()> {
-        let index = family(self.db, LATEST)?;
-        // One without a key has been refused at the door.
-        let key = codec::latest_key(topic, record.partition, record.key.unwrap_or_default());
-        let former = match self.latest.get(&key) {
-            Some(offset) => Some(*offset),
-            None => {
-                let row = self.db.get_cf(index, &key).map_err(failed("append"))?;
-                row.and_then(|r| r.try_into().ok()).map(u64::from_be_bytes)
-            }
-        };
-        if let Some(former) = former {
-            let former = codec::record_key(topic, record.partition, former);
-            self.batch.delete_cf(family(self.db, RECORDS)?, former);
-        }
-        self.batch.put_cf(index, &key, offset.to_be_bytes());
-        self.latest.insert(key, offset);
-        Ok(())
-    }
-
-    fn add_offsets(&mut self, group: &str, commits: &[OffsetCommit]) -> Result<()> {
-        let meta = family(self.db, META)?;
-        for OffsetCommit { partition, committed } in commits {
-            let key = format!("{OFFSET}{group}\0{}\0{}", partition.topic, partition.partition);
-            self.batch.put_cf(meta, key, format!("{} {}", committed.offset, committed.metadata));
-        }
-        Ok(())
-    }
-
-    /// A refused batch takes its offsets back, before anyone else could get the next ones.
-    fn give_back(&self, state: &mut State) {
-        for (at, first) in &self.first {
-            if let Ok(bounds) = bounds_mut(state, at) {
-                bounds.next = *first;
-            }
-        }
-    }
-}
-
 pub(super) fn bounds(state: &State, at: &TopicPartition) -> Result<Bounds> {
     let topic = state.topics.get(&at.topic);
     let found = topic.and_then(|t| t.partitions.get(at.partition as usize));
-    found.copied().ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
+    found
+        .copied()
+        .ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
 }
 
-fn bounds_mut<'s>(state: &'s mut State, at: &TopicPartition) -> Result<&'s mut Bounds> {
+pub(super) fn bounds_mut<'s>(state: &'s mut State, at: &TopicPartition) -> Result<&'s mut Bounds> {
     let topic = state.topics.get_mut(&at.topic);
     let found = topic.and_then(|t| t.partitions.get_mut(at.partition as usize));
     found.ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
 }
 
-fn family<'d>(db: &'d DB, name: &'static str) -> Result<&'d rocksdb::ColumnFamily> {
+pub(super) fn family<'d>(db: &'d DB, name: &'static str) -> Result<&'d rocksdb::ColumnFamily> {
     db.cf_handle(name).ok_or_else(|| BrokerError::Fatal {
         what: "open",
         cause: format!("the embedded log has no column family {name:?}"),
     })
-}
-
-/// Rows of the catalogue whose key begins with `prefix`: the rest of the key, and the value.
-fn rows(db: &DB, prefix: &str) -> Result<Vec<(String, Box<[u8]>)>> {
-    let mode = IteratorMode::From(prefix.as_bytes(), rocksdb::Direction::Forward);
-    let mut found = Vec::new();
-    for row in db.iterator_cf(family(db, META)?, mode) {
-        let (key, value) = row.map_err(failed("open"))?;
-        if !key.starts_with(prefix.as_bytes()) {
-            break;
-        }
-        found.push((String::from_utf8_lossy(&key).into_owned(), value));
-    }
-    Ok(found)
-}
-
-/// Topics with their bounds, and the groups' offsets, as they lie on the disk.
-fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordinator)> {
-    let damaged = |row: &str| BrokerError::Fatal {
-        what: "open",
-        cause: format!("the embedded log's catalogue is damaged at {row:?}"),
-    };
-    let mut topics = BTreeMap::new();
-    for (key, row) in rows(db, TOPIC)? {
-        let name = &key[TOPIC.len()..];
-        let (id, description) = codec::decode_topic(name, &row).ok_or_else(|| damaged(&key))?;
-        let partitions = (0..description.partitions).map(|p| read_bounds(db, id, p));
-        let partitions = partitions.collect::<Result<_>>()?;
-        topics.insert(name.to_owned(), Topic { id, description, partitions });
-    }
-    let mut coordinator = Coordinator::default();
-    for (key, row) in rows(db, OFFSET)? {
-        let parse = || {
-            let mut words = key[OFFSET.len()..].split('\0');
-            let (group, topic) = (words.next()?, words.next()?);
-            let partition = words.next()?.parse().ok()?;
-            let (offset, metadata) = std::str::from_utf8(&row).ok()?.split_once(' ')?;
-            let metadata = metadata.to_owned();
-            let committed = CommittedOffset { offset: offset.parse().ok()?, metadata };
-            Some((group.to_owned(), TopicPartition::new(topic, partition), committed))
-        };
-        let (group, at, committed) = parse().ok_or_else(|| damaged(&key))?;
-        coordinator.set_offset(&group, at, committed);
-    }
-    Ok((topics, coordinator))
-}
-
-fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds> {
-    let row = format!("{START}{topic}/{partition}");
-    let start = db.get_cf(family(db, META)?, row).map_err(failed("open"))?;
-    let start = start.and_then(|s| String::from_utf8(s).ok()?.parse().ok()).unwrap_or(0);
-    let last = codec::record_key(topic, partition, u64::MAX);
-    let mode = IteratorMode::From(&last, rocksdb::Direction::Reverse);
-    let newest = db.iterator_cf(family(db, RECORDS)?, mode).next().transpose();
-    let newest = newest.map_err(failed("open"))?;
-    let prefix = &last[..8];
-    let end = newest
-        .filter(|(key, _)| key.starts_with(prefix))
-        .and_then(|(key, _)| codec::offset_of(&key))
-        .map_or(start, |offset| offset + 1);
-    Ok(Bounds { start, next: end, end })
 }

@@ -5,11 +5,13 @@
 //! contract suite holds it to that.
 
 mod appender;
+mod catalogue;
 mod codec;
 mod consumer;
 mod log;
 mod producer;
 mod reader;
+mod write;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::log::Log;
 use super::{
-    Appender, Broker, BrokerError, CleanupPolicy, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
-    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
+    Appender, Broker, BrokerError, CleanupPolicy, CommittedOffset, Consumer, ConsumerOptions,
+    Isolation, Now, OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription,
+    TopicPartition,
 };
 use crate::folder::FolderLock;
 use crate::record::Outgoing;
@@ -46,7 +49,9 @@ impl EmbeddedBroker {
     /// When another process owns the folder (its pid is named), or the log is damaged.
     pub fn open(folder: &Path) -> Result<EmbeddedBroker> {
         let clock = || {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             since.as_millis() as i64
         };
         Self::open_with_clock(folder, Arc::new(clock))
@@ -57,10 +62,18 @@ impl EmbeddedBroker {
     /// # Errors
     /// As [`EmbeddedBroker::open`].
     pub fn open_with_clock(folder: &Path, clock: Clock) -> Result<EmbeddedBroker> {
-        let lock = FolderLock::take(folder)
-            .map_err(|error| BrokerError::Fatal { what: "open", cause: error.to_string() })?;
+        let lock = FolderLock::take(folder).map_err(|error| BrokerError::Fatal {
+            what: "open",
+            cause: error.to_string(),
+        })?;
         let log = Log::open(&folder.join("log"))?;
-        Ok(EmbeddedBroker { shared: Arc::new(Shared { log, clock, _lock: lock }) })
+        Ok(EmbeddedBroker {
+            shared: Arc::new(Shared {
+                log,
+                clock,
+                _lock: lock,
+            }),
+        })
     }
 
     /// Reads the log in `folder` while another process owns and writes it.
@@ -81,7 +94,10 @@ impl Shared {
         let topic = topic.ok_or_else(|| BrokerError::UnknownPartition(partition()))?;
         if record.key.is_none() && topic.description.cleanup == CleanupPolicy::Compact {
             let cause = "a compacted topic takes no record without a key".to_owned();
-            return Err(BrokerError::Refused { partition: partition(), cause });
+            return Err(BrokerError::Refused {
+                partition: partition(),
+                cause,
+            });
         }
         if let Some(max) = topic.description.future_max_ms {
             let latest = (self.clock)().saturating_add_unsigned(max);
@@ -90,7 +106,10 @@ impl Shared {
                     "timestamp {} is more than {max} ms ahead of the clock",
                     record.timestamp
                 );
-                return Err(BrokerError::Refused { partition: partition(), cause });
+                return Err(BrokerError::Refused {
+                    partition: partition(),
+                    cause,
+                });
             }
         }
         Ok(())
@@ -103,15 +122,23 @@ impl Broker for EmbeddedBroker {
     }
 
     fn consumer(&self, options: ConsumerOptions) -> Result<Box<dyn Consumer>> {
-        Ok(Box::new(consumer::EmbeddedConsumer::new(self.shared.clone(), options)))
+        Ok(Box::new(consumer::EmbeddedConsumer::new(
+            self.shared.clone(),
+            options,
+        )))
     }
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(producer::EmbeddedProducer::new(self.shared.clone(), mode)))
+        Ok(Box::new(producer::EmbeddedProducer::new(
+            self.shared.clone(),
+            mode,
+        )))
     }
 
     fn appender(&self) -> Result<Box<dyn Appender>> {
-        Ok(Box::new(appender::EmbeddedAppender::start(self.shared.clone())?))
+        Ok(Box::new(appender::EmbeddedAppender::start(
+            self.shared.clone(),
+        )?))
     }
 
     fn reader(
@@ -134,7 +161,10 @@ impl Broker for EmbeddedBroker {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>> {
         let state = self.shared.log.state();
-        Ok(partitions.iter().map(|at| state.coordinator.offset(group, at)).collect())
+        Ok(partitions
+            .iter()
+            .map(|at| state.coordinator.offset(group, at))
+            .collect())
     }
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
@@ -144,7 +174,10 @@ impl Broker for EmbeddedBroker {
     fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
         if topic.partitions == 0 {
             let cause = format!("{}: a topic has at least one partition", topic.name);
-            return Err(BrokerError::Fatal { what: "create topic", cause });
+            return Err(BrokerError::Fatal {
+                what: "create topic",
+                cause,
+            });
         }
         self.shared.log.create_topic(topic)
     }
@@ -174,9 +207,16 @@ fn offsets(log: &Log, partitions: &[TopicPartition], spec: OffsetSpec) -> Result
 fn describe(log: &Log, names: &[&str]) -> Vec<Option<TopicDescription>> {
     let state = log.state();
     if names.is_empty() {
-        return state.topics.values().map(|t| Some(t.description.clone())).collect();
+        return state
+            .topics
+            .values()
+            .map(|t| Some(t.description.clone()))
+            .collect();
     }
-    names.iter().map(|name| state.topics.get(*name).map(|t| t.description.clone())).collect()
+    names
+        .iter()
+        .map(|name| state.topics.get(*name).map(|t| t.description.clone()))
+        .collect()
 }
 
 /// A log that another process owns, followed read-only.
@@ -201,7 +241,9 @@ impl Follower {
     fn open(folder: &Path) -> Result<Follower> {
         let scratch = std::env::temp_dir().join(crate::fresh_id("follow"));
         let log = Log::follow(&folder.join("log"), &scratch)?;
-        Ok(Follower { shared: Arc::new(Followed { log, scratch }) })
+        Ok(Follower {
+            shared: Arc::new(Followed { log, scratch }),
+        })
     }
 
     /// As [`Broker::reader`].

@@ -29,13 +29,25 @@ impl EmbeddedProducer {
             ProducerMode::AtLeastOnce => 0,
         };
         let staged = Batch::default();
-        Self { shared, mode, epoch, staged, places: Vec::new(), outcome: None }
+        Self {
+            shared,
+            mode,
+            epoch,
+            staged,
+            places: Vec::new(),
+            outcome: None,
+        }
     }
 
     fn check_epoch(&self, state: &log::State) -> Result<()> {
-        let ProducerMode::Transactional { id } = &self.mode else { return Ok(()) };
+        let ProducerMode::Transactional { id } = &self.mode else {
+            return Ok(());
+        };
         let checked = state.coordinator.check_producer(id, self.epoch);
-        checked.map_err(|r| BrokerError::Fenced { what: "producer", cause: r.to_string() })
+        checked.map_err(|r| BrokerError::Fenced {
+            what: "producer",
+            cause: r.to_string(),
+        })
     }
 
     /// Writes what is staged, with the offsets, as one batch.
@@ -61,7 +73,9 @@ impl EmbeddedProducer {
         });
         let admit = |state: &log::State| {
             self.check_epoch(state)?;
-            commit.map_or(Ok(()), |(membership, _)| consumer::check_member(state, membership))
+            commit.map_or(Ok(()), |(membership, _)| {
+                consumer::check_member(state, membership)
+            })
         };
         let offsets = commit.map(|(membership, offsets)| (membership.group.as_str(), offsets));
         let (_, ends) = self.shared.log.append(records, offsets, backing, admit)?;
@@ -83,8 +97,10 @@ impl Producer for EmbeddedProducer {
     fn send(&mut self, record: Outgoing<'_>) -> Result<()> {
         self.shared.admit(&record)?;
         let headers = record.headers.iter().copied();
-        self.staged.push(0, record.timestamp, record.key, record.value, headers);
-        self.places.push(TopicPartition::new(record.topic, record.partition));
+        self.staged
+            .push(0, record.timestamp, record.key, record.value, headers);
+        self.places
+            .push(TopicPartition::new(record.topic, record.partition));
         if self.mode == ProducerMode::AtLeastOnce && self.staged.size() > LINGER_BYTES_MAX {
             self.write(None, &[])?;
             self.clear();
@@ -131,7 +147,9 @@ impl EmbeddedProducer {
     /// As on Kafka: a fenced producer is at its end, a fenced member only has to abort.
     fn refused(&self, cause: BrokerError) -> CommitStatus {
         match cause {
-            BrokerError::Fenced { what: "producer", .. } => CommitStatus::Fenced { cause },
+            BrokerError::Fenced {
+                what: "producer", ..
+            } => CommitStatus::Fenced { cause },
             cause => CommitStatus::Aborted { cause },
         }
     }

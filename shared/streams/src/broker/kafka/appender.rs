@@ -39,7 +39,9 @@ impl ProducerContext for Acks {
     type DeliveryOpaque = Box<Mutex<Option<Ack>>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
-        let Some(ack) = lock(&opaque).take() else { return };
+        let Some(ack) = lock(&opaque).take() else {
+            return;
+        };
         ack(match result {
             Ok(message) => Ok(message.offset().max(0) as u64),
             Err((error, message)) => {
@@ -57,7 +59,10 @@ fn refused(error: &KafkaError, partition: TopicPartition) -> BrokerError {
             RDKafkaErrorCode::InvalidTimestamp
             | RDKafkaErrorCode::InvalidRecord
             | RDKafkaErrorCode::MessageSizeTooLarge,
-        ) => BrokerError::Refused { partition, cause: error.to_string() },
+        ) => BrokerError::Refused {
+            partition,
+            cause: error.to_string(),
+        },
         Some(
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownTopic
@@ -76,7 +81,9 @@ impl KafkaAppender {
         let mut config = config.writer();
         config.set("message.timeout.ms", MESSAGE_TIMEOUT_MS.to_string());
         let producer = config.create_with_context(Acks::default());
-        Ok(Self { producer: producer.map_err(|e| failed("appender", &e))? })
+        Ok(Self {
+            producer: producer.map_err(|e| failed("appender", &e))?,
+        })
     }
 }
 
@@ -94,7 +101,9 @@ impl Appender for KafkaAppender {
         message.key = record.key;
         message.payload = record.value;
         let at = TopicPartition::new(record.topic, record.partition);
-        self.producer.send(message).map_err(|(error, _)| refused(&error, at))
+        self.producer
+            .send(message)
+            .map_err(|(error, _)| refused(&error, at))
     }
 }
 

@@ -30,7 +30,9 @@ static ONE: u64 = 1;
 impl Wake {
     pub(super) fn new() -> std::io::Result<Wake> {
         let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
-        Ok(Wake { fd: rustix::event::eventfd(0, flags)? })
+        Ok(Wake {
+            fd: rustix::event::eventfd(0, flags)?,
+        })
     }
 
     /// Waits until something was queued since the last call.
@@ -118,7 +120,11 @@ impl Queue {
 
     /// Moves messages to `batch` until it holds `bytes_max` or nothing is left. Never waits.
     pub(super) fn consume(&mut self, bytes_max: usize, batch: &mut Batch) -> Consumed {
-        let mut consumed = Consumed { position: None, error: None, more: true };
+        let mut consumed = Consumed {
+            position: None,
+            error: None,
+            more: true,
+        };
         let mut messages = [ptr::null_mut::<rd::rd_kafka_message_t>(); BATCH];
         while batch.size() < bytes_max {
             // SAFETY: the queue is alive and `messages` has room for BATCH pointers.
@@ -206,9 +212,8 @@ unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Option<&'a [u8]> {
 unsafe fn header<'a>(headers: *const rd::rd_kafka_headers_t, index: usize) -> Option<Header<'a>> {
     let (mut name, mut value, mut len) = (ptr::null::<c_char>(), ptr::null(), 0);
     // SAFETY: the headers are alive and librdkafka writes the three places.
-    let code = unsafe {
-        rd::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut len)
-    };
+    let code =
+        unsafe { rd::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut len) };
     if code != RespErr::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
         return None;
     }

@@ -71,7 +71,11 @@ fn failed(what: &'static str, error: &KafkaError) -> BrokerError {
             | RDKafkaErrorCode::NonEmptyGroup
             | RDKafkaErrorCode::UnsupportedFeature,
         ) => BrokerError::Fatal { what, cause },
-        _ if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)) => {
+        _ if matches!(
+            error,
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)
+        ) =>
+        {
             BrokerError::Fatal { what, cause }
         }
         _ => BrokerError::Unavailable { what, cause },
@@ -88,7 +92,9 @@ impl KafkaBroker {
             uncommitted: Mutex::default(),
             groups: Mutex::default(),
         };
-        KafkaBroker { shared: Arc::new(shared) }
+        KafkaBroker {
+            shared: Arc::new(shared),
+        }
     }
 }
 
@@ -104,8 +110,9 @@ impl Shared {
         }
         let mut config = self.config.client();
         config.set("isolation.level", level);
-        let client: BaseConsumer<Context> =
-            config.create_with_context(Context::default()).map_err(|e| failed("connect", &e))?;
+        let client: BaseConsumer<Context> = config
+            .create_with_context(Context::default())
+            .map_err(|e| failed("connect", &e))?;
         Ok(slot.insert(Arc::new(client)).clone())
     }
 
@@ -124,7 +131,8 @@ impl Shared {
         drop(client.poll(Duration::ZERO));
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for at in partitions {
-            list.add_partition_offset(&at.topic, at.partition as i32, asked).map_err(error)?;
+            list.add_partition_offset(&at.topic, at.partition as i32, asked)
+                .map_err(error)?;
         }
         let answer = client.offsets_for_times(list, ANSWER).map_err(error)?;
         let mut offsets = Vec::with_capacity(partitions.len());
@@ -154,10 +162,13 @@ impl Shared {
         }
         let mut config = self.config.client();
         // With read_committed, offsets of open transactions are waited for.
-        config.set("group.id", group).set("isolation.level", "read_committed");
+        config
+            .set("group.id", group)
+            .set("isolation.level", "read_committed");
         config.set("enable.auto.commit", "false");
-        let client: BaseConsumer<Context> =
-            config.create_with_context(Context::default()).map_err(|e| failed("connect", &e))?;
+        let client: BaseConsumer<Context> = config
+            .create_with_context(Context::default())
+            .map_err(|e| failed("connect", &e))?;
         let client = Arc::new(client);
         groups.insert(group.to_owned(), client.clone());
         Ok(client)
@@ -178,18 +189,27 @@ fn is_unknown(error: &KafkaError) -> bool {
 impl Broker for KafkaBroker {
     fn cluster_id(&self) -> Result<String> {
         let client = self.shared.questioner(Isolation::ReadCommitted)?;
-        client.client().fetch_cluster_id(ANSWER).ok_or_else(|| BrokerError::Unavailable {
-            what: "cluster id",
-            cause: format!("no answer from {}", self.shared.config.bootstrap()),
-        })
+        client
+            .client()
+            .fetch_cluster_id(ANSWER)
+            .ok_or_else(|| BrokerError::Unavailable {
+                what: "cluster id",
+                cause: format!("no answer from {}", self.shared.config.bootstrap()),
+            })
     }
 
     fn consumer(&self, options: ConsumerOptions) -> Result<Box<dyn Consumer>> {
-        Ok(Box::new(consumer::KafkaConsumer::new(self.shared.clone(), options)?))
+        Ok(Box::new(consumer::KafkaConsumer::new(
+            self.shared.clone(),
+            options,
+        )?))
     }
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(producer::KafkaProducer::new(self.shared.clone(), &mode)?))
+        Ok(Box::new(producer::KafkaProducer::new(
+            self.shared.clone(),
+            &mode,
+        )?))
     }
 
     fn appender(&self) -> Result<Box<dyn Appender>> {
@@ -201,7 +221,11 @@ impl Broker for KafkaBroker {
         from: &[(TopicPartition, u64)],
         isolation: Isolation,
     ) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::KafkaReader::new(self.shared.clone(), from, isolation)?))
+        Ok(Box::new(reader::KafkaReader::new(
+            self.shared.clone(),
+            from,
+            isolation,
+        )?))
     }
 
     fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {

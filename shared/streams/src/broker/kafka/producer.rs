@@ -56,7 +56,9 @@ impl KafkaProducer {
             .map_err(|e| failed("producer", &e))?;
         let producer = Arc::new(producer);
         let transactional = matches!(mode, ProducerMode::Transactional { .. });
-        let initialising = transactional.then(|| initialise(producer.clone())).transpose()?;
+        let initialising = transactional
+            .then(|| initialise(producer.clone()))
+            .transpose()?;
         Ok(Self {
             producer,
             shared,
@@ -73,10 +75,15 @@ impl KafkaProducer {
         if self.begun || !self.transactional {
             return Ok(());
         }
-        if let Some(wait) = self.committed_at.and_then(|at| MARKERS.checked_sub(at.elapsed())) {
+        if let Some(wait) = self
+            .committed_at
+            .and_then(|at| MARKERS.checked_sub(at.elapsed()))
+        {
             std::thread::sleep(wait);
         }
-        self.producer.begin_transaction().map_err(|e| failed("begin", &e))?;
+        self.producer
+            .begin_transaction()
+            .map_err(|e| failed("begin", &e))?;
         self.begun = true;
         Ok(())
     }
@@ -92,14 +99,20 @@ impl KafkaProducer {
                 return Err(failed("deliver", &error));
             }
             if let Some(error) = lock(&client.context().fatal).take() {
-                return Err(BrokerError::Fenced { what: "deliver", cause: error.to_string() });
+                return Err(BrokerError::Fenced {
+                    what: "deliver",
+                    cause: error.to_string(),
+                });
             }
             if drained {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 let cause = "records are not delivered in time".to_owned();
-                return Err(BrokerError::Unavailable { what: "deliver", cause });
+                return Err(BrokerError::Unavailable {
+                    what: "deliver",
+                    cause,
+                });
             }
         }
     }
@@ -113,16 +126,23 @@ impl KafkaProducer {
         })?;
         let deadline = Instant::now() + SUSPICIOUS;
         loop {
-            match self.producer.send_offsets_to_transaction(&list, native, SUSPICIOUS) {
+            match self
+                .producer
+                .send_offsets_to_transaction(&list, native, SUSPICIOUS)
+            {
                 Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < deadline => {}
+                Err(KafkaError::Transaction(e))
+                    if e.is_retriable() && Instant::now() < deadline => {}
                 Err(error) => return Err(failed("offsets", &error)),
             }
         }
     }
 
     /// Runs a transactional call and notes what makes the producer suspicious.
-    fn watched<T>(&mut self, call: impl FnOnce(&Self) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    fn watched<T>(
+        &mut self,
+        call: impl FnOnce(&Self) -> Result<T, KafkaError>,
+    ) -> Result<T, KafkaError> {
         let context = self.producer.client().context().clone();
         context.disconnected.store(false, Ordering::Relaxed);
         let started = Instant::now();
@@ -143,15 +163,22 @@ fn initialise(producer: Arc<BaseProducer<Context>>) -> Result<Receiver<Result<()
         // A closed channel means that the producer was dropped meanwhile.
         drop(sender.send(producer.init_transactions(INIT)));
     };
-    let spawned = std::thread::Builder::new().name("init-transactions".to_owned()).spawn(run);
-    spawned.map_err(|e| BrokerError::Fatal { what: "producer", cause: e.to_string() })?;
+    let spawned = std::thread::Builder::new()
+        .name("init-transactions".to_owned())
+        .spawn(run);
+    spawned.map_err(|e| BrokerError::Fatal {
+        what: "producer",
+        cause: e.to_string(),
+    })?;
     Ok(receiver)
 }
 
 impl Producer for KafkaProducer {
     fn poll_ready(&mut self) -> Result<bool> {
         self.producer.poll(Duration::ZERO);
-        let Some(receiver) = &self.initialising else { return Ok(true) };
+        let Some(receiver) = &self.initialising else {
+            return Ok(true);
+        };
         match receiver.try_recv() {
             Err(TryRecvError::Empty) => Ok(false),
             Ok(Ok(())) => {
@@ -184,8 +211,7 @@ impl Producer for KafkaProducer {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => {
-                    let full =
-                        error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                    let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
                     if !full || Instant::now() > deadline {
                         return Err(failed("send", &error));
                     }
@@ -203,9 +229,10 @@ impl Producer for KafkaProducer {
         backing: &[TopicPartition],
     ) -> Result<(), CommitStatus> {
         let aborted = |cause| match cause {
-            cause @ BrokerError::Fenced { what: "begin" | "deliver", .. } => {
-                CommitStatus::Fenced { cause }
-            }
+            cause @ BrokerError::Fenced {
+                what: "begin" | "deliver",
+                ..
+            } => CommitStatus::Fenced { cause },
             cause => CommitStatus::Aborted { cause },
         };
         self.begin().map_err(aborted)?;
@@ -246,7 +273,9 @@ impl Producer for KafkaProducer {
             }
             // Timed out, disconnected, fenced while a first request may have been taken: only
             // the committed offsets can tell.
-            Err(error) => CommitStatus::Unknown { cause: failed("commit", &error) },
+            Err(error) => CommitStatus::Unknown {
+                cause: failed("commit", &error),
+            },
         }
     }
 
@@ -258,7 +287,8 @@ impl Producer for KafkaProducer {
             return Ok(());
         }
         // With records queued, librdkafka's abort waits for them until its time-out and fails.
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.producer
+            .purge(PurgeConfig::default().queue().inflight());
         let deadline = Instant::now() + Duration::from_secs(2);
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
             self.producer.poll(Duration::from_millis(1));

@@ -31,13 +31,19 @@ impl KafkaReader {
         };
         let mut config = shared.config.fetcher();
         // librdkafka assigns to groups only; this one is never joined and never committed to.
-        config.set("group.id", "streams-reader").set("isolation.level", level);
+        config
+            .set("group.id", "streams-reader")
+            .set("isolation.level", level);
         let consumer: BaseConsumer<Context> = config
             .create_with_context(Context::default())
             .map_err(|e| failed("reader", &e))?;
         let mut slots = Slots::new()?;
         slots.assign(&consumer, from)?;
-        Ok(Self { slots, consumer, shared })
+        Ok(Self {
+            slots,
+            consumer,
+            shared,
+        })
     }
 }
 
@@ -57,6 +63,9 @@ impl Reader for KafkaReader {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        self.consumer.context().closing.store(true, Ordering::Relaxed);
+        self.consumer
+            .context()
+            .closing
+            .store(true, Ordering::Relaxed);
     }
 }

@@ -1,0 +1,271 @@
+//! The binary as an operator meets it: help, exit codes, output, folders.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bps_streams::broker::embedded::EmbeddedBroker;
+use bps_streams::broker::{Broker, CleanupPolicy, TopicDescription};
+use bps_streams::{FolderLock, Outgoing};
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bps"));
+    command.args(args).stdin(Stdio::null()).env_remove("NO_COLOR");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BPS_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn bps(args: &[&str]) -> (i32, String, String) {
+    let output = command(args).output().expect("started");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    let code = output.status.code().expect("not killed");
+    (code, text(output.stdout), text(output.stderr))
+}
+
+#[track_caller]
+fn check(args: &[&str], code: i32, stdout: &str, stderr: &str) {
+    let (found, out, err) = bps(args);
+    assert_eq!(found, code, "{args:?}\n{out}\n{err}");
+    assert!(out.contains(stdout), "{args:?}: {stdout:?} is not in\n{out}");
+    assert!(err.contains(stderr), "{args:?}: {stderr:?} is not in\n{err}");
+    assert!(!(out + &err).contains('\u{1b}'), "{args:?}: colours, but no terminal");
+}
+
+/// Folder as text.
+fn text(folder: &Path) -> &str {
+    folder.to_str().expect("UTF-8")
+}
+
+fn create(broker: &EmbeddedBroker, name: &str) {
+    let cleanup = CleanupPolicy::Delete { retention_ms: None };
+    let topic =
+        TopicDescription { name: name.to_owned(), partitions: 2, cleanup, future_max_ms: None };
+    broker.create_topic(&topic).expect("created");
+}
+
+/// Appends values to partition 1, and waits until they are durable.
+fn append(broker: &EmbeddedBroker, topic: &str, values: &[&str]) {
+    let appender = broker.appender().expect("an appender");
+    for value in values {
+        let (tell, told) = mpsc::channel();
+        let (key, value) = (Some(&b"k"[..]), Some(value.as_bytes()));
+        let headers = [("h", Some(&b"\xff"[..]))];
+        let record =
+            Outgoing { topic, partition: 1, timestamp: 1_000, key, value, headers: &headers };
+        let ack = move |outcome| drop(tell.send(outcome));
+        appender.append(record, Box::new(ack)).expect("taken");
+        told.recv().expect("answered").expect("durable");
+    }
+}
+
+fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("started").success());
+}
+
+#[test]
+fn every_command_has_examples_and_exit_codes_in_its_help() {
+    let commands: [&[&str]; 9] = [
+        &[],
+        &["import"],
+        &["tail"],
+        &["topics"],
+        &["topics", "list"],
+        &["topics", "create"],
+        &["topics", "describe"],
+        &["topology"],
+        &["reset"],
+    ];
+    for args in commands {
+        let args = [args, &["--help"]].concat();
+        check(&args, 0, "Examples:\n  bps", "");
+        check(&args, 0, "\n   64  the arguments or settings cannot be", "");
+    }
+    check(&["up", "--help"], 0, "--items-listen", "");
+    check(&["--version"], 0, "bps ", "");
+}
+
+#[test]
+fn what_cannot_be_asked_for_exits_64() {
+    check(&[], 64, "", "Usage: bps");
+    check(&["nosuch"], 64, "", "nosuch");
+    check(&["import"], 64, "", "--restocks");
+    check(&["import", "--restocks", "-", "--purchases", "-"], 64, "", "only one of the files");
+    let https = ["import", "--restocks", "-", "--items-url", "https://h"];
+    check(&https, 64, "", "https is not spoken here");
+    check(&["import", "--restocks", "-", "--clock-skew-max", "soon"], 64, "", "no span of time");
+    check(&["tail"], 64, "", "TOPIC");
+    check(&["tail", "t", "--data", "d", "--kafka", "h:1"], 64, "", "either here or there");
+    let acks = ["topics", "list", "--kafka", "h:1", "--kafka-set", "acks=1"];
+    check(&acks, 64, "", "\"acks\" cannot be set");
+    check(&["reset", "--anew"], 64, "", "--output-prefix");
+    check(&["reset", "--anew", "--skip-gap", "--output-prefix", "x"], 64, "", "cannot be used");
+    check(&["reset", "--kafka", "h:1"], 64, "", "--state DIR");
+}
+
+#[test]
+fn the_topology_is_printed() {
+    check(&["topology"], 0, "Topology bps-purchase-processor\n", "");
+    check(&["topology", "--output-prefix", "x"], 0, "Topology x-purchase-processor\n", "");
+    check(&["topology", "--mermaid"], 0, "flowchart LR\n", "");
+}
+
+#[test]
+fn topics_are_created_listed_and_described() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = text(folder.path());
+    check(&["topics", "list", "--data", data], 1, "", "no embedded log lies in");
+    let create = ["topics", "create", "--data", data, "--partitions", "3"];
+    check(&create, 0, "bps-stock              created    3 partitions, compact\n", "");
+    check(&create, 0, "bps-stock              exists     3 partitions, compact\n", "");
+    let (_, list, _) = bps(&["topics", "list", "--data", data]);
+    assert_eq!(list.lines().count(), 7, "{list}");
+    assert!(list.contains("bps-purchase-finished    3 partitions  delete, kept for ever\n"));
+    check(&["topics", "describe", "--data", data], 0, "\nbps-purchase-created\n", "");
+    let described = ["topics", "describe", "bps-items-added", "--data", data];
+    check(&described, 0, "  partition   2   offsets 0..0\n", "");
+    check(&described, 0, "  future records  refused beyond 300000 ms ahead of the clock\n", "");
+    let unknown = ["topics", "describe", "nosuch", "--data", data];
+    check(&unknown, 1, "", "topic nosuch does not exist; there are: bps-dead-letters, bps-items-");
+    let _owner = EmbeddedBroker::open(folder.path()).expect("free");
+    check(&create, 1, "", "is in use by process");
+    check(&["topics", "list", "--data", data], 0, "bps-stock", "");
+}
+
+#[test]
+fn tail_shows_what_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = text(folder.path());
+    let broker = EmbeddedBroker::open(folder.path()).expect("free");
+    create(&broker, "t");
+    append(&broker, "t", &["{\"a\":1}", "two"]);
+    check(&["tail", "nosuch", "--data", data], 1, "", "topic nosuch does not exist; there are: t");
+    check(&["tail", "t", "--data", data, "--count", "0"], 0, "", "");
+    let (code, out, err) = bps(&["tail", "t", "--data", data, "--from-start", "--count", "2"]);
+    let line = "  1970-01-01T00:00:01Z  k  ";
+    assert_eq!(out, format!("1@0{line}{{\"a\":1}}  h=0xff\n1@1{line}two  h=0xff\n"), "{err}");
+    assert_eq!(code, 0);
+    let json = ["tail", "t", "--data", data, "--from-start", "--count", "1", "--json"];
+    let (_, out, _) = bps(&json);
+    assert_eq!(
+        out,
+        "{\"topic\":\"t\",\"partition\":1,\"offset\":0,\"timestamp\":1000,\
+         \"time\":\"1970-01-01T00:00:01Z\",\"key\":\"k\",\"value\":{\"a\":1},\
+         \"headers\":[{\"name\":\"h\",\"value\":{\"$hex\":\"ff\"}}]}\n"
+    );
+}
+
+#[test]
+fn tail_follows_a_log_that_another_process_writes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = text(folder.path());
+    let mut tail = command(&["tail", "late", "--data", data, "--wait"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut errors = BufReader::new(tail.stderr.take().expect("piped"));
+    let mut line = String::new();
+    errors.read_line(&mut line).expect("a line");
+    assert!(line.starts_with("waits: no embedded log lies in"), "{line}");
+    let broker = EmbeddedBroker::open(folder.path()).expect("free");
+    create(&broker, "late");
+    let mut lines = BufReader::new(tail.stdout.take().expect("piped"));
+    let mut slowest = Duration::ZERO;
+    for value in ["one", "two", "three"] {
+        append(&broker, "late", &[value]);
+        let begun = Instant::now();
+        line.clear();
+        lines.read_line(&mut line).expect("a line");
+        assert!(line.contains(&format!("  k  {value}  ")), "{line}");
+        if value != "one" {
+            slowest = slowest.max(begun.elapsed());
+        }
+    }
+    assert!(slowest < Duration::from_secs(2), "a line took {slowest:?}");
+    interrupt(&tail);
+    assert_eq!(tail.wait().expect("ended").code(), Some(130));
+}
+
+#[test]
+fn reset_moves_aside_and_deletes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = text(folder.path());
+    let reset = ["reset", "--data", data, "--yes"];
+    check(&reset, 1, "", "no embedded log lies in");
+    check(&["topics", "create", "--data", data], 0, "created", "");
+    check(&reset, 1, "", "no processor has run there");
+    let state = folder.path().join("state");
+    std::fs::create_dir_all(state.join("store")).expect("made");
+    std::fs::write(state.join("store/row"), "x").expect("written");
+    check(&reset[..3], 64, "", "--yes does it unasked");
+    assert!(state.join("store/row").exists());
+    let running = FolderLock::take(&state).expect("free");
+    check(&reset, 1, "", "is in use by process");
+    drop(running);
+    check(&reset, 0, "rebuilds the store from bps-stock (0 offsets), bps-purchase-finis", "moves");
+    assert_eq!(std::fs::read_to_string(state.join("store.reset-1/row")).expect("kept"), "x");
+    check(&reset, 0, "", "nothing to do");
+    check(&["reset", "--skip-gap", "--data", data, "--yes"], 0, "goes on behind every gap", "");
+    assert!(state.join("skip-gap").exists());
+}
+
+#[test]
+fn reset_begins_anew_only_where_nothing_lies() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = text(folder.path());
+    let broker = EmbeddedBroker::open(folder.path()).expect("free");
+    create(&broker, "used-purchase-finished");
+    append(&broker, "used-purchase-finished", &["x"]);
+    drop(broker);
+    let anew = |prefix| ["reset", "--anew", "--output-prefix", prefix, "--data", data, "--yes"];
+    check(&anew("bps"), 64, "", "the live results lie there");
+    check(&anew("used"), 1, "", "topic used-purchase-finished is not empty");
+    let start = format!(
+        "new-purchase-processor decides all inputs from their beginning: \
+                         bps up --output-prefix new --data {data}\n"
+    );
+    check(&anew("new"), 0, &start, "");
+}
+
+#[test]
+fn import_waits_for_services_and_can_be_interrupted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("restocks.jsonl");
+    std::fs::write(&path, "{\"itemId\":\"1\",\"quantity\":1}\n").expect("written");
+    let missing = folder.path().join("nosuch");
+    check(&["import", "--restocks", text(&missing)], 1, "", "nosuch: No such file");
+    // Port 9 (discard) takes no connection.
+    let args = ["import", "--restocks", text(&path), "--items-url", "http://127.0.0.1:9"];
+    let mut import = command(&args).stderr(Stdio::piped()).spawn().expect("started");
+    let mut errors = BufReader::new(import.stderr.take().expect("piped"));
+    let mut line = String::new();
+    errors.read_line(&mut line).expect("a line");
+    assert!(line.starts_with("http://127.0.0.1:9/items is not available"), "{line}");
+    interrupt(&import);
+    assert_eq!(import.wait().expect("ended").code(), Some(130));
+    line.clear();
+    errors.read_line(&mut line).expect("a line");
+    assert!(line.starts_with("bps: interrupted (imported 0 restocks"), "{line}");
+}
+
+#[test]
+fn import_of_standard_input_needs_a_prefix_for_missing_ids() {
+    let mut import = command(&["import", "--purchases", "-"]);
+    let mut import = import.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let mut stdin = import.stdin.take().expect("piped");
+    std::io::Write::write_all(&mut stdin, b"{\"itemId\":\"1\",\"quantity\":1}\n").expect("written");
+    drop(stdin);
+    let output = import.wait_with_output().expect("ended");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        told.contains("line 1 of standard input has no purchaseId: with --id-prefix"),
+        "{told}"
+    );
+    assert_eq!(output.status.code(), Some(64));
+}

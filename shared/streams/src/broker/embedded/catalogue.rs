@@ -1,0 +1,94 @@
+//! What the log knows besides records: topics with their bounds, and the groups' offsets.
+
+use std::collections::BTreeMap;
+
+use rocksdb::{DB, IteratorMode};
+
+use super::codec;
+use super::log::{Bounds, META, OFFSET, RECORDS, START, TOPIC, Topic, failed, family};
+use crate::broker::coordinator::Coordinator;
+use crate::broker::{BrokerError, CommittedOffset, Result, TopicPartition};
+
+/// Rows of the catalogue whose key begins with `prefix`: the rest of the key, and the value.
+pub(super) fn rows(db: &DB, prefix: &str) -> Result<Vec<(String, Box<[u8]>)>> {
+    let mode = IteratorMode::From(prefix.as_bytes(), rocksdb::Direction::Forward);
+    let mut found = Vec::new();
+    for row in db.iterator_cf(family(db, META)?, mode) {
+        let (key, value) = row.map_err(failed("open"))?;
+        if !key.starts_with(prefix.as_bytes()) {
+            break;
+        }
+        found.push((String::from_utf8_lossy(&key).into_owned(), value));
+    }
+    Ok(found)
+}
+
+/// Topics with their bounds, and the groups' offsets, as they lie on the disk.
+pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordinator)> {
+    let damaged = |row: &str| BrokerError::Fatal {
+        what: "open",
+        cause: format!("the embedded log's catalogue is damaged at {row:?}"),
+    };
+    let mut topics = BTreeMap::new();
+    for (key, row) in rows(db, TOPIC)? {
+        let name = &key[TOPIC.len()..];
+        let (id, description) = codec::decode_topic(name, &row).ok_or_else(|| damaged(&key))?;
+        let partitions = (0..description.partitions).map(|p| read_bounds(db, id, p));
+        let partitions = partitions.collect::<Result<_>>()?;
+        topics.insert(
+            name.to_owned(),
+            Topic {
+                id,
+                description,
+                partitions,
+            },
+        );
+    }
+    let mut coordinator = Coordinator::default();
+    for (key, row) in rows(db, OFFSET)? {
+        let parse = || {
+            let mut words = key[OFFSET.len()..].split('\0');
+            let (group, topic) = (words.next()?, words.next()?);
+            let partition = words.next()?.parse().ok()?;
+            let (offset, metadata) = std::str::from_utf8(&row).ok()?.split_once(' ')?;
+            let metadata = metadata.to_owned();
+            let committed = CommittedOffset {
+                offset: offset.parse().ok()?,
+                metadata,
+            };
+            Some((
+                group.to_owned(),
+                TopicPartition::new(topic, partition),
+                committed,
+            ))
+        };
+        let (group, at, committed) = parse().ok_or_else(|| damaged(&key))?;
+        coordinator.set_offset(&group, at, committed);
+    }
+    Ok((topics, coordinator))
+}
+
+fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds> {
+    let row = format!("{START}{topic}/{partition}");
+    let start = db.get_cf(family(db, META)?, row).map_err(failed("open"))?;
+    let start = start
+        .and_then(|s| String::from_utf8(s).ok()?.parse().ok())
+        .unwrap_or(0);
+    let last = codec::record_key(topic, partition, u64::MAX);
+    let mode = IteratorMode::From(&last, rocksdb::Direction::Reverse);
+    let newest = db
+        .iterator_cf(family(db, RECORDS)?, mode)
+        .next()
+        .transpose();
+    let newest = newest.map_err(failed("open"))?;
+    let prefix = &last[..8];
+    let end = newest
+        .filter(|(key, _)| key.starts_with(prefix))
+        .and_then(|(key, _)| codec::offset_of(&key))
+        .map_or(start, |offset| offset + 1);
+    Ok(Bounds {
+        start,
+        next: end,
+        end,
+    })
+}

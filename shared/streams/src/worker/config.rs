@@ -1,0 +1,107 @@
+//! What a worker is told, and what it tells.
+
+use std::collections::BTreeMap;
+
+/// What a crash may do to results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Each record takes effect once.
+    #[default]
+    ExactlyOnce,
+    /// After a crash some records may take effect again.
+    AtLeastOnce,
+}
+
+/// When the open transaction is committed, at the latest. A worker that has caught up with its
+/// input commits at once.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitPolicy {
+    /// Age of the transaction (ms).
+    pub interval_ms: u64,
+    /// Records processed.
+    pub records_max: u64,
+    /// Rows held in memory (bytes).
+    pub bytes_max: usize,
+}
+
+impl Default for CommitPolicy {
+    fn default() -> Self {
+        Self {
+            interval_ms: 100,
+            records_max: 50_000,
+            bytes_max: 32 << 20,
+        }
+    }
+}
+
+/// Settings of a worker. All times in milliseconds.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Name of this worker that stays its own over restarts; its transactional id and its group
+    /// instance id.
+    pub id: String,
+    /// What a crash may do.
+    pub guarantee: Guarantee,
+    /// When to commit.
+    pub commit: CommitPolicy,
+    /// A member silent for longer is dead.
+    pub session_timeout_ms: u64,
+    /// Records fetched and not processed, per input (bytes).
+    pub queue_bytes_max: usize,
+    /// A restore that makes no progress for this long stops with its cause.
+    pub restore_stall_ms: u64,
+    /// All inputs' offsets are committed anew this often, so that none expires.
+    pub refresh_offsets_ms: u64,
+    /// Go on where records are gone, instead of stopping: the operator's word.
+    pub skip_gap: bool,
+}
+
+impl WorkerConfig {
+    /// The defaults, for a worker of this id.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            guarantee: Guarantee::default(),
+            commit: CommitPolicy::default(),
+            session_timeout_ms: 6_000,
+            queue_bytes_max: 1 << 20,
+            restore_stall_ms: 60_000,
+            refresh_offsets_ms: 3_600_000,
+            skip_gap: false,
+        }
+    }
+}
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskStatus {
+    /// Its store is being brought up to its topics.
+    Restoring {
+        /// Records restored so far.
+        restored: u64,
+        /// Offsets still to be passed, at most.
+        remaining: u64,
+    },
+    /// It decides.
+    Running {
+        /// Records its store was restored with.
+        restored: u64,
+    },
+}
+
+/// What a worker is doing, for people and tests.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerStatus {
+    /// By partition.
+    pub tasks: BTreeMap<u32, TaskStatus>,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions dropped.
+    pub aborts: u64,
+    /// Records processed by committed transactions.
+    pub processed: u64,
+    /// What processors counted ([`crate::Context::count`]).
+    pub counters: BTreeMap<&'static str, u64>,
+    /// What the worker waits for, if it cannot go on.
+    pub waiting_for: Option<String>,
+}
