@@ -98,27 +98,9 @@ impl Progress {
         if tasks.keys().ne(self.tasks.keys()) {
             self.changed = Instant::now();
         }
-        self.tell_tasks(&tasks);
         self.tasks = tasks;
         self.processed = statuses.values().map(|status| status.processed).sum();
         self.tell_rate(statuses);
-    }
-
-    /// Tells what has begun to run, and where a restore is.
-    fn tell_tasks(&self, tasks: &BTreeMap<(u32, u32), TaskStatus>) {
-        for ((worker, partition), task) in tasks {
-            let before = self.tasks.get(&(*worker, *partition));
-            match (before, task) {
-                (Some(TaskStatus::Running { .. }), _) => {}
-                (_, TaskStatus::Running { restored }) => {
-                    tracing::info!(worker, partition, restored, "decides");
-                }
-                (None, TaskStatus::Restoring { remaining, .. }) => {
-                    tracing::info!(worker, partition, remaining, "restores");
-                }
-                _ => {}
-            }
-        }
     }
 
     fn tell_rate(&mut self, statuses: &BTreeMap<u32, WorkerStatus>) {

@@ -27,8 +27,8 @@ const GROUP_LINES_MAX: usize = 500;
 /// at this many bytes of values, or where a chunk of the request ends.
 const GROUP_BYTES_MAX: usize = 256 << 10;
 /// Groups that wait for their answers to be sent, besides the one that is made and the one that
-/// is answered: 2,000 lines in all.
-const GROUPS_WAITING: usize = 2;
+/// is answered: 3,000 lines in all, so that no write to the disk finds the caller waiting.
+const GROUPS_WAITING: usize = 4;
 /// How long a full buffer of the broker is waited for.
 const BUFFER_WAIT: Duration = Duration::from_secs(10);
 

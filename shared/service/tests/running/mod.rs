@@ -60,7 +60,11 @@ impl Running {
     }
 
     /// Posts a body; status, content type, and the answer.
-    pub(crate) async fn post(&self, kind: &str, body: impl Into<reqwest::Body>) -> (u16, String, String) {
+    pub(crate) async fn post(
+        &self,
+        kind: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> (u16, String, String) {
         let request = self
             .client
             .post(&self.url)

@@ -104,10 +104,8 @@ impl Coordinator {
     ) -> Result<GroupEvent, Refusal> {
         let group = self.groups.get_mut(group).ok_or(Refusal::UnknownMember)?;
         group.expire(now_ms);
-        let state = group
-            .members
-            .get_mut(member)
-            .ok_or(Refusal::UnknownMember)?;
+        let missing = group.missing(member);
+        let state = group.members.get_mut(member).ok_or(missing)?;
         state.last_seen_ms = now_ms;
         group.complete(partitions);
         let state = group
@@ -164,16 +162,8 @@ impl Coordinator {
     /// preparation of the next generation is: the revoked partitions are handed over with it.
     pub(crate) fn check(&self, group: &str, member: &str, generation: i64) -> Result<(), Refusal> {
         let group = self.groups.get(group).ok_or(Refusal::UnknownMember)?;
-        let instance = member
-            .rsplit_once('-')
-            .map_or(member, |(instance, _)| instance);
         if !group.members.contains_key(member) {
-            let replaced = group.members.values().any(|m| m.instance == instance);
-            return Err(if replaced {
-                Refusal::InstanceFenced
-            } else {
-                Refusal::UnknownMember
-            });
+            return Err(group.missing(member));
         }
         if group.generation != generation {
             return Err(Refusal::IllegalGeneration);
@@ -226,6 +216,17 @@ impl Coordinator {
 }
 
 impl Group {
+    /// Why a member that is not in the group is not: another has taken its name, or it is gone.
+    fn missing(&self, member: &str) -> Refusal {
+        let instance = member
+            .rsplit_once('-')
+            .map_or(member, |(instance, _)| instance);
+        match self.members.values().any(|m| m.instance == instance) {
+            true => Refusal::InstanceFenced,
+            false => Refusal::UnknownMember,
+        }
+    }
+
     /// A rebalance begins: whoever owns something is told to give it back.
     fn prepare(&mut self) {
         self.preparing = true;

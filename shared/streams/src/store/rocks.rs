@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::checkpoint::Checkpoint as Snapshot;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind,
-    IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBRecoveryMode, ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 
 use super::{Checkpoint, Result, Store, StoreBatch, StoreError};
@@ -106,6 +107,12 @@ fn family_options(cache: &Cache, bounds: MemoryBounds) -> Options {
     // Most look-ups of remembered ids miss: a filter answers them without a read.
     blocks.set_bloom_filter(10.0, false);
     blocks.set_cache_index_and_filter_blocks(true);
+    // In small parts: a whole filter would be larger than a shard of the cache, and would be read
+    // from its file at every look-up.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_metadata_block_size(8 << 10);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);

@@ -71,6 +71,14 @@ impl EmbeddedConsumer {
                 }
                 Ok(event)
             }
+            // As on Kafka: taking the name back would only fence the other in turn.
+            Err(Refusal::InstanceFenced) => {
+                let cause = Refusal::InstanceFenced.to_string();
+                Err(BrokerError::Fenced {
+                    what: "group",
+                    cause,
+                })
+            }
             Err(_) => {
                 self.lost = true;
                 Ok(GroupEvent::Lost)

@@ -48,10 +48,10 @@ pub(super) fn create_topic(config: &KafkaConfig, topic: &TopicDescription) -> Re
         CleanupPolicy::Compact => new.set("cleanup.policy", "compact"),
         CleanupPolicy::Delete { .. } => new.set("retention.ms", &retention),
     };
-    let future = topic.future_max_ms.map(|ms| ms.to_string());
-    if let Some(future) = &future {
-        new = new.set("message.timestamp.after.max.ms", future);
-    }
+    // So must "no bound": Kafka's default since 4.0 is an hour.
+    let future = topic.future_max_ms.and_then(|ms| i64::try_from(ms).ok());
+    let future = future.unwrap_or(i64::MAX).to_string();
+    new = new.set("message.timestamp.after.max.ms", &future);
     let admin = client(config)?;
     let created = pollster::block_on(admin.create_topics([&new], &options()));
     match created.map_err(|e| failed("create topic", &e))?.pop() {

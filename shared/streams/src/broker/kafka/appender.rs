@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header as KafkaHeader, Message as _, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
 
 use super::context::Context;
-use super::{KafkaConfig, failed, lock};
-use crate::broker::{Ack, Appender, BrokerError, Result, TopicPartition};
+use super::{KafkaConfig, failed, lock, undelivered};
+use crate::broker::{Ack, Appender, Result, TopicPartition};
 use crate::record::Outgoing;
 
 /// A record that is not acknowledged by then fails.
@@ -46,29 +46,9 @@ impl ProducerContext for Acks {
             Ok(message) => Ok(message.offset().max(0) as u64),
             Err((error, message)) => {
                 let at = TopicPartition::new(message.topic(), message.partition() as u32);
-                Err(refused(error, at))
+                Err(undelivered("append", error, at))
             }
         });
-    }
-}
-
-/// What the broker will never take, told from what it could not take now.
-fn refused(error: &KafkaError, partition: TopicPartition) -> BrokerError {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::InvalidTimestamp
-            | RDKafkaErrorCode::InvalidRecord
-            | RDKafkaErrorCode::MessageSizeTooLarge,
-        ) => BrokerError::Refused {
-            partition,
-            cause: error.to_string(),
-        },
-        Some(
-            RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownPartition,
-        ) => BrokerError::UnknownPartition(partition),
-        _ => failed("append", error),
     }
 }
 
@@ -103,7 +83,7 @@ impl Appender for KafkaAppender {
         let at = TopicPartition::new(record.topic, record.partition);
         self.producer
             .send(message)
-            .map_err(|(error, _)| refused(&error, at))
+            .map_err(|(error, _)| undelivered("append", &error, at))
     }
 }
 

@@ -193,7 +193,9 @@ impl KafkaConfig {
             .set("compression.type", "lz4")
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "200000")
-            .set("queue.buffering.max.kbytes", "65536");
+            .set("queue.buffering.max.kbytes", "65536")
+            // An unknown topic is to be told as such, before its records time out.
+            .set("topic.metadata.propagation.max.ms", "5000");
         self.overlay(config)
             .set("enable.idempotence", "true")
             .set("acks", "all")

@@ -10,6 +10,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::lock;
@@ -26,8 +27,8 @@ pub(super) struct Context {
     pub(super) closing: AtomicBool,
     /// A connection was lost since this was last looked at.
     pub(super) disconnected: AtomicBool,
-    /// A record could not be delivered.
-    pub(super) delivery_failed: Mutex<Option<KafkaError>>,
+    /// A record could not be delivered, and where to.
+    pub(super) delivery_failed: Mutex<Option<(KafkaError, TopicPartition)>>,
 }
 
 impl ClientContext for Context {
@@ -95,8 +96,9 @@ impl ProducerContext for Context {
 
     /// Only failures are reported (`delivery.report.only.error`).
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            lock(&self.delivery_failed).get_or_insert_with(|| error.clone());
+        if let Err((error, message)) = result {
+            let at = || TopicPartition::new(message.topic(), message.partition() as u32);
+            lock(&self.delivery_failed).get_or_insert_with(|| (error.clone(), at()));
         }
     }
 }

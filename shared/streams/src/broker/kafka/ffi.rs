@@ -18,6 +18,8 @@ use crate::record::{Batch, Header};
 
 /// Messages taken from librdkafka at once.
 const BATCH: usize = 512;
+/// What a record is taken to weigh until one was seen.
+const RECORD_BYTES: usize = 1 << 10;
 
 /// A file descriptor that librdkafka makes readable when a queue gets its first entry.
 pub(super) struct Wake {
@@ -49,6 +51,8 @@ impl Wake {
 /// A librdkafka queue, owned by this process's side until dropped.
 pub(super) struct Queue {
     queue: *mut rd::rd_kafka_queue_t,
+    /// What a record of this queue weighed last (bytes), so that as many are taken as fit.
+    record_bytes: usize,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread; this handle is the only owner of its
@@ -93,7 +97,10 @@ impl Queue {
         }
         // SAFETY: `queue` is a live queue; forwarding it to null gives it its own life.
         unsafe { rd::rd_kafka_queue_forward(queue, ptr::null_mut()) };
-        let queue = Queue { queue };
+        let queue = Queue {
+            queue,
+            record_bytes: RECORD_BYTES,
+        };
         queue.wakes(wake);
         Some(queue)
     }
@@ -105,7 +112,10 @@ impl Queue {
         if queue.is_null() {
             return None;
         }
-        let queue = Queue { queue };
+        let queue = Queue {
+            queue,
+            record_bytes: RECORD_BYTES,
+        };
         queue.wakes(wake);
         Some(queue)
     }
@@ -127,9 +137,11 @@ impl Queue {
         };
         let mut messages = [ptr::null_mut::<rd::rd_kafka_message_t>(); BATCH];
         while batch.size() < bytes_max {
+            let (size, len) = (batch.size(), batch.len());
+            let fitting = ((bytes_max - size) / self.record_bytes).clamp(1, BATCH);
             // SAFETY: the queue is alive and `messages` has room for BATCH pointers.
             let count = unsafe {
-                rd::rd_kafka_consume_batch_queue(self.queue, 0, messages.as_mut_ptr(), BATCH)
+                rd::rd_kafka_consume_batch_queue(self.queue, 0, messages.as_mut_ptr(), fitting)
             };
             let count = usize::try_from(count).unwrap_or(0);
             for message in &messages[..count] {
@@ -145,7 +157,10 @@ impl Queue {
                     Err(Entry::Error(error)) => consumed.error = Some(error),
                 }
             }
-            if count < BATCH {
+            if batch.len() > len {
+                self.record_bytes = (batch.size() - size) / (batch.len() - len);
+            }
+            if count < fitting {
                 consumed.more = false;
                 break;
             }

@@ -54,7 +54,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Sorts librdkafka's errors by what can be done about them.
 fn failed(what: &'static str, error: &KafkaError) -> BrokerError {
     let cause = error.to_string();
-    match error.rdkafka_error_code() {
+    let code = match error {
+        // The binding tells no code of these.
+        KafkaError::AdminOp(code) => Some(*code),
+        _ => error.rdkafka_error_code(),
+    };
+    match code {
         Some(
             RDKafkaErrorCode::FencedInstanceId
             | RDKafkaErrorCode::ProducerFenced
@@ -68,7 +73,12 @@ fn failed(what: &'static str, error: &KafkaError) -> BrokerError {
             | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
             | RDKafkaErrorCode::InvalidArgument
             | RDKafkaErrorCode::InvalidTransactionTimeout
+            | RDKafkaErrorCode::InvalidConfig
+            | RDKafkaErrorCode::InvalidPartitions
+            | RDKafkaErrorCode::InvalidReplicationFactor
+            | RDKafkaErrorCode::InvalidTopic
             | RDKafkaErrorCode::NonEmptyGroup
+            | RDKafkaErrorCode::PolicyViolation
             | RDKafkaErrorCode::UnsupportedFeature,
         ) => BrokerError::Fatal { what, cause },
         _ if matches!(
@@ -79,6 +89,19 @@ fn failed(what: &'static str, error: &KafkaError) -> BrokerError {
             BrokerError::Fatal { what, cause }
         }
         _ => BrokerError::Unavailable { what, cause },
+    }
+}
+
+/// Tells what the broker will never take from what it could not take now.
+fn undelivered(what: &'static str, error: &KafkaError, partition: TopicPartition) -> BrokerError {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::InvalidTimestamp
+            | RDKafkaErrorCode::InvalidRecord
+            | RDKafkaErrorCode::MessageSizeTooLarge,
+        ) => BrokerError::Refused { partition, cause: error.to_string() },
+        _ if is_unknown(error) => BrokerError::UnknownPartition(partition),
+        _ => failed(what, error),
     }
 }
 

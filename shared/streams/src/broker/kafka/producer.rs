@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::context::Context;
-use super::{Shared, consumer, failed, ffi, lock};
+use super::{Shared, consumer, failed, ffi, lock, undelivered};
 use crate::broker::{
     BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer,
     ProducerMode, Result, TopicPartition,
@@ -27,6 +27,8 @@ const SUSPICIOUS: Duration = Duration::from_secs(5);
 /// A transaction begun sooner than this after a commit meets its markers still being written, and
 /// librdkafka's retry is a fixed 20 ms.
 const MARKERS: Duration = Duration::from_millis(1);
+/// How long an abort runs before delivery reports are served and it is resumed.
+const ABORT_SLICE: Duration = Duration::from_millis(5);
 const INIT: Duration = Duration::from_secs(30);
 
 pub(super) struct KafkaProducer {
@@ -95,8 +97,8 @@ impl KafkaProducer {
             let client = self.producer.client();
             let drained = ffi::flush(client.native_ptr(), Duration::from_millis(50));
             self.producer.poll(Duration::ZERO);
-            if let Some(error) = lock(&client.context().delivery_failed).take() {
-                return Err(failed("deliver", &error));
+            if let Some((error, at)) = lock(&client.context().delivery_failed).take() {
+                return Err(undelivered("deliver", &error, at));
             }
             if let Some(error) = lock(&client.context().fatal).take() {
                 return Err(BrokerError::Fenced {
@@ -213,7 +215,8 @@ impl Producer for KafkaProducer {
                 Err((error, back)) => {
                     let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
                     if !full || Instant::now() > deadline {
-                        return Err(failed("send", &error));
+                        let at = TopicPartition::new(record.topic, record.partition);
+                        return Err(undelivered("send", &error, at));
                     }
                     message = back;
                     self.producer.poll(Duration::from_millis(1));
@@ -286,14 +289,22 @@ impl Producer for KafkaProducer {
         if !self.begun {
             return Ok(());
         }
-        // With records queued, librdkafka's abort waits for them until its time-out and fails.
-        self.producer
-            .purge(PurgeConfig::default().queue().inflight());
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.producer.poll(Duration::from_millis(1));
-        }
-        let outcome = self.watched(|this| this.producer.abort_transaction(SUSPICIOUS));
+        // librdkafka drops what is queued, and only its own way of doing so keeps the sequence
+        // numbers of the next transaction gapless (after a `purge` of ours the broker refuses
+        // it). Between the slices it is given the reports that it waits for.
+        let deadline = Instant::now() + SUSPICIOUS;
+        let outcome = self.watched(|this| {
+            loop {
+                match this.producer.abort_transaction(ABORT_SLICE) {
+                    Err(KafkaError::Transaction(e))
+                        if e.is_retriable() && Instant::now() < deadline =>
+                    {
+                        this.producer.poll(Duration::ZERO);
+                    }
+                    outcome => return outcome,
+                }
+            }
+        });
         // What was purged is no failure of the next transaction.
         lock(&self.producer.client().context().delivery_failed).take();
         self.begun = false;

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use super::consumer::Slots;
 use super::context::Context;
 use super::{Shared, failed};
-use crate::broker::{Isolation, Reader, Result, TopicPartition};
+use crate::broker::{Isolation, OffsetSpec, Reader, Result, TopicPartition};
 use crate::record::Batch;
 
 pub(super) struct KafkaReader {
@@ -37,6 +37,9 @@ impl KafkaReader {
         let consumer: BaseConsumer<Context> = config
             .create_with_context(Context::default())
             .map_err(|e| failed("reader", &e))?;
+        // librdkafka waits for a partition that is not there, without a word.
+        let places: Vec<_> = from.iter().map(|(at, _)| at.clone()).collect();
+        shared.offsets(&places, OffsetSpec::Start)?;
         let mut slots = Slots::new()?;
         slots.assign(&consumer, from)?;
         Ok(Self {
