@@ -48,7 +48,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Up(up::UpArgs),
+    Up(Box<up::UpArgs>),
     Import(import::ImportArgs),
     Tail(tail::TailArgs),
     Topics(topics::TopicsArgs),
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         }
     };
     let command = match cli.command {
-        Command::Up(args) => return up::run(args),
+        Command::Up(args) => return up::run(*args),
         other => other,
     };
     let outcome = start_logging().and_then(|()| run(command));

@@ -157,3 +157,93 @@ impl ProcessorSettings {
         config
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bps_service::settings::CommonFlags;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        processor: ProcessorFlags,
+        #[command(flatten)]
+        common: CommonFlags,
+    }
+
+    fn resolve(
+        text: &str,
+        args: &[&str],
+    ) -> Result<(ProcessorSettings, CommonSettings), SettingsError> {
+        let cli = Cli::try_parse_from([&["test"], args].concat()).expect("flags");
+        let mut file = SettingsFile::parse(Path::new("a.toml"), text)?;
+        let processor = cli.processor.resolve(&mut file, "./state".into())?;
+        let common = cli.common.resolve(&mut file)?;
+        file.finish()?;
+        Ok((processor, common))
+    }
+
+    #[track_caller]
+    fn wrong(text: &str, told: &str) {
+        let error = resolve(text, &[]).expect_err(told).to_string();
+        assert!(error.contains(told) && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_rule_and_the_engine() {
+        let (processor, common) = resolve("", &[]).expect("good");
+        assert_eq!(processor.rule(&common), Settings::default());
+        let config = processor.application(&common);
+        let engine = bps_streams::worker::WorkerConfig::new("");
+        assert_eq!((config.workers, config.partitions), (2, 8));
+        assert_eq!(config.worker.commit.interval_ms, engine.commit.interval_ms);
+        assert_eq!(config.worker.session_timeout_ms, engine.session_timeout_ms);
+        assert!(!config.worker.skip_gap && !processor.leave);
+    }
+
+    #[test]
+    fn every_setting_reaches_its_place() {
+        let text = "memory_window = \"30d\"\nclock_skew_max = \"1s\"\ninput_prefix = \"in\"\n\
+                    leave = true\nworkers = 3\nstate = \"s\"";
+        let args = [
+            "--workers",
+            "4",
+            "--output-prefix",
+            "out",
+            "--skip-gap",
+            "--leave=false",
+        ];
+        let (processor, common) = resolve(text, &args).expect("good");
+        let rule = processor.rule(&common);
+        assert_eq!(rule.memory_window.map(|w| w.as_secs()), Some(30 * 86_400));
+        assert_eq!(
+            (rule.clock_skew_max.as_secs(), &*rule.topics.stock),
+            (1, "out-stock")
+        );
+        assert_eq!(&*rule.topics.items_added, "in-items-added");
+        let config = processor.application(&common);
+        assert_eq!(
+            (config.workers, config.worker.skip_gap, processor.leave),
+            (4, true, false)
+        );
+        assert_eq!(config.state_folder, Path::new("s"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        wrong("workers = 0", "workers: 0 is not from 1 to 256");
+        wrong(
+            "session_timeout = \"10ms\"",
+            "session_timeout: 10 ms is not from 1000",
+        );
+        wrong(
+            "commit_interval = \"1min\"",
+            "commit_interval: 60000 ms is not from 1 to 5000",
+        );
+        wrong("worker = 1", "a.toml: worker: there is no such setting");
+    }
+}

@@ -51,7 +51,7 @@ impl Lines {
         if about.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
-        let bytes = about.is_file().then(|| about.len());
+        let bytes = about.is_file().then_some(about.len());
         let reader = Box::new(BufReader::with_capacity(BUFFER_BYTES, file));
         Ok(Lines {
             name: path.display().to_string(),

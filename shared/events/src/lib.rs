@@ -2,7 +2,8 @@
 //!
 //! It knows no Kafka, no clock and no rule; it turns bytes into events and events into bytes.
 //! Reading order: [`ids`] (what an id is), [`quantity`], [`restock`] and [`purchase`] (what comes
-//! in), [`wish`] (what a service is asked), [`result`] (what goes out), [`stock`] (the public table), [`topics`] (where).
+//! in), [`wish`] (what a service is asked), [`result`] (what goes out), [`stock`] (the public
+//! table), [`topics`] (where).
 
 pub mod fields;
 pub mod ids;

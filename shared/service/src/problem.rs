@@ -91,10 +91,10 @@ impl Problem {
         let (status, slug, title) = self.kind.parts();
         let json = |text: &str| serde_json::Value::from(text).to_string();
         let detail = json(&self.detail);
-        let head = format!(
-            r#""type":"urn:bps:problem:{slug}","title":"{title}","status":{status},"detail":{detail}"#
-        );
+        let head =
+            format!(r#""type":"urn:bps:problem:{slug}","title":"{title}","status":{status}"#);
         into.extend_from_slice(head.as_bytes());
+        into.extend_from_slice(format!(r#","detail":{detail}"#).as_bytes());
         if let Some(field) = &self.field {
             into.extend_from_slice(format!(r#","field":{}"#, json(field)).as_bytes());
         }

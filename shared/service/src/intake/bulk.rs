@@ -44,6 +44,7 @@ struct Group {
 pub(super) async fn take(inbox: Inbox, body: Body) -> Result<Response, Problem> {
     let partitions = inbox.partitions().await?;
     let (groups, answers) = mpsc::channel(GROUPS_WAITING);
+    let noting = inbox.clone();
     let reader = Reader {
         inbox,
         partitions,
@@ -53,13 +54,24 @@ pub(super) async fn take(inbox: Inbox, body: Body) -> Result<Response, Problem> 
     };
     tokio::spawn(reader.run(body.into_data_stream()));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((StatusCode::OK, kind, Body::from_stream(answered(answers))).into_response())
+    Ok((
+        StatusCode::OK,
+        kind,
+        Body::from_stream(answered(noting, answers)),
+    )
+        .into_response())
 }
 
 /// The answers of one group after the other.
-fn answered(groups: mpsc::Receiver<Group>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn answered(
+    inbox: Inbox,
+    groups: mpsc::Receiver<Group>,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let groups = tokio_stream::wrappers::ReceiverStream::new(groups);
-    groups.then(|group| async move { Ok(group.settled().await) })
+    groups.then(move |group| {
+        let inbox = inbox.clone();
+        async move { Ok(group.settled(&inbox).await) }
+    })
 }
 
 impl Group {
@@ -75,8 +87,9 @@ impl Group {
     }
 
     /// Waits until every line is durable or has failed, and writes the answers.
-    async fn settled(self) -> Bytes {
+    async fn settled(self, inbox: &Inbox) -> Bytes {
         let mut failures = VecDeque::from(self.acks.settled().await);
+        inbox.note(failures.front().map(|(_, error)| error));
         let mut text = Vec::with_capacity(self.answers.len() * 128);
         for (number, answer) in self.answers.into_iter().enumerate() {
             let failed = failures.pop_front_if(|(failed, _)| *failed == number);

@@ -12,6 +12,7 @@ pub mod stamp;
 mod topic;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -23,7 +24,7 @@ use axum::routing::{get, post};
 use bps_events::Topics;
 use bps_events::fields::VALUE_BYTES_MAX;
 use bps_streams::Outgoing;
-use bps_streams::broker::{Ack, Appender, Broker, Result};
+use bps_streams::broker::{Ack, Appender, Broker, BrokerError, Result};
 use bps_streams::partitioner::partition_of;
 use tokio::sync::watch;
 
@@ -106,6 +107,8 @@ pub struct Inbox {
     future_max_ms: u64,
     /// 0 while it is not known.
     partitions: watch::Receiver<u32>,
+    /// Whether the log is known to be away.
+    away: Arc<AtomicBool>,
     shutdown: Shutdown,
 }
 
@@ -130,6 +133,7 @@ impl Inbox {
             topic: Arc::from(topic),
             future_max_ms: config.future_max.as_ms(),
             partitions,
+            away: Arc::default(),
             shutdown: shutdown.clone(),
         })
     }
@@ -194,6 +198,22 @@ impl Inbox {
             headers: &[],
         };
         self.appender.append(record, ack)
+    }
+
+    /// Logs where an outage of the log begins and ends, once each.
+    fn note(&self, failure: Option<&BrokerError>) {
+        let was_away = self.away.load(Ordering::Relaxed);
+        match failure {
+            None if was_away => {
+                self.away.store(false, Ordering::Relaxed);
+                tracing::info!(topic = &*self.topic, "takes events again");
+            }
+            Some(error) if !was_away && error.is_unavailable() => {
+                self.away.store(true, Ordering::Relaxed);
+                tracing::warn!(topic = &*self.topic, "cannot take events: {error}");
+            }
+            _ => {}
+        }
     }
 }
 

@@ -25,9 +25,12 @@ pub(super) async fn take(inbox: &Inbox, body: Body) -> Result<Response, Problem>
     };
     let partitions = inbox.partitions().await.map_err(with_ids)?;
     let acks = Arc::<Acks>::default();
-    let appended = inbox.append(&event, partitions, acks.ack(0));
-    appended.map_err(|error| with_ids(error.into()))?;
-    if let Some((_, error)) = acks.settled().await.pop() {
+    let failure = match inbox.append(&event, partitions, acks.ack(0)) {
+        Ok(()) => acks.settled().await.pop().map(|(_, error)| error),
+        Err(error) => Some(error),
+    };
+    inbox.note(failure.as_ref());
+    if let Some(error) = failure {
         return Err(with_ids(error.into()));
     }
     let kind = [(header::CONTENT_TYPE, "application/json")];

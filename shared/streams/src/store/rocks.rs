@@ -118,6 +118,10 @@ fn family_options(cache: &Cache, bounds: MemoryBounds) -> Options {
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(rocksdb::DBCompressionType::Lz4);
     options.set_write_buffer_size(bounds.write_buffer_bytes / 4);
+    // Remembered ids are written once and mostly looked up in vain, which the filters answer: few
+    // rewrites count for more than few files.
+    options.set_compaction_style(rocksdb::DBCompactionStyle::Universal);
+    options.set_level_zero_file_num_compaction_trigger(6);
     options.set_memtable_whole_key_filtering(true);
     options.set_memtable_prefix_bloom_ratio(0.1);
     options

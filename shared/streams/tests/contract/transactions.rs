@@ -7,8 +7,8 @@ use bps_streams::broker::{
 use bps_streams::record::Batch;
 
 use crate::harness::{
-    COMMITTED, Fresh, Member, STEP, UNCOMMITTED, Writer, at, commit, end, ends_of, now, read,
-    record, shown, take, texts, topic, topic_with, until, write_texts,
+    COMMITTED, Fresh, Member, STEP, UNCOMMITTED, Writer, at, commit, end, ends_of, now, producer,
+    read, record, shown, take, texts, topic, topic_with, until, write_texts,
 };
 
 const KEPT: CleanupPolicy = CleanupPolicy::Delete { retention_ms: None };
@@ -263,6 +263,9 @@ fn refused(broker: &dyn Broker, fresh: &Fresh, bad: Outgoing<'_>) {
         }
     }
     writer.producer.abort().expect("aborted");
+    if writer.producer.is_tainted() {
+        writer.producer = producer(broker, &writer.id);
+    }
     writer.send(&other, &["next"]);
     writer.send(&to, &["next"]);
     ends_of(writer.commit());

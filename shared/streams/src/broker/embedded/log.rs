@@ -100,7 +100,11 @@ pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
     [RECORDS, LATEST, META]
         .map(|name| {
             let mut options = Options::default();
-            options.set_write_buffer_size(16 << 20);
+            options.set_write_buffer_size(32 << 20);
+            // A log is written once and read mostly at its end: few rewrites count for more than
+            // few files.
+            options.set_compaction_style(rocksdb::DBCompactionStyle::Universal);
+            options.set_level_zero_file_num_compaction_trigger(8);
             options.set_compression_type(rocksdb::DBCompressionType::Lz4);
             ColumnFamilyDescriptor::new(name, options)
         })

@@ -99,7 +99,10 @@ fn undelivered(what: &'static str, error: &KafkaError, partition: TopicPartition
             RDKafkaErrorCode::InvalidTimestamp
             | RDKafkaErrorCode::InvalidRecord
             | RDKafkaErrorCode::MessageSizeTooLarge,
-        ) => BrokerError::Refused { partition, cause: error.to_string() },
+        ) => BrokerError::Refused {
+            partition,
+            cause: error.to_string(),
+        },
         _ if is_unknown(error) => BrokerError::UnknownPartition(partition),
         _ => failed(what, error),
     }
@@ -157,7 +160,13 @@ impl Shared {
             list.add_partition_offset(&at.topic, at.partition as i32, asked)
                 .map_err(error)?;
         }
-        let answer = client.offsets_for_times(list, ANSWER).map_err(error)?;
+        let answer = client
+            .offsets_for_times(list, ANSWER)
+            .map_err(|e| match is_unknown(&e) {
+                // Told of the whole question where no partition of it is there.
+                true => BrokerError::UnknownPartition(partitions[0].clone()),
+                false => error(e),
+            })?;
         let mut offsets = Vec::with_capacity(partitions.len());
         for at in partitions {
             let found = answer.find_partition(&at.topic, at.partition as i32);

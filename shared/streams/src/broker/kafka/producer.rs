@@ -240,7 +240,12 @@ impl Producer for KafkaProducer {
         };
         self.begin().map_err(aborted)?;
         // Draining strictly precedes the offsets.
-        self.drain().map_err(aborted)?;
+        self.drain().map_err(|cause| {
+            // What failed has left a gap in librdkafka's sequence numbers, at which the broker
+            // would refuse the next transaction.
+            self.tainted = true;
+            aborted(cause)
+        })?;
         // The ends are asked between the drain and the offsets: all of ours is below them by
         // then; and if a later owner had already written there, the group would have a new
         // generation, and the offsets would be refused.
