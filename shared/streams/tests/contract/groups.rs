@@ -109,7 +109,10 @@ pub(crate) fn what_is_revoked_can_be_committed_before_it_goes(broker: &dyn Broke
         );
         match poll_one(&mut one).expect("a poll") {
             GroupEvent::None => None,
-            event => Some(assert_eq!(event, GroupEvent::Revoking)),
+            event => {
+                assert_eq!(event, GroupEvent::Revoking);
+                Some(())
+            }
         }
     });
     for _ in 0..10 {

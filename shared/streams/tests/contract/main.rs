@@ -100,7 +100,7 @@ macro_rules! contract {
                 leaving_hands_over_at_once;
                 an_instance_that_comes_back_finds_its_partitions;
                 a_silent_member_loses_its_partitions
-                    only embedded "cannot run on kafka: the client's own thread speaks for the member, and no time is given";
+                    only embedded "cannot run on kafka: a thread of the client speaks for the member";
             }
             assignments {
                 records_come_from_the_offset_assigned;
@@ -120,11 +120,11 @@ macro_rules! contract {
                 an_open_transaction_does_not_survive_its_process
                     only embedded "cannot run on kafka: a cluster is not opened by its user";
                 retention_moves_the_start
-                    only embedded "cannot run on kafka: the cluster looks every five minutes, and by its own clock";
+                    only embedded "cannot run on kafka: it has a clock of its own";
                 retention_survives_opening_again
-                    only embedded "cannot run on kafka: the cluster looks every five minutes, and by its own clock";
+                    only embedded "cannot run on kafka: it has a clock of its own";
                 compaction_keeps_the_last_of_each_key
-                    only embedded "cannot run on kafka: the cluster never compacts the segment that is written";
+                    only embedded "cannot run on kafka: it compacts when it likes";
                 a_follower_sees_what_is_appended
                     only embedded "cannot run on kafka: a cluster has no folder";
             }

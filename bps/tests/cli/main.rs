@@ -1,14 +1,17 @@
 //! The binary as an operator meets it: help, exit codes, output, folders.
 
+mod import;
+mod reset;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use bps_streams::Outgoing;
 use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::{Broker, CleanupPolicy, TopicDescription};
-use bps_streams::{FolderLock, Outgoing};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bps"));
@@ -291,134 +294,4 @@ fn tail_follows_a_log_that_another_process_writes() {
     assert!(slowest < Duration::from_secs(2), "a line took {slowest:?}");
     interrupt(&tail);
     assert_eq!(tail.wait().expect("ended").code(), Some(130));
-}
-
-#[test]
-fn reset_moves_aside_and_deletes_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = text(folder.path());
-    let reset = ["reset", "--data", data, "--yes"];
-    check(&reset, 1, "", "no embedded log lies in");
-    check(&["topics", "create", "--data", data], 0, "created", "");
-    check(&reset, 1, "", "no processor has run there");
-    let state = folder.path().join("state");
-    std::fs::create_dir_all(state.join("store")).expect("made");
-    std::fs::write(state.join("store/row"), "x").expect("written");
-    check(&reset[..3], 64, "", "--yes does it unasked");
-    assert!(state.join("store/row").exists());
-    let running = FolderLock::take(&state).expect("free");
-    check(&reset, 1, "", "is in use by process");
-    drop(running);
-    check(
-        &reset,
-        0,
-        "rebuilds the store from bps-stock (0 offsets), bps-purchase-finis",
-        "moves",
-    );
-    assert_eq!(
-        std::fs::read_to_string(state.join("store.reset-1/row")).expect("kept"),
-        "x"
-    );
-    check(&reset, 0, "", "nothing to do");
-    check(
-        &["reset", "--skip-gap", "--data", data, "--yes"],
-        0,
-        "goes on behind every gap",
-        "",
-    );
-    assert!(state.join("skip-gap").exists());
-}
-
-#[test]
-fn reset_begins_anew_only_where_nothing_lies() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = text(folder.path());
-    let broker = EmbeddedBroker::open(folder.path()).expect("free");
-    create(&broker, "used-purchase-finished");
-    append(&broker, "used-purchase-finished", &["x"]);
-    drop(broker);
-    let anew = |prefix| {
-        [
-            "reset",
-            "--anew",
-            "--output-prefix",
-            prefix,
-            "--data",
-            data,
-            "--yes",
-        ]
-    };
-    check(&anew("bps"), 64, "", "the live results lie there");
-    check(
-        &anew("used"),
-        1,
-        "",
-        "topic used-purchase-finished is not empty",
-    );
-    let start = format!(
-        "new-purchase-processor decides all inputs from their beginning: \
-                         bps up --output-prefix new --data {data}\n"
-    );
-    check(&anew("new"), 0, &start, "");
-}
-
-#[test]
-fn import_waits_for_services_and_can_be_interrupted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("restocks.jsonl");
-    std::fs::write(&path, "{\"itemId\":\"1\",\"quantity\":1}\n").expect("written");
-    let missing = folder.path().join("nosuch");
-    check(
-        &["import", "--restocks", text(&missing)],
-        1,
-        "",
-        "nosuch: No such file",
-    );
-    // Port 9 (discard) takes no connection.
-    let args = [
-        "import",
-        "--restocks",
-        text(&path),
-        "--items-url",
-        "http://127.0.0.1:9",
-    ];
-    let mut import = command(&args)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("started");
-    let mut errors = BufReader::new(import.stderr.take().expect("piped"));
-    let mut line = String::new();
-    errors.read_line(&mut line).expect("a line");
-    assert!(
-        line.starts_with("http://127.0.0.1:9/items is not available"),
-        "{line}"
-    );
-    interrupt(&import);
-    assert_eq!(import.wait().expect("ended").code(), Some(130));
-    line.clear();
-    errors.read_line(&mut line).expect("a line");
-    assert!(
-        line.starts_with("bps: interrupted (imported 0 restocks"),
-        "{line}"
-    );
-}
-
-#[test]
-fn import_of_standard_input_needs_a_prefix_for_missing_ids() {
-    let mut import = command(&["import", "--purchases", "-"]);
-    let mut import = import
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("started");
-    let mut stdin = import.stdin.take().expect("piped");
-    std::io::Write::write_all(&mut stdin, b"{\"itemId\":\"1\",\"quantity\":1}\n").expect("written");
-    drop(stdin);
-    let output = import.wait_with_output().expect("ended");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        told.contains("line 1 of standard input has no purchaseId: with --id-prefix"),
-        "{told}"
-    );
-    assert_eq!(output.status.code(), Some(64));
 }

@@ -1,0 +1,230 @@
+//! The real year of a grocer, result by result against a naive oracle: on the test driver, on the
+//! embedded log, and as a backlog on Kafka (which prints the rate).
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bps_streams::TestDriver;
+use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
+use bps_streams::partitioner::partition_of;
+use bps_streams::record::Batch;
+use purchase_processor::{Settings, topology};
+use system_tests::Installation;
+use system_tests::oracle::{Event, decide, merge, tally};
+use system_tests::rigs::{embedded, kafka};
+
+/// Folder of the converted year; `scripts/retail` prints and fills it.
+fn folder() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+    cache.join("book-purchase-streams/retail")
+}
+
+fn events(file: &str, is_purchase: bool) -> Vec<Event> {
+    let path = folder().join(file);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; run scripts/retail first", path.display()));
+    let event = |line: &str| {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let at: jiff::Timestamp = json["timestamp"].as_str().unwrap().parse().unwrap();
+        let id = if is_purchase {
+            "purchaseId"
+        } else {
+            "restockId"
+        };
+        Event {
+            is_purchase,
+            id: json[id].as_str().unwrap().to_owned(),
+            item: json["itemId"].as_str().unwrap().to_owned(),
+            quantity: json["quantity"].as_i64().unwrap(),
+            at: at.as_millisecond(),
+        }
+    };
+    text.lines().map(event).collect()
+}
+
+fn value(e: &Event) -> String {
+    let Event {
+        id, item, quantity, ..
+    } = e;
+    match e.is_purchase {
+        true => format!(
+            r#"{{"purchaseId":"{id}","itemId":"{item}","quantity":{quantity},"purchasedBy":"b"}}"#
+        ),
+        false => format!(r#"{{"restockId":"{id}","itemId":"{item}","quantity":{quantity}}}"#),
+    }
+}
+
+type Results = HashMap<(String, String), String>;
+
+/// Takes one result into the account; each purchase may have one only.
+fn take(results: &mut Results, value: &[u8]) {
+    let json: serde_json::Value = serde_json::from_slice(value).unwrap();
+    let text = |field: &str| json[field].as_str().unwrap_or("SUCCESS").to_owned();
+    let key = (text("itemId"), text("purchaseId"));
+    let former = results.insert(key, text("reason"));
+    assert_eq!(former, None, "a second result: {json}");
+}
+
+fn compare(results: &Results, expected: &HashMap<(String, String), &'static str>, sold: i64) {
+    assert_eq!(results.len(), expected.len());
+    for (key, expected) in expected {
+        assert_eq!(results[key], **expected, "{key:?}");
+    }
+    let tally = tally(results.values().map(String::as_str));
+    let year = [
+        ("INSUFFICIENT_STOCK", 125_949),
+        ("INVALID_QUANTITY", 8_869),
+        ("SUCCESS", 1_334_489),
+    ];
+    assert_eq!(tally.into_iter().collect::<Vec<_>>(), year);
+    assert_eq!(sold, 122_283_949);
+}
+
+#[test]
+fn the_real_year_equals_the_oracle_everywhere() {
+    let (restocks, purchases) = (
+        events("restocks.jsonl", false),
+        events("purchases.jsonl", true),
+    );
+    let merged = merge(restocks, purchases);
+    let (expected, sold) = decide(&merged);
+    compare(&driven(&merged), &expected, sold);
+    let folder = tempfile::tempdir().unwrap();
+    compare(
+        &backlog(embedded(folder.path()), "embedded", &merged),
+        &expected,
+        sold,
+    );
+    drop(folder);
+    match kafka() {
+        Some(broker) => compare(&backlog(broker, "kafka", &merged), &expected, sold),
+        None => eprintln!("the real year did not run on Kafka (BPS_NO_KAFKA)"),
+    }
+}
+
+fn driven(merged: &[Event]) -> Results {
+    let settings = Settings::default();
+    let (restocked, purchased) = (
+        &settings.topics.items_added,
+        &settings.topics.purchase_created,
+    );
+    let mut driver = TestDriver::new(topology(&settings).unwrap());
+    for e in merged {
+        let topic = if e.is_purchase { purchased } else { restocked };
+        driver
+            .send(topic, e.item.as_bytes(), value(e).as_bytes(), e.at)
+            .unwrap();
+    }
+    let mut results = Results::new();
+    for result in driver.read(&settings.topics.purchase_finished) {
+        take(&mut results, &result.value.unwrap());
+    }
+    results
+}
+
+/// Everything lies in the topics before the processor starts, with two workers.
+fn backlog(broker: Arc<dyn Broker>, name: &str, merged: &[Event]) -> Results {
+    let mut installation = Installation::new(broker, "year", 4);
+    let topics = installation.settings.topics.clone();
+    for chunk in merged.chunks(10_000) {
+        let values: Vec<String> = chunk.iter().map(value).collect();
+        let record = |(e, value): (&'_ Event, &'_ String)| {
+            let topic = if e.is_purchase {
+                &topics.purchase_created
+            } else {
+                &topics.items_added
+            };
+            (
+                topic.clone(),
+                partition_of(e.item.as_bytes(), 4),
+                e.item.clone(),
+                value.clone(),
+                e.at,
+            )
+        };
+        let records: Vec<_> = chunk.iter().zip(&values).map(record).collect();
+        let borrowed: Vec<_> = records
+            .iter()
+            .map(|(t, p, key, value, at)| (t.as_str(), *p, key.as_str(), value.as_bytes(), *at))
+            .collect();
+        installation.append(&borrowed);
+    }
+    installation.config.workers = 2;
+    let started = Instant::now();
+    installation.start();
+    let running = wait_processed(&installation, merged.len() as u64);
+    let rate = merged.len() as f64 / running.as_secs_f64();
+    eprintln!(
+        "{name}: a backlog of {} records decided in {:.1} s: {rate:.0} records/s, two workers \
+         ({:.1} s with the start)",
+        merged.len(),
+        running.as_secs_f64(),
+        started.elapsed().as_secs_f64(),
+    );
+    let results = read_results(&installation);
+    installation.stop();
+    results
+}
+
+/// Waits until all is decided; returns the time since the first commit's transaction began.
+fn wait_processed(installation: &Installation, count: u64) -> Duration {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    let mut first = None;
+    loop {
+        let statuses = installation.application().status();
+        let processed: u64 = statuses.values().map(|s| s.processed).sum();
+        let running = statuses.values().any(|s| !s.tasks.is_empty());
+        if running && first.is_none() {
+            first = Some(Instant::now());
+        }
+        if processed >= count {
+            return first.unwrap().elapsed();
+        }
+        assert!(
+            !installation.application().is_finished(),
+            "the processor has ended"
+        );
+        assert!(
+            Instant::now() < deadline,
+            "{processed} of {count}: {statuses:?}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Reads the ledger without keeping it.
+fn read_results(installation: &Installation) -> Results {
+    let topic = &installation.settings.topics.purchase_finished;
+    let at: Vec<_> = (0..4).map(|p| TopicPartition::new(topic, p)).collect();
+    let end = OffsetSpec::End(Isolation::ReadCommitted);
+    let ends = installation.broker.offsets(&at, end).unwrap();
+    let from: Vec<_> = at.iter().cloned().map(|at| (at, 0)).collect();
+    let mut reader = installation
+        .broker
+        .reader(&from, Isolation::ReadCommitted)
+        .unwrap();
+    let (mut results, mut positions) = (Results::new(), vec![0; 4]);
+    let mut batch = Batch::default();
+    while positions
+        .iter()
+        .zip(&ends)
+        .any(|(position, end)| position < end)
+    {
+        reader.wait(Duration::from_millis(20)).unwrap();
+        for slot in 0..4 {
+            batch.clear();
+            positions[slot] = reader.fetch(slot, 1 << 20, &mut batch).unwrap();
+            for index in 0..batch.len() {
+                take(
+                    &mut results,
+                    batch.get(index, topic, slot as u32).value.unwrap(),
+                );
+            }
+        }
+    }
+    results
+}
