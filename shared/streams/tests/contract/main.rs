@@ -100,7 +100,7 @@ macro_rules! contract {
                 leaving_hands_over_at_once;
                 an_instance_that_comes_back_finds_its_partitions;
                 a_silent_member_loses_its_partitions
-                    only embedded "cannot run on kafka: a thread of the client speaks for the member";
+                    only embedded "cannot run on kafka: the client speaks for the member";
             }
             assignments {
                 records_come_from_the_offset_assigned;

@@ -189,7 +189,7 @@ impl KafkaConfig {
     pub(super) fn writer(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
-            .set("linger.ms", "0")
+            .set("linger.ms", "1")
             .set("compression.type", "lz4")
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "200000")

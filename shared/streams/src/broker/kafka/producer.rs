@@ -48,6 +48,9 @@ impl KafkaProducer {
         let mut config = shared.config.writer();
         config
             .set("delivery.report.only.error", "true")
+            // Full batches while a transaction is open; the drain before its commit waits for
+            // nothing, since a flush ignores the lingering.
+            .set("linger.ms", "50")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS.to_string());
         if let ProducerMode::Transactional { id } = mode {
             config.set("transactional.id", id);
