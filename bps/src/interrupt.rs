@@ -19,11 +19,7 @@ impl Interrupt {
             // In this order: the first signal finds the flag unset and only sets it. Both fail
             // for forbidden signals only, which these are not.
             let code = i32::from(crate::exit::INTERRUPTED);
-            drop(flag::register_conditional_shutdown(
-                signal,
-                code,
-                raised.clone(),
-            ));
+            drop(flag::register_conditional_shutdown(signal, code, raised.clone()));
             drop(flag::register(signal, raised.clone()));
         }
         Interrupt(raised)

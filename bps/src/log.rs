@@ -44,9 +44,9 @@ impl Place {
             {
                 Ok(None)
             }
-            (Some(_), Some(_)) => Err(Error::Usage(
-                "--data and --kafka: a log is either here or there".to_owned(),
-            )),
+            (Some(_), Some(_)) => {
+                Err(Error::Usage("--data and --kafka: a log is either here or there".to_owned()))
+            }
             (kafka, _) => Ok(kafka),
         }
     }
@@ -77,9 +77,7 @@ impl Place {
 pub(crate) fn existing(folder: &Path) -> Result<&Path, Error> {
     match folder.join("log").is_dir() {
         true => Ok(folder),
-        false => Err(Error::NoLog {
-            folder: folder.to_owned(),
-        }),
+        false => Err(Error::NoLog { folder: folder.to_owned() }),
     }
 }
 
@@ -113,10 +111,7 @@ impl Log {
             return Ok(topic);
         }
         let known = self.topics()?.into_iter().map(|t| t.name).collect();
-        Err(Error::UnknownTopic {
-            topic: name.to_owned(),
-            known,
-        })
+        Err(Error::UnknownTopic { topic: name.to_owned(), known })
     }
 
     /// As [`Broker::offsets`].
@@ -138,7 +133,5 @@ impl Log {
 
 /// The partitions of a topic.
 pub(crate) fn partitions(topic: &TopicDescription) -> Vec<TopicPartition> {
-    (0..topic.partitions)
-        .map(|p| TopicPartition::new(&topic.name, p))
-        .collect()
+    (0..topic.partitions).map(|p| TopicPartition::new(&topic.name, p)).collect()
 }

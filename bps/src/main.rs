@@ -35,11 +35,7 @@ bps up                                     everything in one process, data in ./
   bps COMMAND --help                         more examples";
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "bps",
-    version,
-    about = "Restocks and purchases, decided exactly once"
-)]
+#[command(name = "bps", version, about = "Restocks and purchases, decided exactly once")]
 #[command(after_help = exit::help(EXAMPLES), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
@@ -62,11 +58,7 @@ fn main() -> ExitCode {
         Err(message) => {
             // Help goes to standard output and is no error. Colours follow NO_COLOR.
             drop(message.print());
-            return ExitCode::from(if message.use_stderr() {
-                exit::USAGE
-            } else {
-                exit::OK
-            });
+            return ExitCode::from(if message.use_stderr() { exit::USAGE } else { exit::OK });
         }
     };
     let command = match cli.command {

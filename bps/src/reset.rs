@@ -87,16 +87,10 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
         existing(args.place.folder())?;
     }
     if !state.is_dir() && !args.anew {
-        let cause = format!(
-            "{} is no folder: no processor has run there",
-            state.display()
-        );
+        let cause = format!("{} is no folder: no processor has run there", state.display());
         return Err(Error::Refused(cause));
     }
-    let Prefixes {
-        input_prefix,
-        output_prefix,
-    } = &args.prefixes;
+    let Prefixes { input_prefix, output_prefix } = &args.prefixes;
     let settings = Settings::new(input_prefix, output_prefix);
     let topology = purchase_processor::topology(&settings)?;
     // Both stay taken until it is done: nobody starts in between.
@@ -104,11 +98,7 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
     let _lock = FolderLock::take(&state)?;
     let plan = match () {
         () if args.anew => {
-            check_unused(
-                &*broker,
-                &topology,
-                &[input_prefix.as_str(), output_prefix.as_str()],
-            )?;
+            check_unused(&*broker, &topology, &[input_prefix.as_str(), output_prefix.as_str()])?;
             anew(&state, &topology.name, &start(args))?
         }
         () if args.skip_gap => Plan {
@@ -121,10 +111,7 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
         () => forget(&state, &sources(&*broker, &topology)?)?,
     };
     if plan.moves.is_empty() && plan.marker.is_none() && !args.anew {
-        out::note(format_args!(
-            "nothing to do: there is no store in {}",
-            state.display()
-        ));
+        out::note(format_args!("nothing to do: there is no store in {}", state.display()));
         return Ok(Outcome::Done);
     }
     confirm(&plan, args.yes)?;
@@ -140,10 +127,7 @@ pub(crate) fn state_folder(data: &Path) -> PathBuf {
 
 /// The command that starts what was prepared.
 fn start(args: &ResetArgs) -> String {
-    let Prefixes {
-        input_prefix,
-        output_prefix,
-    } = &args.prefixes;
+    let Prefixes { input_prefix, output_prefix } = &args.prefixes;
     let mut words = vec![format!("bps up --output-prefix {output_prefix}")];
     if input_prefix != bps_events::topics::PREFIX {
         words.push(format!("--input-prefix {input_prefix}"));
@@ -165,16 +149,10 @@ fn forget(state: &Path, sources: &str) -> Result<Plan, Error> {
     if !state.join("store").exists() {
         return Ok(Plan::default());
     }
-    let moves = KEPT
-        .iter()
-        .filter_map(|name| aside(state, name).transpose());
+    let moves = KEPT.iter().filter_map(|name| aside(state, name).transpose());
     let moves = moves.collect::<Result<_, _>>()?;
     let consequence = format!("the next start rebuilds the store from {sources}");
-    Ok(Plan {
-        moves,
-        marker: None,
-        consequence,
-    })
+    Ok(Plan { moves, marker: None, consequence })
 }
 
 /// State of another application goes; that of the new one is not there yet.
@@ -184,30 +162,21 @@ fn anew(state: &Path, application: &str, start: &str) -> Result<Plan, Error> {
     let moves = match fs::read_to_string(&path) {
         Ok(found) if found.starts_with(&own) => Vec::new(),
         Ok(_) => {
-            let moves = KEPT
-                .iter()
-                .filter_map(|name| aside(state, name).transpose());
+            let moves = KEPT.iter().filter_map(|name| aside(state, name).transpose());
             moves.collect::<Result<_, _>>()?
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(source) => return Err(Error::File { path, source }),
     };
     let consequence = format!("{application} decides all inputs from their beginning: {start}");
-    Ok(Plan {
-        moves,
-        marker: None,
-        consequence,
-    })
+    Ok(Plan { moves, marker: None, consequence })
 }
 
 /// Where `name` is moved to: the first number that is free.
 fn aside(state: &Path, name: &str) -> Result<Option<(PathBuf, PathBuf)>, Error> {
     let from = state.join(name);
     let is_there = |path: &Path| {
-        path.try_exists().map_err(|source| Error::File {
-            path: path.to_owned(),
-            source,
-        })
+        path.try_exists().map_err(|source| Error::File { path: path.to_owned(), source })
     };
     if !is_there(&from)? {
         return Ok(None);
@@ -238,11 +207,7 @@ fn sources(broker: &dyn Broker, topology: &Topology) -> Result<String, Error> {
         let at = partitions(&topic);
         let starts = broker.offsets(&at, OffsetSpec::Start)?;
         let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
-        let offsets = starts
-            .iter()
-            .zip(&ends)
-            .map(|(start, end)| end - start)
-            .sum::<u64>();
+        let offsets = starts.iter().zip(&ends).map(|(start, end)| end - start).sum::<u64>();
         parts.push(format!("{name} ({offsets} offsets)"));
     }
     Ok(parts.join(", "))
@@ -266,10 +231,8 @@ fn check_unused(
         if inputs.contains(&&topic.name) {
             let committed = broker.committed(&topology.name, &at)?;
             if committed.iter().any(Option::is_some) {
-                let cause = format!(
-                    "application {} has run before: take another prefix",
-                    topology.name
-                );
+                let cause =
+                    format!("application {} has run before: take another prefix", topology.name);
                 return Err(Error::Refused(cause));
             }
             continue;
@@ -308,20 +271,11 @@ fn confirm(plan: &Plan, yes: bool) -> Result<(), Error> {
 
 fn carry_out(plan: &Plan) -> Result<(), Error> {
     for (from, to) in &plan.moves {
-        fs::rename(from, to).map_err(|source| Error::File {
-            path: from.clone(),
-            source,
-        })?;
+        fs::rename(from, to).map_err(|source| Error::File { path: from.clone(), source })?;
     }
     if let Some(path) = &plan.marker {
-        let written = fs::write(
-            path,
-            "made by `bps reset --skip-gap`; counts for one start\n",
-        );
-        written.map_err(|source| Error::File {
-            path: path.clone(),
-            source,
-        })?;
+        let written = fs::write(path, "made by `bps reset --skip-gap`; counts for one start\n");
+        written.map_err(|source| Error::File { path: path.clone(), source })?;
     }
     Ok(())
 }

@@ -57,12 +57,7 @@ struct ListArgs {
 #[derive(Debug, clap::Args)]
 struct CreateArgs {
     /// Number of partitions, where no topic exists yet
-    #[arg(
-        long,
-        value_name = "COUNT",
-        default_value_t = 8,
-        env = "BPS_PARTITIONS"
-    )]
+    #[arg(long, value_name = "COUNT", default_value_t = 8, env = "BPS_PARTITIONS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     partitions: u32,
     #[command(flatten)]
@@ -93,15 +88,8 @@ fn list(place: &Place) -> Result<(), Error> {
     let topics = place.look()?.topics()?;
     let width = topics.iter().map(|t| t.name.len()).max().unwrap_or(0);
     for topic in topics {
-        let TopicDescription {
-            name,
-            partitions,
-            cleanup,
-            ..
-        } = topic;
-        out::result(format_args!(
-            "{name:<width$}  {partitions:>3} partitions  {cleanup}"
-        ))?;
+        let TopicDescription { name, partitions, cleanup, .. } = topic;
+        out::result(format_args!("{name:<width$}  {partitions:>3} partitions  {cleanup}"))?;
     }
     Ok(())
 }
@@ -115,22 +103,11 @@ fn create(args: &CreateArgs) -> Result<(), Error> {
     let before = broker.describe_topics(&names)?;
     prepare_topics(&*broker, &topology, args.partitions)?;
     let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
-    for ((name, before), after) in names
-        .iter()
-        .zip(before)
-        .zip(broker.describe_topics(&names)?)
-    {
+    for ((name, before), after) in names.iter().zip(before).zip(broker.describe_topics(&names)?) {
         // A cluster may take a moment to tell of a topic that it has just made.
         let about = after.map(|t| format!("{:>3} partitions, {}", t.partitions, t.cleanup));
-        let done = if before.is_some() {
-            "exists "
-        } else {
-            "created"
-        };
-        out::result(format_args!(
-            "{name:<width$}  {done}  {}",
-            about.unwrap_or_default()
-        ))?;
+        let done = if before.is_some() { "exists " } else { "created" };
+        out::result(format_args!("{name:<width$}  {done}  {}", about.unwrap_or_default()))?;
     }
     Ok(())
 }
@@ -139,11 +116,7 @@ fn describe(args: &DescribeArgs) -> Result<(), Error> {
     let log = args.place.look()?;
     let topics = match args.topics.is_empty() {
         true => log.topics()?,
-        false => args
-            .topics
-            .iter()
-            .map(|t| log.topic(t))
-            .collect::<Result<_, _>>()?,
+        false => args.topics.iter().map(|t| log.topic(t)).collect::<Result<_, _>>()?,
     };
     for topic in &topics {
         describe_one(&log, topic)?;
@@ -164,10 +137,7 @@ fn describe_one(log: &Log, topic: &TopicDescription) -> Result<(), Error> {
     out::result(format_args!("  cleanup         {}", topic.cleanup))?;
     out::result(format_args!("  future records  {future}"))?;
     for ((at, start), end) in at.iter().zip(starts).zip(ends) {
-        out::result(format_args!(
-            "  partition {:>3}   offsets {start}..{end}",
-            at.partition
-        ))?;
+        out::result(format_args!("  partition {:>3}   offsets {start}..{end}", at.partition))?;
     }
     Ok(())
 }

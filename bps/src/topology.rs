@@ -27,11 +27,7 @@ pub(crate) struct TopologyArgs {
 pub(crate) fn run(args: &TopologyArgs) -> Result<Outcome, Error> {
     let settings = Settings::new(&args.prefixes.input_prefix, &args.prefixes.output_prefix);
     let topology = purchase_processor::topology(&settings)?;
-    let text = if args.mermaid {
-        topology.mermaid()
-    } else {
-        topology.to_string()
-    };
+    let text = if args.mermaid { topology.mermaid() } else { topology.to_string() };
     out::result(text.trim_end())?;
     Ok(Outcome::Done)
 }

@@ -69,9 +69,7 @@ pub(crate) fn run(args: UpArgs) -> ExitCode {
 
 fn resolve(args: UpArgs) -> Result<Settings, SettingsError> {
     let mut file = args.common.file()?;
-    let data = file
-        .or("data", args.data)?
-        .unwrap_or_else(|| "./data".into());
+    let data = file.or("data", args.data)?.unwrap_or_else(|| "./data".into());
     let items = file.or("items_listen", args.items_listen)?;
     let purchases = file.or("purchases_listen", args.purchases_listen)?;
     let settings = Settings {
@@ -92,18 +90,13 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
     };
     let broker = choice.open()?;
     let shutdown = Shutdown::on_signals()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (items, purchases) = runtime.block_on(async {
         let items = server::listen(settings.items_listen).await?;
         Ok::<_, AnyError>((items, server::listen(settings.purchases_listen).await?))
     })?;
     exit::say(format_args!("items-service http://{}", items.local_addr()?));
-    exit::say(format_args!(
-        "purchase-service http://{}",
-        purchases.local_addr()?
-    ));
+    exit::say(format_args!("purchase-service http://{}", purchases.local_addr()?));
 
     // Both drain at the same time: what is taken now and decided no more is decided next time.
     let outcome = std::thread::scope(|scope| {
@@ -119,9 +112,7 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
         let processor = std::thread::Builder::new().spawn_scoped(scope, decide)?;
         let served = runtime.block_on(serve(&broker, settings, items, purchases, &shutdown));
         shutdown.request();
-        let decided = processor
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let decided = processor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         decided.map_err(AnyError::from).and(served)
     });
     // A question to a broker that is away must not hold up the end.

@@ -42,10 +42,7 @@ pub fn purchase(stock: Option<Stock>, wish: Wish) -> Decision {
     if quantity > stock.remaining() {
         return Err(Reason::InsufficientStock);
     }
-    Ok(Stock {
-        booked: stock.booked + quantity,
-        ..stock
-    })
+    Ok(Stock { booked: stock.booked + quantity, ..stock })
 }
 
 /// Decides a restock, which adds: two restocks of 5 make 10.
@@ -54,14 +51,8 @@ pub fn restock(stock: Option<Stock>, wish: Wish) -> Decision {
         return Err(Reason::TooOld);
     }
     let quantity = wish.quantity.ok_or(Reason::InvalidQuantity)?;
-    let stock = stock.unwrap_or(Stock {
-        supplied: 0,
-        booked: 0,
-    });
-    let supplied = stock
-        .supplied
-        .checked_add(quantity)
-        .ok_or(Reason::Overflow)?;
+    let stock = stock.unwrap_or(Stock { supplied: 0, booked: 0 });
+    let supplied = stock.supplied.checked_add(quantity).ok_or(Reason::Overflow)?;
     Ok(Stock { supplied, ..stock })
 }
 
@@ -70,20 +61,11 @@ mod tests {
     use super::*;
 
     const fn wish(quantity: u64) -> Wish {
-        Wish {
-            quantity: Some(quantity),
-            too_old: false,
-        }
+        Wish { quantity: Some(quantity), too_old: false }
     }
 
-    const INVALID: Wish = Wish {
-        quantity: None,
-        too_old: false,
-    };
-    const OLD: Wish = Wish {
-        quantity: None,
-        too_old: true,
-    };
+    const INVALID: Wish = Wish { quantity: None, too_old: false };
+    const OLD: Wish = Wish { quantity: None, too_old: true };
 
     fn stock(supplied: u64, booked: u64) -> Option<Stock> {
         Some(Stock { supplied, booked })
@@ -98,14 +80,8 @@ mod tests {
     fn every_row_of_the_rule_for_purchases() {
         check(purchase(stock(2, 0), wish(1)), Ok((2, 1)));
         check(purchase(stock(2, 1), wish(1)), Ok((2, 2)));
-        check(
-            purchase(stock(2, 1), wish(2)),
-            Err(Reason::InsufficientStock),
-        );
-        check(
-            purchase(stock(u64::MAX, 0), wish(u64::MAX)),
-            Ok((u64::MAX, u64::MAX)),
-        );
+        check(purchase(stock(2, 1), wish(2)), Err(Reason::InsufficientStock));
+        check(purchase(stock(u64::MAX, 0), wish(u64::MAX)), Ok((u64::MAX, u64::MAX)));
         check(purchase(None, wish(1)), Err(Reason::UnknownItem));
         check(purchase(None, INVALID), Err(Reason::InvalidQuantity));
         check(purchase(stock(2, 0), OLD), Err(Reason::TooOld));
@@ -115,10 +91,7 @@ mod tests {
     fn every_row_of_the_rule_for_restocks() {
         check(restock(None, wish(5)), Ok((5, 0)));
         check(restock(stock(5, 3), wish(5)), Ok((10, 3)));
-        check(
-            restock(stock(u64::MAX - 4, 3), wish(5)),
-            Err(Reason::Overflow),
-        );
+        check(restock(stock(u64::MAX - 4, 3), wish(5)), Err(Reason::Overflow));
         check(restock(stock(u64::MAX - 5, 3), wish(5)), Ok((u64::MAX, 3)));
         check(restock(None, INVALID), Err(Reason::InvalidQuantity));
         check(restock(None, OLD), Err(Reason::TooOld));
@@ -155,10 +128,7 @@ mod tests {
 
     /// Only quantities from 1 on are valid wishes.
     fn as_wish(quantity: u64) -> Wish {
-        Wish {
-            quantity: (quantity > 0).then_some(quantity),
-            too_old: false,
-        }
+        Wish { quantity: (quantity > 0).then_some(quantity), too_old: false }
     }
 
     fn real(path: &[Operation]) -> Option<&'static str> {
@@ -177,7 +147,7 @@ mod tests {
     }
 
     fn oracle(path: &[Operation]) -> Option<&'static str> {
-        let (mut added, mut taken): (Vec<(usize, u128)>, Vec<(usize, u128)>) = Default::default();
+        let (mut added, mut taken) = (Vec::<(usize, u128)>::new(), Vec::<(usize, u128)>::new());
         let mut last = None;
         for (buy, item, quantity) in path {
             let total = |list: &[(usize, u128)]| -> u128 {

@@ -84,37 +84,18 @@ impl ProcessorFlags {
         let settings = ProcessorSettings {
             state: file.or("state", self.state)?.unwrap_or(state),
             workers: file.or("workers", self.workers)?.unwrap_or(2),
-            clock_skew_max: file
-                .or("clock_skew_max", self.clock_skew_max)?
-                .unwrap_or(seconds(5)),
+            clock_skew_max: file.or("clock_skew_max", self.clock_skew_max)?.unwrap_or(seconds(5)),
             memory_window: file.or("memory_window", self.memory_window)?,
-            commit_interval: file
-                .or("commit_interval", self.commit_interval)?
-                .unwrap_or(ms(100)),
+            commit_interval: file.or("commit_interval", self.commit_interval)?.unwrap_or(ms(100)),
             session_timeout: file
                 .or("session_timeout", self.session_timeout)?
                 .unwrap_or(seconds(6)),
             leave: file.or("leave", self.leave)?.unwrap_or(false),
             skip_gap: file.or("skip_gap", self.skip_gap)?.unwrap_or(false),
         };
-        within(
-            "workers",
-            u64::from(settings.workers),
-            1..=u64::from(WORKERS_MAX),
-            "",
-        )?;
-        within(
-            "session_timeout",
-            settings.session_timeout.as_ms(),
-            SESSION_MS,
-            " ms",
-        )?;
-        within(
-            "commit_interval",
-            settings.commit_interval.as_ms(),
-            COMMIT_MS,
-            " ms",
-        )?;
+        within("workers", u64::from(settings.workers), 1..=u64::from(WORKERS_MAX), "")?;
+        within("session_timeout", settings.session_timeout.as_ms(), SESSION_MS, " ms")?;
+        within("commit_interval", settings.commit_interval.as_ms(), COMMIT_MS, " ms")?;
         Ok(settings)
     }
 }
@@ -129,10 +110,7 @@ fn within(
         return Ok(());
     }
     let (least, most) = range.into_inner();
-    Err(SettingsError::new(
-        name,
-        format!("{value}{unit} is not from {least} to {most}{unit}"),
-    ))
+    Err(SettingsError::new(name, format!("{value}{unit} is not from {least} to {most}{unit}")))
 }
 
 impl ProcessorSettings {
@@ -209,41 +187,22 @@ mod tests {
     fn every_setting_reaches_its_place() {
         let text = "memory_window = \"30d\"\nclock_skew_max = \"1s\"\ninput_prefix = \"in\"\n\
                     leave = true\nworkers = 3\nstate = \"s\"";
-        let args = [
-            "--workers",
-            "4",
-            "--output-prefix",
-            "out",
-            "--skip-gap",
-            "--leave=false",
-        ];
+        let args = ["--workers", "4", "--output-prefix", "out", "--skip-gap", "--leave=false"];
         let (processor, common) = resolve(text, &args).expect("good");
         let rule = processor.rule(&common);
         assert_eq!(rule.memory_window.map(|w| w.as_secs()), Some(30 * 86_400));
-        assert_eq!(
-            (rule.clock_skew_max.as_secs(), &*rule.topics.stock),
-            (1, "out-stock")
-        );
+        assert_eq!((rule.clock_skew_max.as_secs(), &*rule.topics.stock), (1, "out-stock"));
         assert_eq!(&*rule.topics.items_added, "in-items-added");
         let config = processor.application(&common);
-        assert_eq!(
-            (config.workers, config.worker.skip_gap, processor.leave),
-            (4, true, false)
-        );
+        assert_eq!((config.workers, config.worker.skip_gap, processor.leave), (4, true, false));
         assert_eq!(config.state_folder, Path::new("s"));
     }
 
     #[test]
     fn what_cannot_be_is_named() {
         wrong("workers = 0", "workers: 0 is not from 1 to 256");
-        wrong(
-            "session_timeout = \"10ms\"",
-            "session_timeout: 10 ms is not from 1000",
-        );
-        wrong(
-            "commit_interval = \"1min\"",
-            "commit_interval: 60000 ms is not from 1 to 5000",
-        );
+        wrong("session_timeout = \"10ms\"", "session_timeout: 10 ms is not from 1000");
+        wrong("commit_interval = \"1min\"", "commit_interval: 60000 ms is not from 1 to 5000");
         wrong("worker = 1", "a.toml: worker: there is no such setting");
     }
 }

@@ -46,10 +46,7 @@ fn main() -> ExitCode {
     if print {
         return exit::printed(NAME, settings::print(&settings));
     }
-    let kafka = settings
-        .common
-        .required_kafka()
-        .and_then(|kafka| kafka.broker());
+    let kafka = settings.common.required_kafka().and_then(|kafka| kafka.broker());
     let broker = logging::start(&settings.common.log).and(kafka);
     let broker = match broker {
         Ok(broker) => Arc::new(broker),
@@ -60,13 +57,7 @@ fn main() -> ExitCode {
         Err(error) => return exit::with(exit::FAILED, NAME, error),
     };
     let ready = || exit::say(format_args!("{NAME} ready"));
-    match run(
-        broker,
-        &settings.common,
-        &settings.processor,
-        &shutdown,
-        ready,
-    ) {
+    match run(broker, &settings.common, &settings.processor, &shutdown, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::with(exit::FAILED, NAME, error),
     }
@@ -75,10 +66,7 @@ fn main() -> ExitCode {
 fn resolve(flags: Flags) -> Result<Settings, SettingsError> {
     let mut file = flags.common.file()?;
     let processor = flags.processor.resolve(&mut file, "./state".into())?;
-    let settings = Settings {
-        processor,
-        common: flags.common.resolve(&mut file)?,
-    };
+    let settings = Settings { processor, common: flags.common.resolve(&mut file)? };
     file.finish()?;
     Ok(settings)
 }

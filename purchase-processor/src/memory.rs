@@ -61,16 +61,10 @@ mod tests {
     #[test]
     fn ids_and_content_are_told_apart() {
         let one = Remembered::new("ab", "c", &["1"]);
-        assert_eq!(
-            from_memo(one.memo()),
-            Some((one.key().to_vec(), one.content().to_vec()))
-        );
+        assert_eq!(from_memo(one.memo()), Some((one.key().to_vec(), one.content().to_vec())));
         assert_ne!(one.key(), Remembered::new("a", "bc", &["1"]).key());
         let other = Remembered::new("ab", "c", &["2"]);
-        assert_eq!(
-            (one.key(), one.content() == other.content()),
-            (other.key(), false)
-        );
+        assert_eq!((one.key(), one.content() == other.content()), (other.key(), false));
         assert_eq!(from_memo(b""), None);
     }
 }

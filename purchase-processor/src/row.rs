@@ -32,17 +32,10 @@ impl<'a> Row<'a> {
         let (booked, rest) = rest.split_first_chunk()?;
         let (updated_at, description) = rest.split_first_chunk()?;
         let supplied = u64::from_le_bytes(*supplied);
-        let stock = Stock {
-            supplied,
-            booked: u64::from_le_bytes(*booked),
-        };
+        let stock = Stock { supplied, booked: u64::from_le_bytes(*booked) };
         let updated_at = i64::from_le_bytes(*updated_at);
         let description = std::str::from_utf8(description).ok()?;
-        (stock.booked <= stock.supplied).then_some(Row {
-            stock,
-            updated_at,
-            description,
-        })
+        (stock.booked <= stock.supplied).then_some(Row { stock, updated_at, description })
     }
 }
 
@@ -72,15 +65,8 @@ pub fn from_topic(item: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
     if row.supplied.checked_sub(row.booked) != Some(row.remaining) {
         return Err("remaining is not supplied - booked".to_owned());
     }
-    let stock = Stock {
-        supplied: row.supplied,
-        booked: row.booked,
-    };
-    let row = Row {
-        stock,
-        updated_at: row.updated_at,
-        description: &row.description,
-    };
+    let stock = Stock { supplied: row.supplied, booked: row.booked };
+    let row = Row { stock, updated_at: row.updated_at, description: &row.description };
     let mut bytes = Vec::new();
     row.encode(&mut bytes);
     Ok(bytes)
@@ -92,15 +78,8 @@ mod tests {
 
     #[test]
     fn a_row_survives_its_topic() {
-        let stock = Stock {
-            supplied: u64::MAX,
-            booked: 7,
-        };
-        let row = Row {
-            stock,
-            updated_at: -5,
-            description: "a \"b\"",
-        };
+        let stock = Stock { supplied: u64::MAX, booked: 7 };
+        let row = Row { stock, updated_at: -5, description: "a \"b\"" };
         let (mut bytes, mut value) = (Vec::new(), Vec::new());
         row.encode(&mut bytes);
         to_topic(b"1", &bytes, &mut value);
@@ -112,14 +91,7 @@ mod tests {
 
     #[test]
     fn more_booked_than_supplied_is_no_row() {
-        let row = Row {
-            stock: Stock {
-                supplied: 1,
-                booked: 2,
-            },
-            updated_at: 0,
-            description: "",
-        };
+        let row = Row { stock: Stock { supplied: 1, booked: 2 }, updated_at: 0, description: "" };
         let mut bytes = Vec::new();
         row.encode(&mut bytes);
         assert_eq!(Row::decode(&bytes), None);

@@ -75,12 +75,7 @@ struct Progress {
 impl Default for Progress {
     fn default() -> Self {
         let now = Instant::now();
-        Progress {
-            tasks: BTreeMap::new(),
-            changed: now,
-            processed: 0,
-            told: (now, 0),
-        }
+        Progress { tasks: BTreeMap::new(), changed: now, processed: 0, told: (now, 0) }
     }
 }
 
@@ -89,10 +84,7 @@ impl Progress {
         let tasks: BTreeMap<(u32, u32), TaskStatus> = statuses
             .iter()
             .flat_map(|(worker, status)| {
-                status
-                    .tasks
-                    .iter()
-                    .map(|(partition, task)| ((*worker, *partition), *task))
+                status.tasks.iter().map(|(partition, task)| ((*worker, *partition), *task))
             })
             .collect();
         if tasks.keys().ne(self.tasks.keys()) {
@@ -140,34 +132,19 @@ mod tests {
     use super::*;
 
     fn status(tasks: &[(u32, TaskStatus)]) -> WorkerStatus {
-        WorkerStatus {
-            tasks: tasks.iter().copied().collect(),
-            ..WorkerStatus::default()
-        }
+        WorkerStatus { tasks: tasks.iter().copied().collect(), ..WorkerStatus::default() }
     }
 
     #[test]
     fn ready_is_when_every_worker_decides() {
         let runs = TaskStatus::Running { restored: 0 };
-        let restores = TaskStatus::Restoring {
-            restored: 1,
-            remaining: 1,
-        };
+        let restores = TaskStatus::Restoring { restored: 1, remaining: 1 };
         let mut progress = Progress::default();
-        progress.look(&BTreeMap::from([
-            (0, status(&[(0, runs)])),
-            (1, status(&[])),
-        ]));
+        progress.look(&BTreeMap::from([(0, status(&[(0, runs)])), (1, status(&[]))]));
         assert!(!progress.is_ready(2));
-        progress.look(&BTreeMap::from([
-            (0, status(&[(0, runs)])),
-            (1, status(&[(1, restores)])),
-        ]));
+        progress.look(&BTreeMap::from([(0, status(&[(0, runs)])), (1, status(&[(1, restores)]))]));
         assert!(!progress.is_ready(2));
-        progress.look(&BTreeMap::from([
-            (0, status(&[(0, runs)])),
-            (1, status(&[(1, runs)])),
-        ]));
+        progress.look(&BTreeMap::from([(0, status(&[(0, runs)])), (1, status(&[(1, runs)]))]));
         assert!(progress.is_ready(2));
     }
 }

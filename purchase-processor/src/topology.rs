@@ -42,10 +42,7 @@ pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
         .rekey(&t.rekeyed)
         .processor(
             BOOKING,
-            move || Booking {
-                window_ms,
-                ..Booking::default()
-            },
+            move || Booking { window_ms, ..Booking::default() },
             [RESTOCKS, PURCHASES],
             [STOCK, DECIDED, RESTOCKED],
         )
@@ -56,15 +53,11 @@ pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
 }
 
 fn purchased_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
-    Purchase::read(record.value)
-        .map(|p| bytes(p.item_id))
-        .map_err(dead)
+    Purchase::read(record.value).map(|p| bytes(p.item_id)).map_err(dead)
 }
 
 fn restocked_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
-    Restock::read(record.value)
-        .map(|r| bytes(r.item_id))
-        .map_err(dead)
+    Restock::read(record.value).map(|r| bytes(r.item_id)).map_err(dead)
 }
 
 fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
@@ -122,10 +115,7 @@ impl Booking {
         let wish = self.wish(&p.quantity, at, context);
         let decision = booking::purchase(before.stock, wish);
         let sequence = self.keep(&p.item_id, decision, &before, at, context)?;
-        let Stock { supplied, booked } = before.stock.unwrap_or(Stock {
-            supplied: 0,
-            booked: 0,
-        });
+        let Stock { supplied, booked } = before.stock.unwrap_or(Stock { supplied: 0, booked: 0 });
         let after = decision.ok().or(before.stock);
         self.value.clear();
         PurchaseFinished {
@@ -141,15 +131,7 @@ impl Booking {
         }
         .write(&mut self.value);
         let (key, value) = (p.purchase_id.as_bytes(), self.value.as_slice());
-        context.send(
-            RESULTS,
-            Message {
-                key,
-                value,
-                sequence,
-                memo: memory.memo(),
-            },
-        )
+        context.send(RESULTS, Message { key, value, sequence, memo: memory.memo() })
     }
 
     fn restock(
@@ -183,15 +165,7 @@ impl Booking {
         }
         .write(&mut self.value);
         let (key, value) = (id.as_bytes(), self.value.as_slice());
-        context.send(
-            ANSWERS,
-            Message {
-                key,
-                value,
-                sequence,
-                memo: memory.memo(),
-            },
-        )
+        context.send(ANSWERS, Message { key, value, sequence, memo: memory.memo() })
     }
 
     /// Whether the wish was decided before; then nothing is emitted.
@@ -201,9 +175,7 @@ impl Booking {
         memory: &Remembered,
         context: &mut Context<'_>,
     ) -> Result<bool, Error> {
-        let oldest = self
-            .window_ms
-            .map(|w| context.stream_time().saturating_sub(w));
+        let oldest = self.window_ms.map(|w| context.stream_time().saturating_sub(w));
         let Some(row) = context.get(store, memory.key())? else {
             return Ok(false);
         };
@@ -217,29 +189,20 @@ impl Booking {
 
     fn wish(&self, quantity: &Quantity<'_>, at: i64, context: &Context<'_>) -> Wish {
         let too_old = |window| at < context.stream_time().saturating_sub(window);
-        Wish {
-            quantity: quantity.valid(),
-            too_old: self.window_ms.is_some_and(too_old),
-        }
+        Wish { quantity: quantity.valid(), too_old: self.window_ms.is_some_and(too_old) }
     }
 
     fn look_up(&mut self, item: &str, context: &mut Context<'_>) -> Result<Before, Error> {
         self.description.clear();
         let Some(row) = context.get(STOCK, item.as_bytes())? else {
-            return Ok(Before {
-                stock: None,
-                sequence: 0,
-            });
+            return Ok(Before { stock: None, sequence: 0 });
         };
         let sequence = row.sequence;
         let Some(row) = Row::decode(row.value) else {
             return Err(context.broken(format!("the stock row of item {item:?} is damaged")));
         };
         self.description.push_str(row.description);
-        Ok(Before {
-            stock: Some(row.stock),
-            sequence,
-        })
+        Ok(Before { stock: Some(row.stock), sequence })
     }
 
     /// Stores the new stock, if there is one; returns the row's sequence.
@@ -254,11 +217,7 @@ impl Booking {
         let Ok(stock) = decision else {
             return Ok(before.sequence);
         };
-        let row = Row {
-            stock,
-            updated_at: at,
-            description: &self.description,
-        };
+        let row = Row { stock, updated_at: at, description: &self.description };
         row.encode(&mut self.row);
         context.put(STOCK, item.as_bytes(), &self.row)
     }

@@ -9,9 +9,5 @@ use purchase_service::{LISTEN, Purchases};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    bps_service::http::main(
-        Arc::new(Purchases),
-        "Takes purchases: POST /purchases",
-        LISTEN,
-    )
+    bps_service::http::main(Arc::new(Purchases), "Takes purchases: POST /purchases", LISTEN)
 }

@@ -18,10 +18,7 @@ async fn start() -> Running {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_millis() as i64
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
 }
 
 #[tokio::test]
@@ -56,26 +53,14 @@ async fn a_missing_id_is_made_and_a_missing_stamp_is_now() {
 #[tokio::test]
 async fn a_bad_quantity_is_passed_on_word_for_word() {
     let service = start().await;
-    for raw in [
-        "0",
-        "-3",
-        "\"two\"",
-        "1.0",
-        "1e2",
-        "null",
-        "[1, 2]",
-        "18446744073709551616",
-    ] {
+    for raw in ["0", "-3", "\"two\"", "1.0", "1e2", "null", "[1, 2]", "18446744073709551616"] {
         let body = format!(r#"{{"purchaseId":"p","itemId":"i","quantity":{raw}}}"#);
         assert_eq!(service.json(&body).await.0, 202, "{raw}");
         let value =
             format!(r#"{{"purchaseId":"p","itemId":"i","quantity":{raw},"purchasedBy":""}}"#);
         assert_eq!(service.records().pop().expect("a record").value, value);
     }
-    assert_eq!(
-        service.json(r#"{"purchaseId":"p","itemId":"i"}"#).await.0,
-        202
-    );
+    assert_eq!(service.json(r#"{"purchaseId":"p","itemId":"i"}"#).await.0, 202);
     let value = r#"{"purchaseId":"p","itemId":"i","purchasedBy":""}"#;
     assert_eq!(service.records().pop().expect("a record").value, value);
 }
@@ -86,54 +71,24 @@ async fn what_the_rule_would_dead_letter_is_refused_by_field() {
     let item = Some("itemId");
     service.refused(b"", 400, None, "not a JSON object").await;
     service.refused(b"[]", 400, None, "not a JSON object").await;
-    service
-        .refused(b"{\"itemId\":\"1\"", 400, None, "EOF")
-        .await;
-    service
-        .refused(b"{\"itemId\":\"\xff\"}", 400, None, "not UTF-8")
-        .await;
+    service.refused(b"{\"itemId\":\"1\"", 400, None, "EOF").await;
+    service.refused(b"{\"itemId\":\"\xff\"}", 400, None, "not UTF-8").await;
     service.refused(b"{}", 400, item, "is missing").await;
-    service
-        .refused(b"{\"itemId\":1}", 400, item, "not a string")
-        .await;
-    service
-        .refused(b"{\"itemId\":\"\"}", 400, item, "is empty")
-        .await;
-    service
-        .refused(b"{\"itemId\":\"a\\nb\"}", 400, item, "control")
-        .await;
-    service
-        .refused(b"{\"itemId\":\"1\",\"itemId\":\"1\"}", 400, item, "twice")
-        .await;
-    service
-        .refused(
-            b"{\"itemId\":\"1\",\"x\":1,\"x\":2}",
-            400,
-            Some("x"),
-            "twice",
-        )
-        .await;
+    service.refused(b"{\"itemId\":1}", 400, item, "not a string").await;
+    service.refused(b"{\"itemId\":\"\"}", 400, item, "is empty").await;
+    service.refused(b"{\"itemId\":\"a\\nb\"}", 400, item, "control").await;
+    service.refused(b"{\"itemId\":\"1\",\"itemId\":\"1\"}", 400, item, "twice").await;
+    service.refused(b"{\"itemId\":\"1\",\"x\":1,\"x\":2}", 400, Some("x"), "twice").await;
     let long_id = format!(r#"{{"itemId":"{}"}}"#, "x".repeat(257));
     service.refused(long_id.as_bytes(), 400, item, "256").await;
     let id = b"{\"itemId\":\"1\",\"purchaseId\":7}";
-    service
-        .refused(id, 400, Some("purchaseId"), "not a string")
-        .await;
+    service.refused(id, 400, Some("purchaseId"), "not a string").await;
     let long = format!(r#"{{"itemId":"1","x":"{}"}}"#, "x".repeat(64 << 10));
-    service
-        .refused(long.as_bytes(), 400, None, "65536 are read")
-        .await;
+    service.refused(long.as_bytes(), 400, None, "65536 are read").await;
     // It fits, but not with the id that it would be given.
-    let brim = format!(
-        r#"{{"itemId":"1","quantity":"{}"}}"#,
-        "x".repeat((64 << 10) - 32)
-    );
-    service
-        .refused(brim.as_bytes(), 400, None, "65536 are read")
-        .await;
-    service
-        .refused(&vec![b' '; (1 << 20) + 1], 413, None, "x-ndjson")
-        .await;
+    let brim = format!(r#"{{"itemId":"1","quantity":"{}"}}"#, "x".repeat((64 << 10) - 32));
+    service.refused(brim.as_bytes(), 400, None, "65536 are read").await;
+    service.refused(&vec![b' '; (1 << 20) + 1], 413, None, "x-ndjson").await;
 }
 
 #[tokio::test]
@@ -145,9 +100,7 @@ async fn a_stamp_that_cannot_be_taken_is_refused() {
         service.refused(body(raw).as_bytes(), 400, stamp, "").await;
     }
     let far = (now_ms() + 310_000).to_string();
-    service
-        .refused(body(&far).as_bytes(), 400, stamp, "later than now")
-        .await;
+    service.refused(body(&far).as_bytes(), 400, stamp, "later than now").await;
     let near = (now_ms() + 290_000).to_string();
     assert_eq!(service.json(&body(&near)).await.0, 202);
     assert_eq!(service.records()[0].timestamp.to_string(), near);
@@ -156,22 +109,11 @@ async fn a_stamp_that_cannot_be_taken_is_refused() {
 #[tokio::test]
 async fn other_content_types_paths_and_methods_are_refused() {
     let service = start().await;
-    for kind in [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "",
-        "application/jsonp",
-    ] {
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"] {
         let (status, kind, text) = service.post(kind, "{}").await;
-        assert_eq!(
-            (status, kind.as_str()),
-            (415, "application/problem+json"),
-            "{text}"
-        );
+        assert_eq!((status, kind.as_str()), (415, "application/problem+json"), "{text}");
     }
-    let (status, ..) = service
-        .post("Application/JSON; charset=utf-8", r#"{"itemId":"1"}"#)
-        .await;
+    let (status, ..) = service.post("Application/JSON; charset=utf-8", r#"{"itemId":"1"}"#).await;
     assert_eq!(status, 202);
 }
 
@@ -188,42 +130,17 @@ async fn json_lines_are_answered_line_by_line() {
     );
     let (status, kind, text) = service.post(LINES, body).await;
     assert_eq!((status, kind.as_str()), (200, LINES));
-    let answers: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    let shown: Vec<_> = answers
-        .iter()
-        .map(|a| (a["line"].clone(), a["status"].clone()))
-        .collect();
-    let expected = [
-        (1, 202),
-        (2, 400),
-        (3, 400),
-        (4, 202),
-        (5, 400),
-        (6, 400),
-        (7, 202),
-    ];
-    assert_eq!(
-        shown,
-        expected.map(|(line, status)| (json!(line), json!(status)))
-    );
-    assert_eq!(
-        answers[0],
-        json!({"line":1,"status":202,"purchaseId":"a","itemId":"1"})
-    );
+    let answers: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let shown: Vec<_> = answers.iter().map(|a| (a["line"].clone(), a["status"].clone())).collect();
+    let expected = [(1, 202), (2, 400), (3, 400), (4, 202), (5, 400), (6, 400), (7, 202)];
+    assert_eq!(shown, expected.map(|(line, status)| (json!(line), json!(status))));
+    assert_eq!(answers[0], json!({"line":1,"status":202,"purchaseId":"a","itemId":"1"}));
     assert_eq!(answers[5]["field"], "itemId");
-    assert_eq!(
-        answers[4]["detail"],
-        "it is 200021 bytes long, 65536 are read"
-    );
+    assert_eq!(answers[4]["detail"], "it is 200021 bytes long, 65536 are read");
     let values: Vec<String> = service.records().into_iter().map(|r| r.value).collect();
     assert_eq!(values.len(), 3);
-    assert!(
-        values[1].contains("\"two\"") && values[2].contains("\"d\""),
-        "{values:?}"
-    );
+    assert!(values[1].contains("\"two\"") && values[2].contains("\"d\""), "{values:?}");
 }
 
 #[tokio::test]
@@ -231,33 +148,13 @@ async fn answers_come_while_the_request_is_still_sent() {
     let service = start().await;
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1);
     let body = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    sender
-        .send(Ok("{\"itemId\":\"1\"}\n{\"item".to_owned()))
-        .await
-        .expect("open");
+    sender.send(Ok("{\"itemId\":\"1\"}\n{\"item".to_owned())).await.expect("open");
     let mut response = service.stream(reqwest::Body::wrap_stream(body)).await;
-    let first = response
-        .chunk()
-        .await
-        .expect("an answer")
-        .expect("not the end");
-    assert!(
-        first.starts_with(b"{\"line\":1,\"status\":202,"),
-        "{first:?}"
-    );
-    sender
-        .send(Ok("Id\":\"2\"}\n".to_owned()))
-        .await
-        .expect("open");
-    let second = response
-        .chunk()
-        .await
-        .expect("an answer")
-        .expect("not the end");
-    assert!(
-        second.starts_with(b"{\"line\":2,\"status\":202,"),
-        "{second:?}"
-    );
+    let first = response.chunk().await.expect("an answer").expect("not the end");
+    assert!(first.starts_with(b"{\"line\":1,\"status\":202,"), "{first:?}");
+    sender.send(Ok("Id\":\"2\"}\n".to_owned())).await.expect("open");
+    let second = response.chunk().await.expect("an answer").expect("not the end");
+    assert!(second.starts_with(b"{\"line\":2,\"status\":202,"), "{second:?}");
     // The end of the service is the end of the answers, not a wait for the caller.
     service.shutdown.request();
     assert_eq!(response.chunk().await.expect("an end"), None);
@@ -268,36 +165,23 @@ async fn answers_come_while_the_request_is_still_sent() {
 async fn many_lines_keep_their_order() {
     let service = start().await;
     let lines: String = (0..20_000)
-        .map(|n| {
-            format!(
-                "{{\"purchaseId\":\"{n}\",\"itemId\":\"{}\",\"quantity\":1}}\n",
-                n % 7
-            )
-        })
+        .map(|n| format!("{{\"purchaseId\":\"{n}\",\"itemId\":\"{}\",\"quantity\":1}}\n", n % 7))
         .collect();
     let (_, _, text) = service.post(LINES, lines).await;
     for (n, line) in text.lines().enumerate() {
         let item = n % 7;
-        let expected = format!(
-            r#"{{"line":{},"status":202,"purchaseId":"{n}","itemId":"{item}"}}"#,
-            n + 1
-        );
+        let expected =
+            format!(r#"{{"line":{},"status":202,"purchaseId":"{n}","itemId":"{item}"}}"#, n + 1);
         assert_eq!(line, expected);
     }
     let records = service.records();
     assert_eq!((text.lines().count(), records.len()), (20_000, 20_000));
     for item in 0..7 {
-        let of_item = records
-            .iter()
-            .filter(|record| record.key == item.to_string());
+        let of_item = records.iter().filter(|record| record.key == item.to_string());
         let ids: Vec<u32> = of_item
             .map(|record| {
                 let value: Value = serde_json::from_str(&record.value).expect("JSON");
-                value["purchaseId"]
-                    .as_str()
-                    .expect("an id")
-                    .parse()
-                    .expect("a number")
+                value["purchaseId"].as_str().expect("an id").parse().expect("a number")
             })
             .collect();
         assert!(ids.is_sorted(), "{item}");

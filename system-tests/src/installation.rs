@@ -40,10 +40,7 @@ impl Written {
 
     /// The message for people.
     pub fn message(&self) -> String {
-        self.json()["resultMessage"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        self.json()["resultMessage"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -132,9 +129,7 @@ impl Installation {
 
     /// Everything that is committed on a topic now, by partition and offset.
     pub fn read(&self, topic: &str) -> Vec<Written> {
-        let at: Vec<_> = (0..self.partitions)
-            .map(|p| TopicPartition::new(topic, p))
-            .collect();
+        let at: Vec<_> = (0..self.partitions).map(|p| TopicPartition::new(topic, p)).collect();
         let end = OffsetSpec::End(Isolation::ReadCommitted);
         let ends = self.broker.offsets(&at, end).unwrap();
         let starts = self.broker.offsets(&at, OffsetSpec::Start).unwrap();
@@ -143,15 +138,8 @@ impl Installation {
         let deadline = Instant::now() + PATIENCE;
         let mut positions: Vec<u64> = from.iter().map(|(_, start)| *start).collect();
         let mut found = vec![Vec::new(); at.len()];
-        while positions
-            .iter()
-            .zip(&ends)
-            .any(|(position, end)| position < end)
-        {
-            assert!(
-                Instant::now() < deadline,
-                "{topic}: {positions:?} of {ends:?}"
-            );
+        while positions.iter().zip(&ends).any(|(position, end)| position < end) {
+            assert!(Instant::now() < deadline, "{topic}: {positions:?} of {ends:?}");
             reader.wait(Duration::from_millis(20)).unwrap();
             for (slot, at) in at.iter().enumerate() {
                 let mut batch = Batch::default();
@@ -194,10 +182,6 @@ fn written(record: &bps_streams::Record<'_>) -> Written {
         timestamp: record.timestamp,
         key: text(record.key),
         value: text(record.value),
-        headers: record
-            .headers
-            .iter()
-            .map(|(n, v)| (n.to_owned(), text(v)))
-            .collect(),
+        headers: record.headers.iter().map(|(n, v)| (n.to_owned(), text(v))).collect(),
     }
 }

@@ -23,10 +23,8 @@ pub const HEAD_START_MS: i64 = 5_000;
 
 /// Puts restocks and purchases, each in their own order, into the order of decisions.
 pub fn merge(restocks: Vec<Event>, purchases: Vec<Event>) -> Vec<Event> {
-    let (mut restocks, mut purchases) = (
-        restocks.into_iter().peekable(),
-        purchases.into_iter().peekable(),
-    );
+    let (mut restocks, mut purchases) =
+        (restocks.into_iter().peekable(), purchases.into_iter().peekable());
     let mut merged = Vec::new();
     loop {
         let restock_first = match (restocks.peek(), purchases.peek()) {
@@ -35,11 +33,7 @@ pub fn merge(restocks: Vec<Event>, purchases: Vec<Event>) -> Vec<Event> {
             (None, Some(_)) => false,
             (None, None) => return merged,
         };
-        merged.extend(if restock_first {
-            restocks.next()
-        } else {
-            purchases.next()
-        });
+        merged.extend(if restock_first { restocks.next() } else { purchases.next() });
     }
 }
 
@@ -63,9 +57,7 @@ pub fn decide(events: &[Event]) -> (HashMap<(String, String), &'static str>, i64
                 "SUCCESS"
             }
         };
-        results
-            .entry((e.item.clone(), e.id.clone()))
-            .or_insert(result);
+        results.entry((e.item.clone(), e.id.clone())).or_insert(result);
     }
     (results, sold)
 }

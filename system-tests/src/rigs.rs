@@ -88,9 +88,7 @@ impl Rig for Driven {
     }
 
     fn append_to(&mut self, topic: &str, partition: u32, key: &str, value: &[u8], at: i64) {
-        self.driver
-            .send_to(topic, partition, Some(key.as_bytes()), Some(value), at)
-            .unwrap();
+        self.driver.send_to(topic, partition, Some(key.as_bytes()), Some(value), at).unwrap();
     }
 
     fn wait_for(&mut self, topic: &str, count: usize) -> Vec<Written> {
@@ -103,11 +101,7 @@ impl Rig for Driven {
             timestamp: r.timestamp,
             key: text(&r.key),
             value: text(&r.value),
-            headers: r
-                .headers
-                .iter()
-                .map(|(n, v)| (n.clone(), text(v)))
-                .collect(),
+            headers: r.headers.iter().map(|(n, v)| (n.clone(), text(v))).collect(),
         });
         let all = self.read.entry(topic.to_owned()).or_default();
         all.extend(read);
@@ -134,10 +128,7 @@ pub fn kafka_address() -> Option<String> {
 pub fn kafka() -> Option<Arc<dyn Broker>> {
     static BROKER: OnceLock<Option<KafkaBroker>> = OnceLock::new();
     let make = || kafka_address().map(|address| KafkaBroker::new(KafkaConfig::new(address)));
-    BROKER
-        .get_or_init(make)
-        .clone()
-        .map(|broker| Arc::new(broker) as Arc<dyn Broker>)
+    BROKER.get_or_init(make).clone().map(|broker| Arc::new(broker) as Arc<dyn Broker>)
 }
 
 /// An embedded log in a folder of its own.
@@ -149,11 +140,7 @@ pub fn embedded(folder: &std::path::Path) -> Arc<dyn Broker> {
 pub fn on_every_rig(name: &str, test: impl Fn(&mut dyn Rig)) {
     let partitions = 4;
     let driver = TestDriver::with_partitions(topology(&Settings::default()).unwrap(), partitions);
-    test(&mut Driven {
-        driver,
-        partitions,
-        read: Default::default(),
-    });
+    test(&mut Driven { driver, partitions, read: Default::default() });
     let folder = tempfile::tempdir().unwrap();
     let mut installation = Installation::new(embedded(folder.path()), name, partitions);
     installation.start();

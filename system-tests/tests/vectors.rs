@@ -19,12 +19,7 @@ fn the_demonstration() {
         for n in ["1", "2", "3"] {
             rig.restock(n, n, n, T0);
         }
-        let purchases = [
-            ("1", "1", "1"),
-            ("21", "2", "1"),
-            ("22", "2", "2"),
-            ("3", "3", "1"),
-        ];
+        let purchases = [("1", "1", "1"), ("21", "2", "1"), ("22", "2", "2"), ("3", "3", "1")];
         for (count, (id, item, quantity)) in (1..).zip(purchases) {
             rig.purchase(id, item, quantity, T0 + count);
             rig.results(count as usize);
@@ -61,15 +56,7 @@ fn every_row_of_the_rule() {
             ("p8", "1", "9007199254740993", "INVALID_QUANTITY", 11, 9, 2),
             ("p9", "nix", "1", "UNKNOWN_ITEM", 0, 0, 0),
             ("p10", "1", "2", "", 11, 9, 0),
-            (
-                "p11",
-                "9",
-                "9007199254740992",
-                "",
-                9_007_199_254_740_992_u64,
-                0,
-                0,
-            ),
+            ("p11", "9", "9007199254740992", "", 9_007_199_254_740_992_u64, 0, 0),
         ];
         for (at, (id, item, quantity, ..)) in (T0 + 1..).zip(wishes) {
             rig.purchase(id, item, quantity, at);
@@ -82,24 +69,13 @@ fn every_row_of_the_rule() {
         assert_eq!(results.len(), wishes.len() + 1);
         for (id, item, quantity, reason, supplied, booked, remaining) in wishes {
             let result = results.iter().find(|r| r.key == id).unwrap().json();
-            let status = if reason.is_empty() {
-                "SUCCESS"
-            } else {
-                "FAILED"
-            };
-            let reason = if reason.is_empty() {
-                json!(null)
-            } else {
-                json!(reason)
-            };
+            let status = if reason.is_empty() { "SUCCESS" } else { "FAILED" };
+            let reason = if reason.is_empty() { json!(null) } else { json!(reason) };
             let found = (&result["itemId"], &result["status"], &result["reason"]);
             assert_eq!(found, (&json!(item), &json!(status), &reason), "{id}");
             let numbers = json!([supplied, booked, remaining]);
-            let found = json!([
-                result["itemQuantity"],
-                result["alreadyBooked"],
-                result["remaining"]
-            ]);
+            let found =
+                json!([result["itemQuantity"], result["alreadyBooked"], result["remaining"]]);
             assert_eq!(found, numbers, "{id}");
             let integer = quantity.parse::<i64>().map_or(json!(null), |n| json!(n));
             assert_eq!(result["quantity"], integer, "{id}");
@@ -123,28 +99,15 @@ fn restocks_are_answered_once_and_never_overflow() {
         assert_eq!(answers.len(), 2_051);
         let reason = |id: &str| {
             let answer = answers.iter().find(|a| a.key == id).unwrap().json();
-            (
-                answer["status"].clone(),
-                answer["reason"].clone(),
-                answer["supplied"].clone(),
-            )
+            (answer["status"].clone(), answer["reason"].clone(), answer["supplied"].clone())
         };
         let invalid = json!("INVALID_QUANTITY");
         assert_eq!(reason("zero"), (json!("FAILED"), invalid.clone(), json!(0)));
         assert_eq!(reason("text"), (json!("FAILED"), invalid, json!(0)));
         let full = 2_047 * (1_u64 << 53);
-        assert_eq!(
-            reason("r2046"),
-            (json!("SUCCESS"), json!(null), json!(full))
-        );
-        assert_eq!(
-            reason("r2047"),
-            (json!("FAILED"), json!("OVERFLOW"), json!(full))
-        );
-        assert_eq!(
-            reason("r2048"),
-            (json!("FAILED"), json!("OVERFLOW"), json!(full))
-        );
+        assert_eq!(reason("r2046"), (json!("SUCCESS"), json!(null), json!(full)));
+        assert_eq!(reason("r2047"), (json!("FAILED"), json!("OVERFLOW"), json!(full)));
+        assert_eq!(reason("r2048"), (json!("FAILED"), json!("OVERFLOW"), json!(full)));
     });
 }
 
@@ -155,12 +118,7 @@ fn foreign_keys_and_foreign_partitions_are_decided_at_home() {
         for item in ["1", "2", "3", "4", "5", "6"] {
             // Restocks under a foreign key, in whatever partition that gives.
             let restock = format!(r#"{{"itemId":"{item}","quantity":5}}"#);
-            rig.append(
-                &topics.items_added,
-                &format!("foreign-{item}"),
-                &restock,
-                T0,
-            );
+            rig.append(&topics.items_added, &format!("foreign-{item}"), &restock, T0);
         }
         rig.wait_for(&topics.restock_finished, 6);
         for item in ["1", "2", "3", "4", "5", "6"] {
@@ -183,29 +141,15 @@ fn foreign_keys_and_foreign_partitions_are_decided_at_home() {
             assert_eq!(result.partition, home);
         }
         let moved = rig.wait_for(&topics.rekeyed, 1);
-        let header = |n: &str| {
-            moved[0]
-                .headers
-                .iter()
-                .find(|(name, _)| name == n)
-                .is_some()
-        };
-        assert!(
-            ["kind", "topic", "partition", "offset"]
-                .iter()
-                .all(|n| header(n))
-        );
+        let header = |n: &str| moved[0].headers.iter().find(|(name, _)| name == n).is_some();
+        assert!(["kind", "topic", "partition", "offset"].iter().all(|n| header(n)));
         // What is wrong even there is never sent on twice.
         let lost = r#"{"purchaseId":"x","itemId":"1","quantity":1}"#;
         let home = bps_streams::partitioner::partition_of(b"1", rig.partitions());
         let away = (home + 1) % rig.partitions();
         rig.append_to(&topics.rekeyed, away, "1", lost.as_bytes(), T0);
         let dead = rig.wait_for(&topics.dead_letters, 1);
-        assert!(
-            dead[0]
-                .headers
-                .contains(&("code".to_owned(), "MISROUTED".to_owned()))
-        );
+        assert!(dead[0].headers.contains(&("code".to_owned(), "MISROUTED".to_owned())));
         assert_eq!(dead[0].value, lost);
     });
 }

@@ -34,11 +34,7 @@ fn events(file: &str, is_purchase: bool) -> Vec<Event> {
     let event = |line: &str| {
         let json: serde_json::Value = serde_json::from_str(line).unwrap();
         let at: jiff::Timestamp = json["timestamp"].as_str().unwrap().parse().unwrap();
-        let id = if is_purchase {
-            "purchaseId"
-        } else {
-            "restockId"
-        };
+        let id = if is_purchase { "purchaseId" } else { "restockId" };
         Event {
             is_purchase,
             id: json[id].as_str().unwrap().to_owned(),
@@ -51,9 +47,7 @@ fn events(file: &str, is_purchase: bool) -> Vec<Event> {
 }
 
 fn value(e: &Event) -> String {
-    let Event {
-        id, item, quantity, ..
-    } = e;
+    let Event { id, item, quantity, .. } = e;
     match e.is_purchase {
         true => format!(
             r#"{{"purchaseId":"{id}","itemId":"{item}","quantity":{quantity},"purchasedBy":"b"}}"#
@@ -79,11 +73,8 @@ fn compare(results: &Results, expected: &HashMap<(String, String), &'static str>
         assert_eq!(results[key], **expected, "{key:?}");
     }
     let tally = tally(results.values().map(String::as_str));
-    let year = [
-        ("INSUFFICIENT_STOCK", 125_949),
-        ("INVALID_QUANTITY", 8_869),
-        ("SUCCESS", 1_334_489),
-    ];
+    let year =
+        [("INSUFFICIENT_STOCK", 125_949), ("INVALID_QUANTITY", 8_869), ("SUCCESS", 1_334_489)];
     assert_eq!(tally.into_iter().collect::<Vec<_>>(), year);
     assert_eq!(sold, 122_283_949);
 }
@@ -120,16 +111,11 @@ fn the_real_year_on_kafka() {
 
 fn driven(merged: &[Event]) -> Results {
     let settings = Settings::default();
-    let (restocked, purchased) = (
-        &settings.topics.items_added,
-        &settings.topics.purchase_created,
-    );
+    let (restocked, purchased) = (&settings.topics.items_added, &settings.topics.purchase_created);
     let mut driver = TestDriver::new(topology(&settings).unwrap());
     for e in merged {
         let topic = if e.is_purchase { purchased } else { restocked };
-        driver
-            .send(topic, e.item.as_bytes(), value(e).as_bytes(), e.at)
-            .unwrap();
+        driver.send(topic, e.item.as_bytes(), value(e).as_bytes(), e.at).unwrap();
     }
     let mut results = Results::new();
     for result in driver.read(&settings.topics.purchase_finished) {
@@ -145,18 +131,8 @@ fn backlog(broker: Arc<dyn Broker>, name: &str, merged: &[Event]) -> Results {
     for chunk in merged.chunks(10_000) {
         let values: Vec<String> = chunk.iter().map(value).collect();
         let record = |(e, value): (&'_ Event, &'_ String)| {
-            let topic = if e.is_purchase {
-                &topics.purchase_created
-            } else {
-                &topics.items_added
-            };
-            (
-                topic.clone(),
-                partition_of(e.item.as_bytes(), 4),
-                e.item.clone(),
-                value.clone(),
-                e.at,
-            )
+            let topic = if e.is_purchase { &topics.purchase_created } else { &topics.items_added };
+            (topic.clone(), partition_of(e.item.as_bytes(), 4), e.item.clone(), value.clone(), e.at)
         };
         let records: Vec<_> = chunk.iter().zip(&values).map(record).collect();
         let borrowed: Vec<_> = records
@@ -196,14 +172,8 @@ fn wait_processed(installation: &Installation, count: u64) -> Duration {
         if processed >= count {
             return first.unwrap().elapsed();
         }
-        assert!(
-            !installation.application().is_finished(),
-            "the processor has ended"
-        );
-        assert!(
-            Instant::now() < deadline,
-            "{processed} of {count}: {statuses:?}"
-        );
+        assert!(!installation.application().is_finished(), "the processor has ended");
+        assert!(Instant::now() < deadline, "{processed} of {count}: {statuses:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -215,26 +185,16 @@ fn read_results(installation: &Installation) -> Results {
     let end = OffsetSpec::End(Isolation::ReadCommitted);
     let ends = installation.broker.offsets(&at, end).unwrap();
     let from: Vec<_> = at.iter().cloned().map(|at| (at, 0)).collect();
-    let mut reader = installation
-        .broker
-        .reader(&from, Isolation::ReadCommitted)
-        .unwrap();
+    let mut reader = installation.broker.reader(&from, Isolation::ReadCommitted).unwrap();
     let (mut results, mut positions) = (Results::new(), vec![0; 4]);
     let mut batch = Batch::default();
-    while positions
-        .iter()
-        .zip(&ends)
-        .any(|(position, end)| position < end)
-    {
+    while positions.iter().zip(&ends).any(|(position, end)| position < end) {
         reader.wait(Duration::from_millis(20)).unwrap();
-        for slot in 0..4 {
+        for (slot, position) in positions.iter_mut().enumerate() {
             batch.clear();
-            positions[slot] = reader.fetch(slot, 1 << 20, &mut batch).unwrap();
+            *position = reader.fetch(slot, 1 << 20, &mut batch).unwrap();
             for index in 0..batch.len() {
-                take(
-                    &mut results,
-                    batch.get(index, topic, slot as u32).value.unwrap(),
-                );
+                take(&mut results, batch.get(index, topic, slot as u32).value.unwrap());
             }
         }
     }

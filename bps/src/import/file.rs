@@ -36,16 +36,9 @@ impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Lines, Error> {
         if path == Path::new("-") {
             let reader = Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin()));
-            return Ok(Lines {
-                name: "standard input".to_owned(),
-                bytes: None,
-                reader,
-            });
+            return Ok(Lines { name: "standard input".to_owned(), bytes: None, reader });
         }
-        let failed = |source| Error::File {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| Error::File { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
         if about.is_dir() {
@@ -53,31 +46,20 @@ impl Lines {
         }
         let bytes = about.is_file().then_some(about.len());
         let reader = Box::new(BufReader::with_capacity(BUFFER_BYTES, file));
-        Ok(Lines {
-            name: path.display().to_string(),
-            bytes,
-            reader,
-        })
+        Ok(Lines { name: path.display().to_string(), bytes, reader })
     }
 
     /// Lines from memory.
     #[cfg(test)]
     pub(crate) fn of(name: &str, text: &'static str) -> Lines {
         let bytes = Some(text.len() as u64);
-        Lines {
-            name: name.to_owned(),
-            bytes,
-            reader: Box::new(text.as_bytes()),
-        }
+        Lines { name: name.to_owned(), bytes, reader: Box::new(text.as_bytes()) }
     }
 
     /// Reads the next line into `line`, without its end; `None` at the end of the file.
     pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> Result<Option<LineRead>, Error> {
         line.clear();
-        let failed = |source| Error::File {
-            path: PathBuf::from(&self.name),
-            source,
-        };
+        let failed = |source| Error::File { path: PathBuf::from(&self.name), source };
         let mut bounded = (&mut self.reader).take(LINE_BYTES_MAX as u64 + 1);
         let mut bytes = bounded.read_until(b'\n', line).map_err(failed)? as u64;
         if bytes == 0 {
@@ -121,10 +103,7 @@ impl Ids {
     /// With a prefix given, or else the hash of the file at `path`.
     pub(crate) fn new(prefix: Option<String>, path: &Path, lines: &Lines) -> Ids {
         // What is no regular file cannot be read twice.
-        Ids {
-            prefix,
-            file: lines.bytes.map(|_| path.to_owned()),
-        }
+        Ids { prefix, file: lines.bytes.map(|_| path.to_owned()) }
     }
 
     /// The id of line `number`.
@@ -150,10 +129,7 @@ impl Ids {
 
 /// The first half of the file's SHA-256, in hexadecimal.
 fn hash(path: &Path) -> Result<String, Error> {
-    let failed = |source| Error::File {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::File { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(failed)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -166,10 +142,7 @@ fn hash(path: &Path) -> Result<String, Error> {
         }
     }
     let digest = hasher.finalize();
-    Ok(digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(digest[..16].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
@@ -186,13 +159,8 @@ mod tests {
             seen.push((line.trim_ascii().len().min(9), read.bytes, read.too_long));
         }
         let long = 2 * LINE_BYTES_MAX as u64 + 1;
-        let expected = [
-            (1, 2, false),
-            (0, 1, false),
-            (1, 3, false),
-            (9, long, true),
-            (4, 4, false),
-        ];
+        let expected =
+            [(1, 2, false), (0, 1, false), (1, 3, false), (9, long, true), (4, 4, false)];
         assert_eq!(seen, expected);
     }
 
@@ -203,9 +171,7 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, text).expect("written");
             let lines = Lines::open(&path).expect("there");
-            Ids::new(None, &path, &lines)
-                .of(Kind::Restock, name, 3)
-                .expect("an id")
+            Ids::new(None, &path, &lines).of(Kind::Restock, name, 3).expect("an id")
         };
         assert_eq!(id_of("a", "same"), id_of("b", "same"));
         assert_ne!(id_of("a", "same"), id_of("a", "other"));
@@ -214,26 +180,11 @@ mod tests {
 
     #[test]
     fn standard_input_needs_a_prefix() {
-        let mut ids = Ids {
-            prefix: None,
-            file: None,
-        };
-        let error = ids
-            .of(Kind::Purchase, "standard input", 7)
-            .expect_err("no prefix");
+        let mut ids = Ids { prefix: None, file: None };
+        let error = ids.of(Kind::Purchase, "standard input", 7).expect_err("no prefix");
         assert_eq!(error.code(), crate::exit::USAGE);
-        assert!(
-            error
-                .to_string()
-                .starts_with("line 7 of standard input has no purchaseId")
-        );
-        let mut ids = Ids {
-            prefix: Some("x".to_owned()),
-            file: None,
-        };
-        assert_eq!(
-            ids.of(Kind::Purchase, "standard input", 7).expect("an id"),
-            "x-7"
-        );
+        assert!(error.to_string().starts_with("line 7 of standard input has no purchaseId"));
+        let mut ids = Ids { prefix: Some("x".to_owned()), file: None };
+        assert_eq!(ids.of(Kind::Purchase, "standard input", 7).expect("an id"), "x-7");
     }
 }

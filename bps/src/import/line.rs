@@ -82,10 +82,7 @@ pub(crate) fn look(line: &[u8], kind: Kind) -> Result<Seen, String> {
         }
         Some(_) => None,
     };
-    Ok(Seen {
-        timestamp: fields.timestamp.and_then(|raw| milliseconds(raw.get())),
-        id,
-    })
+    Ok(Seen { timestamp: fields.timestamp.and_then(|raw| milliseconds(raw.get())), id })
 }
 
 /// As the services read it: RFC 3339, or a whole number of milliseconds.
@@ -138,11 +135,7 @@ mod tests {
         check(with_id, Some(1_000), with_id);
         check(r#"{"purchaseId":7}"#, None, r#"{"purchaseId":7}"#);
         check("{}", None, r#"{"purchaseId":"f-7"}"#);
-        check(
-            r#"{ "itemId":"1"}"#,
-            None,
-            r#"{"purchaseId":"f-7","itemId":"1"}"#,
-        );
+        check(r#"{ "itemId":"1"}"#, None, r#"{"purchaseId":"f-7","itemId":"1"}"#);
         let null = r#"{"a":1, "purchaseId": null ,"b":[null]}"#;
         check(null, None, r#"{"a":1, "purchaseId": "f-7" ,"b":[null]}"#);
     }
@@ -151,9 +144,7 @@ mod tests {
     fn timestamps_are_read_to_the_millisecond_and_others_left_to_the_service() {
         let stamped = |stamp: &str| {
             let line = format!(r#"{{"purchaseId":"a","timestamp":{stamp}}}"#);
-            look(line.as_bytes(), Kind::Purchase)
-                .expect("an object")
-                .timestamp
+            look(line.as_bytes(), Kind::Purchase).expect("an object").timestamp
         };
         assert_eq!(stamped(r#""1970-01-01T01:00:00.0029+01:00""#), Some(2));
         assert_eq!(stamped("1483271606000"), Some(1_483_271_606_000));
@@ -164,15 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_object_is_bad() {
-        for line in [
-            "",
-            "7",
-            "[1]",
-            "[]",
-            "{",
-            "{}{}",
-            r#"{"timestamp":1,"timestamp":2}"#,
-        ] {
+        for line in ["", "7", "[1]", "[]", "{", "{}{}", r#"{"timestamp":1,"timestamp":2}"#] {
             look(line.as_bytes(), Kind::Restock).expect_err(line);
         }
         look(b"{\"a\":\"\xff\"}", Kind::Restock).expect_err("not UTF-8");

@@ -113,11 +113,7 @@ impl Feed {
                 }
                 Err(cause) => {
                     let (file, number) = (self.lines.name.clone(), self.number);
-                    bad.push(BadLine {
-                        file,
-                        number,
-                        cause: format!("it {cause}"),
-                    });
+                    bad.push(BadLine { file, number, cause: format!("it {cause}") });
                     return Ok(());
                 }
             }
@@ -159,19 +155,9 @@ impl Building {
         if self.lines.is_empty() {
             return None;
         }
-        let Building {
-            body,
-            lines,
-            source_bytes,
-        } = std::mem::take(self);
+        let Building { body, lines, source_bytes } = std::mem::take(self);
         let (body, file) = (Bytes::from(body), file.to_owned());
-        Some(Event::Batch(Batch {
-            kind,
-            file,
-            body,
-            lines,
-            source_bytes,
-        }))
+        Some(Event::Batch(Batch { kind, file, body, lines, source_bytes }))
     }
 }
 
@@ -196,9 +182,7 @@ pub(crate) fn run(feeds: &mut [Feed], mut give: impl FnMut(Event) -> bool) -> Re
             }
         }
         let waiting = feeds.iter().enumerate().filter(|(_, feed)| feed.waiting);
-        let next = waiting
-            .min_by_key(|(_, feed)| feed.key)
-            .map(|(index, _)| index);
+        let next = waiting.min_by_key(|(_, feed)| feed.key).map(|(index, _)| index);
         if let Some(c) = current
             && (next != current || building.is_full())
             && let Some(batch) = finish(&mut building, &feeds[c])
@@ -231,25 +215,15 @@ mod tests {
 
     /// `r1 r2 | p1` for a batch of restocks 1 and 2, then one of purchase 1; `!r3` for a bad line.
     fn order(restocks: &str, purchases: &str) -> String {
-        let mut feeds = [
-            feed(Kind::Restock, restocks, 5_000),
-            feed(Kind::Purchase, purchases, 0),
-        ];
+        let mut feeds = [feed(Kind::Restock, restocks, 5_000), feed(Kind::Purchase, purchases, 0)];
         let mut shown: Vec<String> = Vec::new();
         let give = |event| {
             shown.push(match event {
                 Event::Bad(line) => format!("!{}", line.number),
                 Event::Batch(batch) => {
-                    let sign = if batch.kind == Kind::Restock {
-                        'r'
-                    } else {
-                        'p'
-                    };
-                    let lines: Vec<_> = batch
-                        .lines
-                        .iter()
-                        .map(|(n, _)| format!("{sign}{n}"))
-                        .collect();
+                    let sign = if batch.kind == Kind::Restock { 'r' } else { 'p' };
+                    let lines: Vec<_> =
+                        batch.lines.iter().map(|(n, _)| format!("{sign}{n}")).collect();
                     lines.join(" ")
                 }
             });
@@ -314,10 +288,7 @@ mod tests {
         let sizes: Vec<usize> = batches.iter().map(|b| b.lines.len()).collect();
         assert_eq!(sizes, [BATCH_LINES_MAX, 1]);
         assert_eq!(batches.iter().map(|b| b.source_bytes).sum::<u64>(), bytes);
-        let last = format!(
-            "{{\"purchaseId\":\"p-{}\",\"itemId\":\"é\"}}\n",
-            BATCH_LINES_MAX + 1
-        );
+        let last = format!("{{\"purchaseId\":\"p-{}\",\"itemId\":\"é\"}}\n", BATCH_LINES_MAX + 1);
         assert_eq!(batches[1].body, last);
         assert_eq!(batches[1].lines, [(BATCH_LINES_MAX as u64 + 1, last.len())]);
     }

@@ -75,12 +75,7 @@ pub(crate) struct ImportArgs {
     #[arg(default_value = "http://127.0.0.1:7402")]
     purchases_url: String,
     /// Head start of restocks; the processor's own setting
-    #[arg(
-        long,
-        env = "BPS_CLOCK_SKEW_MAX",
-        value_name = "TIME",
-        default_value = "5s"
-    )]
+    #[arg(long, env = "BPS_CLOCK_SKEW_MAX", value_name = "TIME", default_value = "5s")]
     clock_skew_max: Period,
     /// Prefix of missing ids (PREFIX-LINE) instead of the file's hash
     #[arg(long, value_name = "PREFIX", value_parser = id_prefix)]
@@ -115,9 +110,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Error> {
     let progress = Progress::start(total);
     let (items, purchases) = (&args.items_url, &args.purchases_url);
     let mut sender = Sender::new(items, purchases, args.on_bad_line, progress)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::Refused(format!("cannot start: {e}")))?;
     let done = runtime.block_on(async {
         tokio::select! {
@@ -131,11 +124,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Error> {
     match done {
         Ok(()) => {
             out::result(summary)?;
-            Ok(if counts.bad > 0 {
-                Outcome::SomeSkipped
-            } else {
-                Outcome::Done
-            })
+            Ok(if counts.bad > 0 { Outcome::SomeSkipped } else { Outcome::Done })
         }
         Err(Error::Interrupted(_)) => {
             let word = format!(" ({summary}); the same command again goes on");
@@ -151,15 +140,10 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Error> {
 /// The files, restocks first (they win ties), and their bytes in all where that is known.
 fn feeds(args: &ImportArgs) -> Result<(Vec<Feed>, Option<u64>), Error> {
     let head_start = i64::try_from(args.clock_skew_max.0.as_millis()).unwrap_or(i64::MAX);
-    let files = [
-        (Kind::Restock, &args.restocks, head_start),
-        (Kind::Purchase, &args.purchases, 0),
-    ];
+    let files = [(Kind::Restock, &args.restocks, head_start), (Kind::Purchase, &args.purchases, 0)];
     let is_stdin = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
     if files.iter().all(|(_, path, _)| is_stdin(path)) {
-        return Err(Error::Usage(
-            "only one of the files can be standard input".to_owned(),
-        ));
+        return Err(Error::Usage("only one of the files can be standard input".to_owned()));
     }
     let mut feeds = Vec::new();
     let mut total = Some(0_u64);
@@ -184,9 +168,7 @@ async fn import(mut feeds: Vec<Feed>, sender: &mut Sender) -> Result<(), Error> 
         }
     };
     // Not joined: at an interruption it may sit in a read of standard input for ever.
-    let thread = std::thread::Builder::new()
-        .name("read".to_owned())
-        .spawn(read);
+    let thread = std::thread::Builder::new().name("read".to_owned()).spawn(read);
     thread.map_err(|e| Error::Refused(format!("cannot start: {e}")))?;
     while let Some(event) = take.recv().await {
         match event? {

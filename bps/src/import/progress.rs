@@ -39,12 +39,7 @@ impl Counts {
 
     /// The last line of an import.
     pub(crate) fn summary(&self, took: Duration) -> String {
-        let Counts {
-            restocks,
-            purchases,
-            bad,
-            ..
-        } = self;
+        let Counts { restocks, purchases, bad, .. } = self;
         let seconds = took.as_secs_f64();
         let rate = (restocks + purchases) as f64 / seconds.max(0.001);
         format!(
@@ -78,13 +73,7 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Progress {
-            counts: Counts::default(),
-            started: now,
-            told: now,
-            total,
-            bar,
-        }
+        Progress { counts: Counts::default(), started: now, told: now, total, bar }
     }
 
     /// How long it has taken.
@@ -103,9 +92,7 @@ impl Progress {
             bar.set_position(self.counts.bytes);
         } else if self.told.elapsed() >= LINE_EVERY {
             self.told = Instant::now();
-            let left = self
-                .total
-                .map(|total| left(self.counts.bytes, total, seconds));
+            let left = self.total.map(|total| left(self.counts.bytes, total, seconds));
             out::note(format_args!("{message}{}", left.unwrap_or_default()));
         }
     }
@@ -138,11 +125,7 @@ mod tests {
 
     #[test]
     fn the_summary_says_what_was_done() {
-        let counts = Counts {
-            restocks: 593_851,
-            purchases: 1_469_307,
-            ..Counts::default()
-        };
+        let counts = Counts { restocks: 593_851, purchases: 1_469_307, ..Counts::default() };
         assert_eq!(
             counts.summary(Duration::from_millis(31_200)),
             "imported 593851 restocks, 1469307 purchases, 0 bad lines in 31.2 s (66127/s)"

@@ -79,13 +79,7 @@ impl Sender {
             .map_err(|e| Error::Usage(format!("HTTP client: {}", causes(&e))))?;
         let path = |base: &str, path: &str| format!("{}/{path}", base.trim_end_matches('/'));
         let (items, purchases) = (path(items, "items"), path(purchases, "purchases"));
-        Ok(Sender {
-            progress,
-            client,
-            items,
-            purchases,
-            on_bad_line,
-        })
+        Ok(Sender { progress, client, items, purchases, on_bad_line })
     }
 
     /// Sends a batch until each of its lines is answered.
@@ -99,8 +93,7 @@ impl Sender {
             if answered > before {
                 pause = PAUSE_MIN;
                 if std::mem::take(&mut waits) {
-                    self.progress
-                        .note(format_args!("{} goes on", self.url(batch.kind)));
+                    self.progress.note(format_args!("{} goes on", self.url(batch.kind)));
                 }
             }
             match outcome {
@@ -158,10 +151,7 @@ impl Sender {
         }
         let mut rest: Vec<u8> = Vec::new();
         loop {
-            let chunk = response
-                .chunk()
-                .await
-                .map_err(|e| Break::Later(causes(&e)))?;
+            let chunk = response.chunk().await.map_err(|e| Break::Later(causes(&e)))?;
             let Some(chunk) = chunk else { break };
             rest.extend_from_slice(&chunk);
             let mut taken = 0;
@@ -179,9 +169,7 @@ impl Sender {
             self.answer(batch, first, answered, &rest)?;
         }
         match *answered < batch.lines.len() {
-            true => Err(Break::Later(
-                "it ended before all lines were answered".to_owned(),
-            )),
+            true => Err(Break::Later("it ended before all lines were answered".to_owned())),
             false => Ok(()),
         }
     }
@@ -206,9 +194,7 @@ impl Sender {
             200..300 => self.progress.counts.acknowledge(batch.kind),
             status if is_for_later(status) => {
                 let detail = answer.detail.unwrap_or_default();
-                return Err(Break::Later(
-                    format!("{status} {detail}").trim_end().to_owned(),
-                ));
+                return Err(Break::Later(format!("{status} {detail}").trim_end().to_owned()));
             }
             status => {
                 let detail = answer.detail.unwrap_or_default();
@@ -216,11 +202,7 @@ impl Sender {
                 let field = answer.field.filter(|field| !detail.contains(&**field));
                 let field = field.map(|field| format!("{field}: ")).unwrap_or_default();
                 let cause = format!("{status} {field}{detail}");
-                let line = BadLine {
-                    file: batch.file.clone(),
-                    number: *number,
-                    cause,
-                };
+                let line = BadLine { file: batch.file.clone(), number: *number, cause };
                 self.bad(line).map_err(Break::Never)?;
             }
         }
@@ -236,18 +218,12 @@ impl Sender {
         }
         let body = response.text().await.unwrap_or_default();
         let cause = format!("answers {status}: {}", shortened(body.as_bytes()));
-        Break::Never(Error::Service {
-            url: self.url(kind).to_owned(),
-            cause,
-        })
+        Break::Never(Error::Service { url: self.url(kind).to_owned(), cause })
     }
 
     fn strange(&self, kind: Kind, answer: &[u8]) -> Error {
         let cause = format!("is no such service: it answers {}", shortened(answer));
-        Error::Service {
-            url: self.url(kind).to_owned(),
-            cause,
-        }
+        Error::Service { url: self.url(kind).to_owned(), cause }
     }
 }
 

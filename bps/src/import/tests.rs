@@ -66,18 +66,12 @@ fn serve(mut stream: TcpStream, turn: &Turn) -> (String, String) {
             let answer: String = (0..count).map(|n| line(n + 1, status(n))).collect();
             (200, answer.len(), answer)
         }
-        Turn::Breaks(lines) => (
-            200,
-            1_000_000,
-            (0..*lines).map(|n| line(n + 1, 202)).collect(),
-        ),
+        Turn::Breaks(lines) => (200, 1_000_000, (0..*lines).map(|n| line(n + 1, 202)).collect()),
         Turn::Refuses(status) => (*status, 2, "no".to_owned()),
     };
     let head =
         format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-    stream
-        .write_all((head + &answer).as_bytes())
-        .expect("written");
+    stream.write_all((head + &answer).as_bytes()).expect("written");
     (path, body)
 }
 
@@ -92,17 +86,9 @@ fn import_purchases(
     let ids = Ids::new(Some("f".to_owned()), Path::new("p.jsonl"), &lines);
     let feeds = vec![Feed::new(Kind::Purchase, lines, ids, 0)];
     let mut sender = Sender::new(&url, &url, policy, Progress::start(None)).expect("an address");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let done = runtime
-        .expect("a runtime")
-        .block_on(import(feeds, &mut sender));
-    (
-        done,
-        sender.progress.counts,
-        told.try_iter().map(|(_, body)| body).collect(),
-    )
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.expect("a runtime").block_on(import(feeds, &mut sender));
+    (done, sender.progress.counts, told.try_iter().map(|(_, body)| body).collect())
 }
 
 const THREE: &str = "{\"purchaseId\":\"1\"}\n{\"purchaseId\":\"2\"}\n{\"purchaseId\":\"3\"}\n";
@@ -120,10 +106,7 @@ fn what_is_not_acknowledged_is_sent_again_and_nothing_else() {
     let rest = &THREE[THREE.len() / 3..];
     let last = &THREE[THREE.len() / 3 * 2..];
     check(vec![], &[THREE]);
-    check(
-        vec![Turn::Refuses(503), Turn::Refuses(500)],
-        &[THREE, THREE, THREE],
-    );
+    check(vec![Turn::Refuses(503), Turn::Refuses(500)], &[THREE, THREE, THREE]);
     check(vec![Turn::Breaks(0)], &[THREE, THREE]);
     check(vec![Turn::Breaks(1), Turn::Breaks(1)], &[THREE, rest, last]);
     // What comes behind an unacknowledged line goes again too: their order counts.
@@ -138,12 +121,7 @@ fn bad_lines_stop_the_import_or_are_left_out() {
     assert_eq!((counts.purchases, counts.bad), (2, 1));
     let (done, counts, _) = import_purchases(THREE, OnBadLine::Stop, bad());
     let error = done.expect_err("stopped");
-    assert!(
-        error
-            .to_string()
-            .starts_with("p.jsonl:2: 400 itemId: wrong;"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("p.jsonl:2: 400 itemId: wrong;"), "{error}");
     assert_eq!((error.code(), counts.purchases), (exit::FAILED, 1));
     // A line that is no JSON is never sent; those before it are.
     let text = "{\"purchaseId\":\"1\"}\nno\n{\"itemId\":\"é\"}\n";
@@ -156,10 +134,7 @@ fn bad_lines_stop_the_import_or_are_left_out() {
     );
     let (done, _, told) = import_purchases(text, OnBadLine::Stop, vec![]);
     let error = done.expect_err("stopped").to_string();
-    assert!(
-        error.starts_with("p.jsonl:2: it is not a JSON object"),
-        "{error}"
-    );
+    assert!(error.starts_with("p.jsonl:2: it is not a JSON object"), "{error}");
     assert_eq!(told, ["{\"purchaseId\":\"1\"}\n"]);
 }
 

@@ -83,10 +83,7 @@ pub(crate) fn run(args: &TailArgs) -> Result<Outcome, Error> {
             left -= take as u64;
             // Flushed at once: whoever waits for a line behind a pipe gets it.
             let mut stdout = std::io::stdout().lock();
-            stdout
-                .write_all(&lines)
-                .and_then(|()| stdout.flush())
-                .map_err(Error::Output)
+            stdout.write_all(&lines).and_then(|()| stdout.flush()).map_err(Error::Output)
         });
         match outcome {
             Ok(()) if left == 0 => return Ok(Outcome::Done),
@@ -114,10 +111,7 @@ struct Tail {
 fn begin(args: &TailArgs, interrupt: &Interrupt) -> Result<Tail, Error> {
     let (mut told, mut from_start) = (false, args.from_start);
     while !interrupt.is_raised() {
-        let outcome = args
-            .place
-            .look()
-            .and_then(|log| Tail::open(log, &args.topic, from_start));
+        let outcome = args.place.look().and_then(|log| Tail::open(log, &args.topic, from_start));
         match outcome {
             Err(error) if args.wait && may_come(&error) => {
                 if !std::mem::replace(&mut told, true) {
@@ -135,10 +129,7 @@ fn begin(args: &TailArgs, interrupt: &Interrupt) -> Result<Tail, Error> {
 
 /// Whether what is missing can still come.
 fn may_come(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::UnknownTopic { .. } | Error::NoLog { .. } | Error::Broker(_)
-    )
+    matches!(error, Error::UnknownTopic { .. } | Error::NoLog { .. } | Error::Broker(_))
 }
 
 impl Tail {
@@ -149,11 +140,7 @@ impl Tail {
         let offsets = log.offsets(&partitions, spec)?;
         let positions: Vec<_> = partitions.into_iter().zip(offsets).collect();
         let reader = log.reader(&positions)?;
-        Ok(Tail {
-            log,
-            reader,
-            positions,
-        })
+        Ok(Tail { log, reader, positions })
     }
 
     /// Waits a little, then gives out what each partition has.
@@ -167,12 +154,7 @@ impl Tail {
             batch.clear();
             match self.reader.fetch(slot, FETCH_BYTES, batch) {
                 Ok(position) => self.positions[slot].1 = position,
-                Err(BrokerError::OffsetOutOfRange {
-                    partition,
-                    offset,
-                    start,
-                    ..
-                }) => {
+                Err(BrokerError::OffsetOutOfRange { partition, offset, start, .. }) => {
                     out::note(format_args!(
                         "{partition}: records from offset {offset} to {start} are gone already"
                     ));

@@ -81,11 +81,7 @@ fn json(record: &Record<'_>, into: &mut Vec<u8>) {
         let value = stamp(name, value).unwrap_or_else(|| text_or_hex(value));
         let comma = if index > 0 { "," } else { "" };
         // Writing to a string cannot fail.
-        let _ = write!(
-            line,
-            r#"{comma}{{"name":{},"value":{value}}}"#,
-            quoted(name)
-        );
+        let _ = write!(line, r#"{comma}{{"name":{},"value":{value}}}"#, quoted(name));
     }
     line.push_str("]}");
     into.extend_from_slice(line.as_bytes());
@@ -129,9 +125,7 @@ fn hex(bytes: &[u8], line: &mut String) {
 }
 
 fn time(timestamp: i64) -> Option<String> {
-    jiff::Timestamp::from_millisecond(timestamp)
-        .ok()
-        .map(|time| time.to_string())
+    jiff::Timestamp::from_millisecond(timestamp).ok().map(|time| time.to_string())
 }
 
 /// The engine's own binary header, readable.
@@ -173,16 +167,10 @@ mod tests {
             write(&batch.get(0, "t", 3), form, &mut line);
             String::from_utf8(line).expect("UTF-8")
         };
-        assert_eq!(
-            show(Form::People),
-            format!("3@7  1970-01-01T00:00:01.5Z  {people}\n")
-        );
+        assert_eq!(show(Form::People), format!("3@7  1970-01-01T00:00:01.5Z  {people}\n"));
         let line = show(Form::Json);
         let head = r#"{"topic":"t","partition":3,"offset":7,"timestamp":1500,"#;
-        assert_eq!(
-            line,
-            format!("{head}\"time\":\"1970-01-01T00:00:01.5Z\",{json}\n")
-        );
+        assert_eq!(line, format!("{head}\"time\":\"1970-01-01T00:00:01.5Z\",{json}\n"));
         serde_json::from_str::<serde_json::Value>(&line).expect("JSON");
     }
 
@@ -195,13 +183,7 @@ mod tests {
             r#"1  {"a":\n1}"#,
             r#""key":"1","value":{"a": 1},"headers":[]}"#,
         );
-        check(
-            None,
-            None,
-            &[],
-            "null  null",
-            r#""key":null,"value":null,"headers":[]}"#,
-        );
+        check(None, None, &[], "null  null", r#""key":null,"value":null,"headers":[]}"#);
         check(
             Some(b"\xff\x00"),
             Some(b"[1"),
@@ -210,13 +192,7 @@ mod tests {
             "\"key\":{\"$hex\":\"ff00\"},\"value\":\"[1\",\"headers\":[{\"name\":\"h\",\
              \"value\":null},{\"name\":\"h\",\"value\":\"\\u001b[1m\"}]}",
         );
-        check(
-            Some(b""),
-            Some(b"12"),
-            &[],
-            "  12",
-            r#""key":"","value":"12","headers":[]}"#,
-        );
+        check(Some(b""), Some(b"12"), &[], "  12", r#""key":"","value":"12","headers":[]}"#);
     }
 
     #[test]

@@ -15,10 +15,7 @@ use bps_streams::broker::{Broker, CleanupPolicy, TopicDescription};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bps"));
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .env_remove("NO_COLOR");
+    command.args(args).stdin(Stdio::null()).env_remove("NO_COLOR");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BPS_")) {
         command.env_remove(name);
     }
@@ -37,18 +34,9 @@ fn bps(args: &[&str]) -> (i32, String, String) {
 fn check(args: &[&str], code: i32, stdout: &str, stderr: &str) {
     let (found, out, err) = bps(args);
     assert_eq!(found, code, "{args:?}\n{out}\n{err}");
-    assert!(
-        out.contains(stdout),
-        "{args:?}: {stdout:?} is not in\n{out}"
-    );
-    assert!(
-        err.contains(stderr),
-        "{args:?}: {stderr:?} is not in\n{err}"
-    );
-    assert!(
-        !(out + &err).contains('\u{1b}'),
-        "{args:?}: colours, but no terminal"
-    );
+    assert!(out.contains(stdout), "{args:?}: {stdout:?} is not in\n{out}");
+    assert!(err.contains(stderr), "{args:?}: {stderr:?} is not in\n{err}");
+    assert!(!(out + &err).contains('\u{1b}'), "{args:?}: colours, but no terminal");
 }
 
 /// Folder as text.
@@ -58,12 +46,8 @@ fn text(folder: &Path) -> &str {
 
 fn create(broker: &EmbeddedBroker, name: &str) {
     let cleanup = CleanupPolicy::Delete { retention_ms: None };
-    let topic = TopicDescription {
-        name: name.to_owned(),
-        partitions: 2,
-        cleanup,
-        future_max_ms: None,
-    };
+    let topic =
+        TopicDescription { name: name.to_owned(), partitions: 2, cleanup, future_max_ms: None };
     broker.create_topic(&topic).expect("created");
 }
 
@@ -74,14 +58,8 @@ fn append(broker: &EmbeddedBroker, topic: &str, values: &[&str]) {
         let (tell, told) = mpsc::channel();
         let (key, value) = (Some(&b"k"[..]), Some(value.as_bytes()));
         let headers = [("h", Some(&b"\xff"[..]))];
-        let record = Outgoing {
-            topic,
-            partition: 1,
-            timestamp: 1_000,
-            key,
-            value,
-            headers: &headers,
-        };
+        let record =
+            Outgoing { topic, partition: 1, timestamp: 1_000, key, value, headers: &headers };
         let ack = move |outcome| drop(tell.send(outcome));
         appender.append(record, Box::new(ack)).expect("taken");
         told.recv().expect("answered").expect("durable");
@@ -90,13 +68,7 @@ fn append(broker: &EmbeddedBroker, topic: &str, values: &[&str]) {
 
 fn interrupt(child: &Child) {
     let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .expect("started")
-            .success()
-    );
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("started").success());
 }
 
 #[test]
@@ -126,48 +98,23 @@ fn what_cannot_be_asked_for_exits_64() {
     check(&[], 64, "", "Usage: bps");
     check(&["nosuch"], 64, "", "nosuch");
     check(&["import"], 64, "", "--restocks");
-    check(
-        &["import", "--restocks", "-", "--purchases", "-"],
-        64,
-        "",
-        "only one of the files",
-    );
+    check(&["import", "--restocks", "-", "--purchases", "-"], 64, "", "only one of the files");
     let https = ["import", "--restocks", "-", "--items-url", "https://h"];
     check(&https, 64, "", "https is not spoken here");
-    check(
-        &["import", "--restocks", "-", "--clock-skew-max", "soon"],
-        64,
-        "",
-        "no span of time",
-    );
+    check(&["import", "--restocks", "-", "--clock-skew-max", "soon"], 64, "", "no span of time");
     check(&["tail"], 64, "", "TOPIC");
-    check(
-        &["tail", "t", "--data", "d", "--kafka", "h:1"],
-        64,
-        "",
-        "either here or there",
-    );
+    check(&["tail", "t", "--data", "d", "--kafka", "h:1"], 64, "", "either here or there");
     let acks = ["topics", "list", "--kafka", "h:1", "--kafka-set", "acks=1"];
     check(&acks, 64, "", "\"acks\" cannot be set");
     check(&["reset", "--anew"], 64, "", "--output-prefix");
-    check(
-        &["reset", "--anew", "--skip-gap", "--output-prefix", "x"],
-        64,
-        "",
-        "cannot be used",
-    );
+    check(&["reset", "--anew", "--skip-gap", "--output-prefix", "x"], 64, "", "cannot be used");
     check(&["reset", "--kafka", "h:1"], 64, "", "--state DIR");
 }
 
 #[test]
 fn the_topology_is_printed() {
     check(&["topology"], 0, "Topology bps-purchase-processor\n", "");
-    check(
-        &["topology", "--output-prefix", "x"],
-        0,
-        "Topology x-purchase-processor\n",
-        "",
-    );
+    check(&["topology", "--output-prefix", "x"], 0, "Topology x-purchase-processor\n", "");
     check(&["topology", "--mermaid"], 0, "flowchart LR\n", "");
 }
 
@@ -175,49 +122,19 @@ fn the_topology_is_printed() {
 fn topics_are_created_listed_and_described() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = text(folder.path());
-    check(
-        &["topics", "list", "--data", data],
-        1,
-        "",
-        "no embedded log lies in",
-    );
+    check(&["topics", "list", "--data", data], 1, "", "no embedded log lies in");
     let create = ["topics", "create", "--data", data, "--partitions", "3"];
-    check(
-        &create,
-        0,
-        "bps-stock              created    3 partitions, compact\n",
-        "",
-    );
-    check(
-        &create,
-        0,
-        "bps-stock              exists     3 partitions, compact\n",
-        "",
-    );
+    check(&create, 0, "bps-stock              created    3 partitions, compact\n", "");
+    check(&create, 0, "bps-stock              exists     3 partitions, compact\n", "");
     let (_, list, _) = bps(&["topics", "list", "--data", data]);
     assert_eq!(list.lines().count(), 7, "{list}");
     assert!(list.contains("bps-purchase-finished    3 partitions  delete, kept for ever\n"));
-    check(
-        &["topics", "describe", "--data", data],
-        0,
-        "\nbps-purchase-created\n",
-        "",
-    );
+    check(&["topics", "describe", "--data", data], 0, "\nbps-purchase-created\n", "");
     let described = ["topics", "describe", "bps-items-added", "--data", data];
     check(&described, 0, "  partition   2   offsets 0..0\n", "");
-    check(
-        &described,
-        0,
-        "  future records  refused beyond 300000 ms ahead of the clock\n",
-        "",
-    );
+    check(&described, 0, "  future records  refused beyond 300000 ms ahead of the clock\n", "");
     let unknown = ["topics", "describe", "nosuch", "--data", data];
-    check(
-        &unknown,
-        1,
-        "",
-        "topic nosuch does not exist; there are: bps-dead-letters, bps-items-",
-    );
+    check(&unknown, 1, "", "topic nosuch does not exist; there are: bps-dead-letters, bps-items-");
     let _owner = EmbeddedBroker::open(folder.path()).expect("free");
     check(&create, 1, "", "is in use by process");
     check(&["topics", "list", "--data", data], 0, "bps-stock", "");
@@ -230,31 +147,13 @@ fn tail_shows_what_is_there() {
     let broker = EmbeddedBroker::open(folder.path()).expect("free");
     create(&broker, "t");
     append(&broker, "t", &["{\"a\":1}", "two"]);
-    check(
-        &["tail", "nosuch", "--data", data],
-        1,
-        "",
-        "topic nosuch does not exist; there are: t",
-    );
+    check(&["tail", "nosuch", "--data", data], 1, "", "topic nosuch does not exist; there are: t");
     check(&["tail", "t", "--data", data, "--count", "0"], 0, "", "");
     let (code, out, err) = bps(&["tail", "t", "--data", data, "--from-start", "--count", "2"]);
     let line = "  1970-01-01T00:00:01Z  k  ";
-    assert_eq!(
-        out,
-        format!("1@0{line}{{\"a\":1}}  h=0xff\n1@1{line}two  h=0xff\n"),
-        "{err}"
-    );
+    assert_eq!(out, format!("1@0{line}{{\"a\":1}}  h=0xff\n1@1{line}two  h=0xff\n"), "{err}");
     assert_eq!(code, 0);
-    let json = [
-        "tail",
-        "t",
-        "--data",
-        data,
-        "--from-start",
-        "--count",
-        "1",
-        "--json",
-    ];
+    let json = ["tail", "t", "--data", data, "--from-start", "--count", "1", "--json"];
     let (_, out, _) = bps(&json);
     assert_eq!(
         out,

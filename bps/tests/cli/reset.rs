@@ -20,23 +20,10 @@ fn reset_moves_aside_and_deletes_nothing() {
     let running = FolderLock::take(&state).expect("free");
     check(&reset, 1, "", "is in use by process");
     drop(running);
-    check(
-        &reset,
-        0,
-        "rebuilds the store from bps-stock (0 offsets), bps-purchase-finis",
-        "moves",
-    );
-    assert_eq!(
-        std::fs::read_to_string(state.join("store.reset-1/row")).expect("kept"),
-        "x"
-    );
+    check(&reset, 0, "rebuilds the store from bps-stock (0 offsets), bps-purchase-finis", "moves");
+    assert_eq!(std::fs::read_to_string(state.join("store.reset-1/row")).expect("kept"), "x");
     check(&reset, 0, "", "nothing to do");
-    check(
-        &["reset", "--skip-gap", "--data", data, "--yes"],
-        0,
-        "goes on behind every gap",
-        "",
-    );
+    check(&["reset", "--skip-gap", "--data", data, "--yes"], 0, "goes on behind every gap", "");
     assert!(state.join("skip-gap").exists());
 }
 
@@ -48,24 +35,9 @@ fn reset_begins_anew_only_where_nothing_lies() {
     create(&broker, "used-purchase-finished");
     append(&broker, "used-purchase-finished", &["x"]);
     drop(broker);
-    let anew = |prefix| {
-        [
-            "reset",
-            "--anew",
-            "--output-prefix",
-            prefix,
-            "--data",
-            data,
-            "--yes",
-        ]
-    };
+    let anew = |prefix| ["reset", "--anew", "--output-prefix", prefix, "--data", data, "--yes"];
     check(&anew("bps"), 64, "", "the live results lie there");
-    check(
-        &anew("used"),
-        1,
-        "",
-        "topic used-purchase-finished is not empty",
-    );
+    check(&anew("used"), 1, "", "topic used-purchase-finished is not empty");
     let start = format!(
         "new-purchase-processor decides all inputs from their beginning: \
                          bps up --output-prefix new --data {data}\n"

@@ -95,15 +95,12 @@ impl<'a> Fields<'a> {
         if value.len() > VALUE_BYTES_MAX {
             return Err(Unreadable::TooLong { bytes: value.len() });
         }
-        let text = std::str::from_utf8(value).map_err(|error| Unreadable::NotUtf8 {
-            at: error.valid_up_to(),
-        })?;
+        let text = std::str::from_utf8(value)
+            .map_err(|error| Unreadable::NotUtf8 { at: error.valid_up_to() })?;
         serde_json::from_str(text).map_err(|error| {
             let cause = error.to_string();
             match cause.split(TWICE).nth(1) {
-                Some(field) => Unreadable::Twice {
-                    field: field.to_owned(),
-                },
+                Some(field) => Unreadable::Twice { field: field.to_owned() },
                 None => Unreadable::NotAnObject { cause },
             }
         })
@@ -179,9 +176,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
 
 /// A field's text; `None` where it is missing or no string.
 pub(crate) fn text<'a>(raw: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
-    serde_json::from_str::<Text<'a>>(raw?.get())
-        .ok()
-        .map(|Text(text)| text)
+    serde_json::from_str::<Text<'a>>(raw?.get()).ok().map(|Text(text)| text)
 }
 
 /// A field that must be an id.

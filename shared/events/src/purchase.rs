@@ -28,9 +28,7 @@ impl<'a> Purchase<'a> {
         Ok(Purchase {
             purchase_id: id("purchaseId", fields.purchase_id)?,
             item_id: id("itemId", fields.item_id)?,
-            quantity: fields
-                .quantity
-                .map_or(Quantity::NotAnInteger, |q| Quantity::read(q.get())),
+            quantity: fields.quantity.map_or(Quantity::NotAnInteger, |q| Quantity::read(q.get())),
             purchased_by: text(fields.purchased_by).unwrap_or_default(),
         })
     }
@@ -58,11 +56,7 @@ mod tests {
     #[track_caller]
     fn refused(value: &str, code: &str, told: &str) {
         let error = Purchase::read(Some(value.as_bytes())).expect_err(value);
-        assert_eq!(
-            (error.code(), error.to_string().contains(told)),
-            (code, true),
-            "{error}"
-        );
+        assert_eq!((error.code(), error.to_string().contains(told)), (code, true), "{error}");
     }
 
     #[test]
@@ -73,50 +67,17 @@ mod tests {
         assert_eq!(purchase.quantity, Quantity::NotAnInteger);
         refused("", "NOT_JSON", "not a JSON object");
         refused("[]", "NOT_JSON", "not a JSON object");
-        refused(
-            r#"{"itemId":"1","purchaseId":"1"} x"#,
-            "NOT_JSON",
-            "trailing",
-        );
-        refused(
-            r#"{"itemId":"1","quantity":1}"#,
-            "UNREADABLE_ID",
-            "purchaseId is missing",
-        );
-        refused(
-            r#"{"itemId":1,"purchaseId":"1"}"#,
-            "UNREADABLE_ID",
-            "itemId is not a string",
-        );
-        refused(
-            r#"{"itemId":"","purchaseId":"1"}"#,
-            "UNREADABLE_ID",
-            "itemId is empty",
-        );
-        refused(
-            r#"{"itemId":"\n","purchaseId":"1"}"#,
-            "UNREADABLE_ID",
-            "control",
-        );
-        refused(
-            r#"{"itemId":"1","purchaseId":"1","itemId":"1"}"#,
-            "FIELD_TWICE",
-            "itemId",
-        );
-        refused(
-            r#"{"itemId":"1","purchaseId":"1","x":1,"x":2}"#,
-            "FIELD_TWICE",
-            "\"x\"",
-        );
+        refused(r#"{"itemId":"1","purchaseId":"1"} x"#, "NOT_JSON", "trailing");
+        refused(r#"{"itemId":"1","quantity":1}"#, "UNREADABLE_ID", "purchaseId is missing");
+        refused(r#"{"itemId":1,"purchaseId":"1"}"#, "UNREADABLE_ID", "itemId is not a string");
+        refused(r#"{"itemId":"","purchaseId":"1"}"#, "UNREADABLE_ID", "itemId is empty");
+        refused(r#"{"itemId":"\n","purchaseId":"1"}"#, "UNREADABLE_ID", "control");
+        refused(r#"{"itemId":"1","purchaseId":"1","itemId":"1"}"#, "FIELD_TWICE", "itemId");
+        refused(r#"{"itemId":"1","purchaseId":"1","x":1,"x":2}"#, "FIELD_TWICE", "\"x\"");
         let long = format!(r#"{{"x":"{}"}}"#, "x".repeat(64 << 10));
         refused(&long, "TOO_LONG", "65536 are read");
         assert_eq!(Purchase::read(None).expect_err("none").code(), "NO_VALUE");
-        assert_eq!(
-            Purchase::read(Some(b"{\"a\xff\":1}"))
-                .expect_err("bad")
-                .code(),
-            "NOT_UTF8"
-        );
+        assert_eq!(Purchase::read(Some(b"{\"a\xff\":1}")).expect_err("bad").code(), "NOT_UTF8");
     }
 
     proptest! {

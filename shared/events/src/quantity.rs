@@ -57,11 +57,7 @@ mod tests {
     #[track_caller]
     fn check(raw: &str, valid: Option<u64>, shown: &str) {
         let quantity = Quantity::read(raw);
-        assert_eq!(
-            (quantity.valid(), quantity.to_string().as_str()),
-            (valid, shown),
-            "{raw}"
-        );
+        assert_eq!((quantity.valid(), quantity.to_string().as_str()), (valid, shown), "{raw}");
     }
 
     #[test]

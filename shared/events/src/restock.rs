@@ -34,9 +34,7 @@ impl<'a> Restock<'a> {
             restock_id,
             item_id: id("itemId", fields.item_id)?,
             description: text(fields.description).unwrap_or_default(),
-            quantity: fields
-                .quantity
-                .map_or(Quantity::NotAnInteger, |q| Quantity::read(q.get())),
+            quantity: fields.quantity.map_or(Quantity::NotAnInteger, |q| Quantity::read(q.get())),
         })
     }
 

@@ -81,19 +81,12 @@ pub struct PurchaseFinished<'a> {
 impl PurchaseFinished<'_> {
     /// Appends the record's value to `into`.
     pub fn write(&self, into: &mut Vec<u8>) {
-        let status = if self.reason.is_some() {
-            Status::Failed
-        } else {
-            Status::Success
-        };
+        let status = if self.reason.is_some() { Status::Failed } else { Status::Success };
         into.extend_from_slice(b"{\"purchaseId\":");
         json(self.purchase_id, into);
         into.extend_from_slice(b",\"itemId\":");
         json(self.item_id, into);
-        print(
-            into,
-            format_args!(",\"quantity\":{},\"purchasedBy\":", self.quantity),
-        );
+        print(into, format_args!(",\"quantity\":{},\"purchasedBy\":", self.quantity));
         json(self.purchased_by, into);
         print(into, format_args!(",\"status\":\"{status}\",\"reason\":"));
         match self.reason {
@@ -140,19 +133,12 @@ pub struct RestockFinished<'a> {
 impl RestockFinished<'_> {
     /// Appends the record's value to `into`.
     pub fn write(&self, into: &mut Vec<u8>) {
-        let status = if self.reason.is_some() {
-            Status::Failed
-        } else {
-            Status::Success
-        };
+        let status = if self.reason.is_some() { Status::Failed } else { Status::Success };
         into.extend_from_slice(b"{\"restockId\":");
         json(self.restock_id, into);
         into.extend_from_slice(b",\"itemId\":");
         json(self.item_id, into);
-        print(
-            into,
-            format_args!(",\"quantity\":{},\"status\":\"{status}\"", self.quantity),
-        );
+        print(into, format_args!(",\"quantity\":{},\"status\":\"{status}\"", self.quantity));
         match self.reason {
             Some(reason) => print(into, format_args!(",\"reason\":\"{}\"", reason.code())),
             None => into.extend_from_slice(b",\"reason\":null"),

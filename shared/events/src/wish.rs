@@ -142,21 +142,10 @@ mod tests {
 
     #[test]
     fn a_quantity_is_carried_word_for_word() {
-        for raw in [
-            "1",
-            "-3",
-            "0",
-            "1.0",
-            "1e2",
-            "\"two\"",
-            "null",
-            "{\"a\":1}",
-            "18446744073709551616",
-        ] {
-            check(
-                &format!(r#","quantity": {raw}"#),
-                &format!(r#","quantity":{raw}"#),
-            );
+        for raw in
+            ["1", "-3", "0", "1.0", "1e2", "\"two\"", "null", "{\"a\":1}", "18446744073709551616"]
+        {
+            check(&format!(r#","quantity": {raw}"#), &format!(r#","quantity":{raw}"#));
         }
         check("", "");
     }
@@ -170,18 +159,13 @@ mod tests {
         assert_eq!(event.write(), value);
         let request = br#"{"restockId":"r","itemId":"i","description":"d","quantity":5}"#;
         let value = RestockWish::read(request).expect("readable").write();
-        assert_eq!(
-            Restock::read(Some(&value)).expect("readable").write(),
-            value
-        );
+        assert_eq!(Restock::read(Some(&value)).expect("readable").write(), value);
     }
 
     #[test]
     fn a_missing_id_is_made_and_a_bad_one_is_not() {
-        for request in [
-            r#"{"itemId":"i"}"#,
-            r#"{"itemId":"i","restockId":null,"timestamp":null}"#,
-        ] {
+        for request in [r#"{"itemId":"i"}"#, r#"{"itemId":"i","restockId":null,"timestamp":null}"#]
+        {
             let wish = RestockWish::read(request.as_bytes()).expect(request);
             assert_eq!((wish.restock_id.len(), wish.timestamp), (36, None));
         }

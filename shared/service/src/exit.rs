@@ -30,19 +30,13 @@ pub fn say(line: impl fmt::Display) {
 
 /// What clap refused, in one line and with exit code 64; help and version are no failure.
 pub fn usage(program: &str, error: &clap::Error) -> ExitCode {
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         drop(error.print());
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
-    let words: Vec<&str> = first
-        .trim_start_matches("error: ")
-        .split_whitespace()
-        .collect();
+    let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
     with(USAGE, program, words.join(" "))
 }
 

@@ -78,10 +78,7 @@ pub fn main(intake: Arc<dyn Intake>, about: &'static str, listen: SocketAddr) ->
 fn resolve(flags: Flags, listen: SocketAddr) -> Result<Settings, SettingsError> {
     let mut file: SettingsFile = flags.common.file()?;
     let listen = file.or("listen", flags.listen.listen)?.unwrap_or(listen);
-    let settings = Settings {
-        listen,
-        common: flags.common.resolve(&mut file)?,
-    };
+    let settings = Settings { listen, common: flags.common.resolve(&mut file)? };
     file.finish()?;
     Ok(settings)
 }
@@ -92,9 +89,7 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 fn run(intake: Arc<dyn Intake>, settings: &Settings) -> Result<(), AnyError> {
     let shutdown = Shutdown::on_signals()?;
     let broker = Arc::new(settings.common.required_kafka()?.broker()?);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let listener = server::listen(settings.listen).await?;
         let name = intake.name();

@@ -61,12 +61,7 @@ pub struct Problem {
 impl Problem {
     /// A problem of no single field.
     pub fn new(kind: Kind, detail: impl fmt::Display) -> Problem {
-        Problem {
-            kind,
-            detail: detail.to_string(),
-            field: None,
-            ids: String::new(),
-        }
+        Problem { kind, detail: detail.to_string(), field: None, ids: String::new() }
     }
 
     /// A problem of one field.
@@ -75,10 +70,7 @@ impl Problem {
         field: impl Into<Cow<'static, str>>,
         detail: impl fmt::Display,
     ) -> Problem {
-        Problem {
-            field: Some(field.into()),
-            ..Problem::new(kind, detail)
-        }
+        Problem { field: Some(field.into()), ..Problem::new(kind, detail) }
     }
 
     /// The HTTP status.
@@ -108,10 +100,7 @@ impl Problem {
 impl From<Unreadable> for Problem {
     fn from(error: Unreadable) -> Problem {
         let field = error.field().map(|field| Cow::Owned(field.to_owned()));
-        Problem {
-            field,
-            ..Problem::new(Kind::Unreadable, error)
-        }
+        Problem { field, ..Problem::new(Kind::Unreadable, error) }
     }
 }
 
@@ -122,10 +111,7 @@ impl From<BrokerError> for Problem {
                 // Both brokers name it so; their clock may differ from ours.
                 let stamp = cause.to_lowercase().contains("timestamp");
                 let field = stamp.then_some(Cow::Borrowed("timestamp"));
-                Problem {
-                    field,
-                    ..Problem::new(Kind::Refused, error)
-                }
+                Problem { field, ..Problem::new(Kind::Refused, error) }
             }
             _ => Problem::new(Kind::Unavailable, error),
         }
@@ -138,10 +124,8 @@ impl IntoResponse for Problem {
         self.write(&mut body);
         body.push(b'}');
         let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        let kind: (HeaderName, HeaderValue) = (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        let kind: (HeaderName, HeaderValue) =
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let mut response = (status, [kind], body).into_response();
         if self.kind == Kind::Unavailable {
             let seconds = HeaderValue::from_static("1");

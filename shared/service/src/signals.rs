@@ -45,9 +45,7 @@ impl Shutdown {
                 low_level::exit(0);
             }
         };
-        std::thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(listen)?;
+        std::thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
         Ok(shutdown)
     }
 
@@ -64,11 +62,6 @@ impl Shutdown {
     /// Waits until the end is asked for.
     pub async fn wait(&self) {
         // The sender lives as long as this.
-        drop(
-            self.requested
-                .subscribe()
-                .wait_for(|requested| *requested)
-                .await,
-        );
+        drop(self.requested.subscribe().wait_for(|requested| *requested).await);
     }
 }

@@ -71,10 +71,7 @@ impl Application {
         let (shutdown, leave) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let statuses = Statuses::default();
         let run = {
-            let signals = Signals {
-                shutdown: shutdown.clone(),
-                leave: leave.clone(),
-            };
+            let signals = Signals { shutdown: shutdown.clone(), leave: leave.clone() };
             let statuses = statuses.clone();
             move || {
                 let outcome = run(&broker, topology, &config, &signals, &statuses);
@@ -83,24 +80,14 @@ impl Application {
                 outcome
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("streams".to_owned())
-            .spawn(run);
+        let thread = std::thread::Builder::new().name("streams".to_owned()).spawn(run);
         let thread = thread.map_err(|source| io(Path::new("thread"), source))?;
-        Ok(Application {
-            shutdown,
-            leave,
-            thread: Some(thread),
-            statuses,
-        })
+        Ok(Application { shutdown, leave, thread: Some(thread), statuses })
     }
 
     /// What each worker is doing.
     pub fn status(&self) -> BTreeMap<u32, WorkerStatus> {
-        self.statuses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it has ended by itself, which only an error makes it do.
@@ -131,9 +118,7 @@ impl Application {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -152,22 +137,13 @@ struct Signals {
 
 /// A clock for real runs: monotonic from the start of the process, and the system's.
 fn clock(origin: Instant) -> Now {
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let monotonic_ms = origin.elapsed().as_millis() as u64;
-    Now {
-        monotonic_ms,
-        wall_ms: wall.as_millis() as i64,
-    }
+    Now { monotonic_ms, wall_ms: wall.as_millis() as i64 }
 }
 
 fn io(folder: &Path, source: std::io::Error) -> Error {
-    FolderError::Io {
-        folder: folder.to_owned(),
-        source,
-    }
-    .into()
+    FolderError::Io { folder: folder.to_owned(), source }.into()
 }
 
 fn run(
@@ -238,16 +214,12 @@ fn run_workers(
     let failed = AtomicBool::new(false);
     let outcomes = std::thread::scope(|scope| {
         let run = |number: u32| {
-            let worker = WorkerConfig {
-                id: ids[number as usize].clone(),
-                ..config.worker.clone()
-            };
+            let worker = WorkerConfig { id: ids[number as usize].clone(), ..config.worker.clone() };
             let (broker, env) = (broker.clone(), env.clone());
             let failed = &failed;
             move || -> Result<()> {
-                let outcome = run_worker(
-                    broker, env, worker, number, signals, failed, statuses, origin,
-                );
+                let outcome =
+                    run_worker(broker, env, worker, number, signals, failed, statuses, origin);
                 if outcome.is_err() {
                     failed.store(true, Ordering::Relaxed);
                 }
@@ -256,17 +228,13 @@ fn run_workers(
         };
         let spawn = |number| {
             let name = format!("worker-{number}");
-            std::thread::Builder::new()
-                .name(name)
-                .spawn_scoped(scope, run(number))
+            std::thread::Builder::new().name(name).spawn_scoped(scope, run(number))
         };
         let threads: Vec<_> = (0..config.workers.max(1)).map(spawn).collect();
         maintain(&**broker, &failed, signals, origin);
         let join = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Result<()>>>| {
             let thread = thread.map_err(|source| io(Path::new("worker"), source))?;
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect::<Vec<_>>()
     });

@@ -39,10 +39,7 @@ impl FolderLock {
     /// # Errors
     /// [`FolderError::InUse`] with the owner's process id, or the system's error.
     pub fn take(folder: &Path) -> Result<FolderLock, FolderError> {
-        let io = |source| FolderError::Io {
-            folder: folder.to_owned(),
-            source,
-        };
+        let io = |source| FolderError::Io { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -56,10 +53,7 @@ impl FolderLock {
             let mut pid = String::new();
             file.read_to_string(&mut pid).map_err(io)?;
             let pid = pid.trim().to_owned();
-            return Err(FolderError::InUse {
-                folder: folder.to_owned(),
-                pid,
-            });
+            return Err(FolderError::InUse { folder: folder.to_owned(), pid });
         }
         file.set_len(0).map_err(io)?;
         file.seek(SeekFrom::Start(0)).map_err(io)?;
@@ -76,13 +70,8 @@ mod tests {
     fn the_second_is_told_who_the_first_is() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = FolderLock::take(folder.path()).expect("free");
-        let second = FolderLock::take(folder.path())
-            .expect_err("taken")
-            .to_string();
-        assert!(
-            second.contains(&format!("process {}:", std::process::id())),
-            "{second}"
-        );
+        let second = FolderLock::take(folder.path()).expect_err("taken").to_string();
+        assert!(second.contains(&format!("process {}:", std::process::id())), "{second}");
         drop(first);
         FolderLock::take(folder.path()).expect("free again");
     }

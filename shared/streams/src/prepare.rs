@@ -37,10 +37,7 @@ pub fn prepare_topics(
                      number; recreate the one that holds nothing yet",
                     topic.partitions, topology.name
                 );
-                return Err(Error::Topic {
-                    topic: topic.name.clone(),
-                    cause,
-                });
+                return Err(Error::Topic { topic: topic.name.clone(), cause });
             }
             Some(_) => {}
         }
@@ -63,10 +60,7 @@ pub fn prepare_topics(
             }
         }
     }
-    Ok(Prepared {
-        partitions: count,
-        dead_letter_partitions,
-    })
+    Ok(Prepared { partitions: count, dead_letter_partitions })
 }
 
 fn check_policy(topology: &Topology, found: &TopicDescription) -> Result<()> {
@@ -81,25 +75,14 @@ fn check_policy(topology: &Topology, found: &TopicDescription) -> Result<()> {
             let cause = format!(
                 "its cleanup policy is {policy}, but it is a changelog: set cleanup.policy=compact"
             );
-            Err(Error::Topic {
-                topic: topic.clone(),
-                cause,
-            })
+            Err(Error::Topic { topic: topic.clone(), cause })
         }
         (CleanupPolicy::Compact, false) => {
             let cause = "its cleanup policy is compact, but every record of it counts: set \
                          cleanup.policy=delete and retention.ms=-1";
-            Err(Error::Topic {
-                topic: topic.clone(),
-                cause: cause.to_owned(),
-            })
+            Err(Error::Topic { topic: topic.clone(), cause: cause.to_owned() })
         }
-        (
-            CleanupPolicy::Delete {
-                retention_ms: Some(ms),
-            },
-            false,
-        ) => {
+        (CleanupPolicy::Delete { retention_ms: Some(ms) }, false) => {
             tracing::warn!(
                 "topic {topic} keeps its records for {ms} ms only: decisions cannot be replayed \
                  after that. To keep them: kafka-configs.sh --bootstrap-server HOST:PORT --alter \

@@ -57,10 +57,7 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// A dead letter of this code.
     pub fn new(code: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-        }
+        Self { code, text: text.into() }
     }
 }
 

@@ -49,10 +49,7 @@ impl<'a> Headers<'a> {
 
     /// The value of the last header of this name (as Kafka's `lastHeader`), if it has one.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
-        self.iter()
-            .filter(|(n, _)| *n == name)
-            .last()
-            .and_then(|(_, value)| value)
+        self.iter().filter(|(n, _)| *n == name).last().and_then(|(_, value)| value)
     }
 
     /// Appends `header` to a flat encoding. A name longer than 65,535 bytes is cut.
@@ -97,11 +94,8 @@ pub struct Outgoing<'a> {
 impl Outgoing<'_> {
     /// Bytes that this record weighs against a buffer's bound.
     pub fn size(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len) + 6)
-            .sum();
+        let headers: usize =
+            self.headers.iter().map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len) + 6).sum();
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers + 24
     }
 }
@@ -139,13 +133,7 @@ impl Batch {
             Headers::encode(header, &mut self.bytes);
         }
         let headers = start..self.bytes.len() as u32;
-        self.entries.push(Entry {
-            offset,
-            timestamp,
-            key,
-            value,
-            headers,
-        });
+        self.entries.push(Entry { offset, timestamp, key, value, headers });
     }
 
     fn append(&mut self, bytes: &[u8]) -> Range<u32> {
@@ -211,17 +199,11 @@ mod tests {
         batch.push(7, 1_000, None, Some(b"value"), headers);
         batch.push(9, -1, Some(b"key"), None, []);
         let first = batch.get(0, "t", 3);
-        assert_eq!(
-            (first.offset, first.timestamp, first.partition),
-            (7, 1_000, 3)
-        );
+        assert_eq!((first.offset, first.timestamp, first.partition), (7, 1_000, 3));
         assert_eq!((first.key, first.value), (None, Some(&b"value"[..])));
         assert_eq!(first.headers.iter().collect::<Vec<_>>(), headers);
         assert_eq!(first.headers.get("a"), Some(&b""[..]));
-        assert_eq!(
-            (first.headers.get("b"), first.headers.get("c")),
-            (None, None)
-        );
+        assert_eq!((first.headers.get("b"), first.headers.get("c")), (None, None));
         let second = batch.get(1, "t", 3);
         assert_eq!((second.key, second.value), (Some(&b"key"[..]), None));
         assert_eq!(second.headers, Headers::default());

@@ -19,11 +19,7 @@ pub(crate) fn take(state_folder: &Path) -> Result<bool> {
             Ok(true)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(FolderError::Io {
-            folder: path,
-            source,
-        }
-        .into()),
+        Err(source) => Err(FolderError::Io { folder: path, source }.into()),
     }
 }
 

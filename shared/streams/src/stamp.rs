@@ -42,10 +42,7 @@ impl StampParts<'_> {
         into.push(VERSION);
         put(into, self.incarnation);
         put(into, self.sequence);
-        put(
-            into,
-            self.source.map_or(0, |(input, _)| u64::from(input) + 1),
-        );
+        put(into, self.source.map_or(0, |(input, _)| u64::from(input) + 1));
         put(into, self.source.map_or(0, |(_, offset)| offset));
         put(into, self.positions.len() as u64);
         for position in self.positions {
@@ -71,16 +68,8 @@ impl Stamp {
             None => None,
         };
         let count = get(&mut rest)?;
-        let positions = (0..count)
-            .map(|_| get(&mut rest))
-            .collect::<Option<Vec<u64>>>()?;
-        Some(Stamp {
-            incarnation,
-            sequence,
-            source,
-            positions,
-            memo: rest.to_vec(),
-        })
+        let positions = (0..count).map(|_| get(&mut rest)).collect::<Option<Vec<u64>>>()?;
+        Some(Stamp { incarnation, sequence, source, positions, memo: rest.to_vec() })
     }
 }
 

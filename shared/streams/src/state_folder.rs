@@ -7,11 +7,7 @@ use crate::error::{Error, Result};
 use crate::folder::FolderError;
 
 fn io(folder: &Path, source: std::io::Error) -> Error {
-    FolderError::Io {
-        folder: folder.to_owned(),
-        source,
-    }
-    .into()
+    FolderError::Io { folder: folder.to_owned(), source }.into()
 }
 
 /// A state folder is for one application on one cluster with one number of partitions.
@@ -53,17 +49,12 @@ pub(crate) fn worker_ids(folder: &Path, application: &str, workers: u32) -> Resu
         Ok(text) => {
             let mut words = text.split_whitespace();
             let process = words.next().unwrap_or_default().to_owned();
-            (
-                process,
-                words.next().and_then(|n| n.parse().ok()).unwrap_or(0),
-            )
+            (process, words.next().and_then(|n| n.parse().ok()).unwrap_or(0))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => (crate::fresh_id("p"), 0),
         Err(source) => return Err(io(&path, source)),
     };
     let ever = workers.max(1).max(ever);
     write_file(&path, &format!("{process} {ever}")).map_err(|source| io(&path, source))?;
-    Ok((0..ever)
-        .map(|n| format!("{application}-{process}-{n}"))
-        .collect())
+    Ok((0..ever).map(|n| format!("{application}-{process}-{n}")).collect())
 }

@@ -33,18 +33,12 @@ pub struct Read {
 impl Read {
     /// The value as text; empty where it is none.
     pub fn text(&self) -> &str {
-        self.value
-            .as_deref()
-            .and_then(|v| std::str::from_utf8(v).ok())
-            .unwrap_or_default()
+        self.value.as_deref().and_then(|v| std::str::from_utf8(v).ok()).unwrap_or_default()
     }
 
     /// The value of the last header of this name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers
-            .iter()
-            .rfind(|(n, _)| n == name)
-            .and_then(|(_, v)| v.as_deref())
+        self.headers.iter().rfind(|(n, _)| n == name).and_then(|(_, v)| v.as_deref())
     }
 }
 
@@ -56,10 +50,7 @@ struct Collected {
 
 impl Output for Collected {
     fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
-        let end = self
-            .ends
-            .entry((record.topic.to_owned(), record.partition))
-            .or_default();
+        let end = self.ends.entry((record.topic.to_owned(), record.partition)).or_default();
         let header =
             |(name, value): &(&str, Option<&[u8]>)| ((*name).to_owned(), value.map(<[u8]>::to_vec));
         let read = Read {
@@ -71,10 +62,7 @@ impl Output for Collected {
             headers: record.headers.iter().map(header).collect(),
         };
         *end += 1;
-        self.topics
-            .entry(record.topic.to_owned())
-            .or_default()
-            .push(read);
+        self.topics.entry(record.topic.to_owned()).or_default().push(read);
         Ok(())
     }
 }
@@ -110,19 +98,13 @@ impl TestDriver {
             dead_letter_partitions: partitions.max(1),
             inputs,
         });
-        let begin = Progress {
-            positions: vec![0; env.inputs.len()],
-            ..Progress::default()
-        };
+        let begin = Progress { positions: vec![0; env.inputs.len()], ..Progress::default() };
         let tasks = (0..env.partitions).map(|p| Task::new(env.clone(), p, 1, begin.clone()));
         TestDriver {
             tasks: tasks.collect(),
             out: Collected::default(),
             read: BTreeMap::new(),
-            now: Now {
-                monotonic_ms: 0,
-                wall_ms: i64::MAX,
-            },
+            now: Now { monotonic_ms: 0, wall_ms: i64::MAX },
             asked: 0,
             env,
         }
@@ -174,15 +156,8 @@ impl TestDriver {
             what: "send",
             cause: format!("the topology does not read {topic}"),
         };
-        let input = self
-            .env
-            .inputs
-            .iter()
-            .position(|t| t == topic)
-            .ok_or_else(unknown)?;
-        self.push(input, partition, |offset, batch| {
-            batch.push(offset, at, key, value, [])
-        });
+        let input = self.env.inputs.iter().position(|t| t == topic).ok_or_else(unknown)?;
+        self.push(input, partition, |offset, batch| batch.push(offset, at, key, value, []));
         Ok(())
     }
 
@@ -238,16 +213,10 @@ impl TestDriver {
         };
         let input = self.env.topology.sources.len();
         let written = self.out.topics.get(&topic).cloned().unwrap_or_default();
-        let from = self
-            .read
-            .insert(format!("{topic} (moved)"), written.len())
-            .unwrap_or(0);
+        let from = self.read.insert(format!("{topic} (moved)"), written.len()).unwrap_or(0);
         for moved in &written[from..] {
             self.push(input, moved.partition, |offset, batch| {
-                let headers = moved
-                    .headers
-                    .iter()
-                    .map(|(n, v)| (n.as_str(), v.as_deref()));
+                let headers = moved.headers.iter().map(|(n, v)| (n.as_str(), v.as_deref()));
                 let (key, value) = (moved.key.as_deref(), moved.value.as_deref());
                 batch.push(offset, moved.timestamp, key, value, headers);
             });
@@ -257,10 +226,7 @@ impl TestDriver {
     /// The records written to `topic` since the last read of it, in the order of writing.
     pub fn read(&mut self, topic: &str) -> Vec<Read> {
         let written = self.out.topics.get(topic).map_or(&[][..], Vec::as_slice);
-        let from = self
-            .read
-            .insert(topic.to_owned(), written.len())
-            .unwrap_or(0);
+        let from = self.read.insert(topic.to_owned(), written.len()).unwrap_or(0);
         written[from..].to_vec()
     }
 
@@ -287,9 +253,6 @@ impl TestDriver {
 
     /// What the processors counted under this name.
     pub fn counted(&self, name: &str) -> u64 {
-        self.tasks
-            .iter()
-            .filter_map(|t| t.state.counters.get(name))
-            .sum()
+        self.tasks.iter().filter_map(|t| t.state.counters.get(name)).sum()
     }
 }

@@ -19,11 +19,7 @@ impl Acks {
     /// The ack of one more record, the group's number `number`.
     pub(super) fn ack(self: &Arc<Self>, number: usize) -> Ack {
         self.left.fetch_add(1, Ordering::Relaxed);
-        let mut ticket = Ticket {
-            acks: self.clone(),
-            number,
-            told: false,
-        };
+        let mut ticket = Ticket { acks: self.clone(), number, told: false };
         Box::new(move |outcome| {
             ticket.told = true;
             if let Err(error) = outcome {
@@ -33,10 +29,7 @@ impl Acks {
     }
 
     fn fail(&self, number: usize, error: BrokerError) {
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((number, error));
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push((number, error));
     }
 
     /// A record was not taken, and its ack dropped unused: forgets that, so that another ack can
@@ -75,13 +68,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.told {
             let cause = "the writer was closed before it answered".to_owned();
-            self.acks.fail(
-                self.number,
-                BrokerError::Unavailable {
-                    what: "append",
-                    cause,
-                },
-            );
+            self.acks.fail(self.number, BrokerError::Unavailable { what: "append", cause });
         }
         if self.acks.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.acks.done.notify_one();
@@ -101,10 +88,7 @@ mod tests {
         std::thread::spawn(move || {
             first(Ok(7));
             let cause = "away".to_owned();
-            second(Err(BrokerError::Unavailable {
-                what: "append",
-                cause,
-            }));
+            second(Err(BrokerError::Unavailable { what: "append", cause }));
         });
         let failed: Vec<usize> = acks.settled().await.into_iter().map(|(n, _)| n).collect();
         assert_eq!(failed, [1, 2]);

@@ -45,21 +45,10 @@ pub(super) async fn take(inbox: Inbox, body: Body) -> Result<Response, Problem> 
     let partitions = inbox.partitions().await?;
     let (groups, answers) = mpsc::channel(GROUPS_WAITING);
     let noting = inbox.clone();
-    let reader = Reader {
-        inbox,
-        partitions,
-        groups,
-        group: Group::new(1),
-        line: 0,
-    };
+    let reader = Reader { inbox, partitions, groups, group: Group::new(1), line: 0 };
     tokio::spawn(reader.run(body.into_data_stream()));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((
-        StatusCode::OK,
-        kind,
-        Body::from_stream(answered(noting, answers)),
-    )
-        .into_response())
+    Ok((StatusCode::OK, kind, Body::from_stream(answered(noting, answers))).into_response())
 }
 
 /// The answers of one group after the other.
@@ -76,10 +65,7 @@ fn answered(
 
 impl Group {
     fn new(first_line: u64) -> Group {
-        Group {
-            first_line,
-            ..Group::default()
-        }
+        Group { first_line, ..Group::default() }
     }
 
     fn is_full(&self) -> bool {
@@ -94,10 +80,7 @@ impl Group {
         for (number, answer) in self.answers.into_iter().enumerate() {
             let failed = failures.pop_front_if(|(failed, _)| *failed == number);
             let answer = match (answer, failed) {
-                (Ok(ids), Some((_, error))) => Err(Problem {
-                    ids,
-                    ..Problem::from(error)
-                }),
+                (Ok(ids), Some((_, error))) => Err(Problem { ids, ..Problem::from(error) }),
                 (answer, _) => answer,
             };
             text.extend_from_slice(b"{\"line\":");

@@ -112,9 +112,6 @@ mod tests {
         let told = format!("too long: {}", 2 * LINE_BYTES_MAX + 1);
         check(&[&half, b"x", &half, b"\na\n"], &[&told, "a"]);
         check(&[&half, b"x", &half], &[&told]);
-        check(
-            &[&[&half[..], b"xx\n"].concat()],
-            &[&format!("too long: {}", LINE_BYTES_MAX + 2)],
-        );
+        check(&[&[&half[..], b"xx\n"].concat()], &[&format!("too long: {}", LINE_BYTES_MAX + 2)]);
     }
 }

@@ -154,13 +154,8 @@ impl Inbox {
     }
 
     fn moment(&self) -> Moment {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Moment {
-            now_ms: since.as_millis() as i64,
-            future_max_ms: self.future_max_ms,
-        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { now_ms: since.as_millis() as i64, future_max_ms: self.future_max_ms }
     }
 
     /// The topic's number of partitions, waited for as long as a caller may be kept.
@@ -180,10 +175,7 @@ impl Inbox {
         let event = self.intake.event(request, at)?;
         if event.value.len() > VALUE_BYTES_MAX {
             // A request that just fits may not do so with the id that it was given.
-            return Err(bps_events::Unreadable::TooLong {
-                bytes: event.value.len(),
-            }
-            .into());
+            return Err(bps_events::Unreadable::TooLong { bytes: event.value.len() }.into());
         }
         Ok(event)
     }
@@ -226,15 +218,8 @@ enum ContentType {
 
 impl ContentType {
     fn of(headers: &HeaderMap) -> Result<ContentType, Problem> {
-        let value = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok());
-        let essence = value
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
+        let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if essence.eq_ignore_ascii_case("application/json") {
             Ok(Self::Json)
         } else if essence.eq_ignore_ascii_case("application/x-ndjson") {

@@ -19,10 +19,7 @@ pub(super) async fn take(inbox: &Inbox, body: Body) -> Result<Response, Problem>
         Problem::new(Kind::TooLarge, detail)
     })?;
     let event = inbox.event(&body, inbox.moment())?;
-    let with_ids = |problem: Problem| Problem {
-        ids: event.ids.clone(),
-        ..problem
-    };
+    let with_ids = |problem: Problem| Problem { ids: event.ids.clone(), ..problem };
     let partitions = inbox.partitions().await.map_err(with_ids)?;
     let acks = Arc::<Acks>::default();
     let failure = match inbox.append(&event, partitions, acks.ack(0)) {

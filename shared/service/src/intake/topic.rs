@@ -42,13 +42,8 @@ pub(super) fn find(
             std::thread::sleep(PAUSE);
         }
     };
-    let thread = std::thread::Builder::new()
-        .name("topic".to_owned())
-        .spawn(ask);
-    thread.map_err(|e| BrokerError::Fatal {
-        what: "topic",
-        cause: e.to_string(),
-    })?;
+    let thread = std::thread::Builder::new().name("topic".to_owned()).spawn(ask);
+    thread.map_err(|e| BrokerError::Fatal { what: "topic", cause: e.to_string() })?;
     Ok(receiver)
 }
 
@@ -69,11 +64,7 @@ fn partitions(broker: &dyn Broker, topic: &str, config: &InboxConfig) -> Result<
     if let Some(own) = &found[0] {
         return Ok((own.partitions > 0).then_some(own.partitions));
     }
-    let others = found
-        .iter()
-        .flatten()
-        .map(|t| t.partitions)
-        .find(|n| *n > 0);
+    let others = found.iter().flatten().map(|t| t.partitions).find(|n| *n > 0);
     let partitions = others.unwrap_or(config.partitions);
     tracing::info!(topic, partitions, "creates topic");
     broker.create_topic(&TopicDescription {
@@ -105,20 +96,12 @@ mod tests {
         let ask = |topic: &str| partitions(&broker, topic, &config).expect("an answer");
         assert_eq!(ask("bps-items-added"), None);
         assert_eq!(ask("bps-items-added"), Some(8));
-        let other = InboxConfig {
-            partitions: 3,
-            ..config.clone()
-        };
+        let other = InboxConfig { partitions: 3, ..config.clone() };
         let made = partitions(&broker, "bps-purchase-created", &other).expect("an answer");
         assert_eq!((made, ask("bps-purchase-created")), (None, Some(8)));
-        let described = broker
-            .describe_topics(&["bps-items-added"])
-            .expect("an answer");
+        let described = broker.describe_topics(&["bps-items-added"]).expect("an answer");
         let described = described[0].as_ref().expect("it is there");
         assert_eq!(described.future_max_ms, Some(300_000));
-        assert_eq!(
-            described.cleanup,
-            CleanupPolicy::Delete { retention_ms: None }
-        );
+        assert_eq!(described.cleanup, CleanupPolicy::Delete { retention_ms: None });
     }
 }

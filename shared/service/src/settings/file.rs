@@ -34,16 +34,11 @@ impl SettingsFile {
     /// When it is no TOML.
     pub fn parse(path: &Path, text: &str) -> Result<SettingsFile, SettingsError> {
         let rest = text.parse::<Table>().map_err(|error| {
-            let line = error
-                .span()
-                .map_or(1, |at| 1 + text[..at.start].matches('\n').count());
+            let line = error.span().map_or(1, |at| 1 + text[..at.start].matches('\n').count());
             let place = format!("{}:{line}", path.display());
             SettingsError::new(place, error.message())
         })?;
-        Ok(SettingsFile {
-            path: path.to_owned(),
-            rest,
-        })
+        Ok(SettingsFile { path: path.to_owned(), rest })
     }
 
     /// Takes `key` out of the file; `given`, from a flag or the environment, wins over it.
@@ -58,9 +53,7 @@ impl SettingsFile {
         let Some(value) = self.rest.remove(key) else {
             return Ok(given);
         };
-        let read = value
-            .try_into::<T>()
-            .map_err(|error| self.wrong(key, error.message()))?;
+        let read = value.try_into::<T>().map_err(|error| self.wrong(key, error.message()))?;
         Ok(Some(given.unwrap_or(read)))
     }
 
@@ -71,10 +64,7 @@ impl SettingsFile {
     pub fn table(&mut self, key: &str) -> Result<SettingsFile, SettingsError> {
         let path = self.path.clone();
         match self.rest.remove(key) {
-            None => Ok(SettingsFile {
-                path,
-                rest: Table::new(),
-            }),
+            None => Ok(SettingsFile { path, rest: Table::new() }),
             Some(Value::Table(rest)) => Ok(SettingsFile { path, rest }),
             Some(_) => Err(self.wrong(key, "it is a table")),
         }
@@ -147,19 +137,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let unknown = file("nosuch = 1")
-            .finish()
-            .expect_err("unknown")
-            .to_string();
+        let unknown = file("nosuch = 1").finish().expect_err("unknown").to_string();
         assert_eq!(unknown, "a.toml: nosuch: there is no such setting");
-        let kind = file("a = true")
-            .or::<u32>("a", Some(1))
-            .expect_err("kind")
-            .to_string();
-        assert!(
-            kind.starts_with("a.toml: a: invalid type: boolean"),
-            "{kind}"
-        );
+        let kind = file("a = true").or::<u32>("a", Some(1)).expect_err("kind").to_string();
+        assert!(kind.starts_with("a.toml: a: invalid type: boolean"), "{kind}");
         let syntax = SettingsFile::parse(Path::new("a.toml"), "a = 1\nb = ").expect_err("syntax");
         assert!(syntax.to_string().starts_with("a.toml:2: "), "{syntax}");
         assert!(!syntax.to_string().contains('\n'));

@@ -33,10 +33,7 @@ pub struct KafkaSettings {
     /// HOST:PORT, several separated by commas.
     pub bootstrap: String,
     /// What is passed through to librdkafka.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        serialize_with = "without_secrets"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "without_secrets")]
     pub set: BTreeMap<String, String>,
 }
 
@@ -61,10 +58,7 @@ impl KafkaFlags {
         if let Some(bootstrap) = &bootstrap {
             check_address(bootstrap)?;
         }
-        let settings = KafkaSettings {
-            bootstrap: bootstrap.clone().unwrap_or_default(),
-            set,
-        };
+        let settings = KafkaSettings { bootstrap: bootstrap.clone().unwrap_or_default(), set };
         // A refused key is told also where no cluster is named.
         settings.config()?;
         Ok(bootstrap.is_some().then_some(settings))
@@ -79,9 +73,7 @@ impl KafkaSettings {
     pub fn config(&self) -> Result<KafkaConfig, SettingsError> {
         let mut config = KafkaConfig::new(&self.bootstrap);
         for (key, value) in &self.set {
-            config = config
-                .set(key, value)
-                .map_err(|error| SettingsError::new("kafka", error))?;
+            config = config.set(key, value).map_err(|error| SettingsError::new("kafka", error))?;
         }
         Ok(config)
     }
@@ -97,9 +89,7 @@ impl KafkaSettings {
 
 fn check_address(bootstrap: &str) -> Result<(), SettingsError> {
     for address in bootstrap.split(',') {
-        let port = address
-            .rsplit_once(':')
-            .filter(|(host, _)| !host.is_empty());
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
         if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
             let cause = format!("{:?} is not HOST:PORT", address.trim());
             return Err(SettingsError::new("kafka", cause));
@@ -113,20 +103,9 @@ fn without_secrets<S: Serializer>(
     set: &BTreeMap<String, String>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let secret = |key: &str| {
-        ["password", "secret", "key.pem"]
-            .iter()
-            .any(|s| key.contains(s))
-    };
+    let secret = |key: &str| ["password", "secret", "key.pem"].iter().any(|s| key.contains(s));
     let shown = |(key, value): (&String, &String)| {
-        (
-            key.clone(),
-            if secret(key) {
-                "(not shown)".to_owned()
-            } else {
-                value.clone()
-            },
-        )
+        (key.clone(), if secret(key) { "(not shown)".to_owned() } else { value.clone() })
     };
     serializer.collect_map(set.iter().map(shown))
 }

@@ -30,10 +30,7 @@ impl SettingsError {
     /// What is wrong with the setting at `place`.
     pub fn new(place: impl fmt::Display, cause: impl fmt::Display) -> SettingsError {
         let one_line = |text: String| text.replace('\n', " ");
-        SettingsError {
-            place: one_line(place.to_string()),
-            cause: one_line(cause.to_string()),
-        }
+        SettingsError { place: one_line(place.to_string()), cause: one_line(cause.to_string()) }
     }
 }
 
@@ -104,18 +101,11 @@ impl CommonFlags {
             check_prefix(name, &value).map(|()| value)
         };
         let settings = CommonSettings {
-            log: file
-                .or("log", self.log)?
-                .unwrap_or_else(|| "info".to_owned()),
+            log: file.or("log", self.log)?.unwrap_or_else(|| "info".to_owned()),
             input_prefix: prefix("input-prefix", file.or("input_prefix", self.input_prefix)?)?,
-            output_prefix: prefix(
-                "output-prefix",
-                file.or("output_prefix", self.output_prefix)?,
-            )?,
+            output_prefix: prefix("output-prefix", file.or("output_prefix", self.output_prefix)?)?,
             partitions: file.or("partitions", self.partitions)?.unwrap_or(8),
-            future_max: file
-                .or("future_max", self.future_max)?
-                .unwrap_or(FUTURE_MAX),
+            future_max: file.or("future_max", self.future_max)?.unwrap_or(FUTURE_MAX),
             kafka: self.kafka.resolve(file)?,
         };
         if !(1..=PARTITIONS_MAX).contains(&settings.partitions) {
@@ -140,9 +130,7 @@ impl CommonSettings {
     pub fn required_kafka(&self) -> Result<&KafkaSettings, SettingsError> {
         let missing = "no cluster is named: --kafka HOST:PORT, BPS_KAFKA_BOOTSTRAP, or bootstrap \
                        in the file's table [kafka]";
-        self.kafka
-            .as_ref()
-            .ok_or_else(|| SettingsError::new("kafka", missing))
+        self.kafka.as_ref().ok_or_else(|| SettingsError::new("kafka", missing))
     }
 }
 
@@ -200,14 +188,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_read_again() {
-        let args = [
-            "--kafka",
-            "h:9092",
-            "--kafka-set",
-            "linger.ms=5",
-            "--future-max",
-            "1min",
-        ];
+        let args = ["--kafka", "h:9092", "--kafka-set", "linger.ms=5", "--future-max", "1min"];
         let printed = print(&resolve("partitions = 3", &args).expect("good")).expect("TOML");
         assert_eq!(
             printed,
@@ -215,51 +196,24 @@ mod tests {
              output_prefix = \"bps\"\npartitions = 3\n\n[kafka]\nbootstrap = \"h:9092\"\n\n\
              [kafka.set]\n\"linger.ms\" = \"5\"\n"
         );
-        assert_eq!(
-            print(&resolve(&printed, &[]).expect("good")).expect("TOML"),
-            printed
-        );
+        assert_eq!(print(&resolve(&printed, &[]).expect("good")).expect("TOML"), printed);
     }
 
     #[test]
     fn a_bad_setting_is_named_in_one_line() {
-        wrong(
-            "colour = 1",
-            &[],
-            "a.toml: colour: there is no such setting",
-        );
-        wrong(
-            "[kafka]\nservers = \"h:1\"",
-            &[],
-            "a.toml: servers: there is no such setting",
-        );
+        wrong("colour = 1", &[], "a.toml: colour: there is no such setting");
+        wrong("[kafka]\nservers = \"h:1\"", &[], "a.toml: servers: there is no such setting");
         wrong("partitions = 0", &[], "partitions: 0 is not from 1");
-        wrong(
-            "future_max = \"soon\"",
-            &[],
-            "a.toml: future_max: \"soon\" is no span",
-        );
+        wrong("future_max = \"soon\"", &[], "a.toml: future_max: \"soon\" is no span");
         wrong("", &["--log", "x=y=z"], "log: ");
         wrong("", &["--input-prefix", "a b"], "input-prefix: \"a b\"");
         wrong("", &["--kafka", "host"], "kafka: \"host\" is not HOST:PORT");
         let acks = ["--kafka", "h:1", "--kafka-set", "acks=1"];
         wrong("", &acks, "kafka setting \"acks\" cannot be set");
-        wrong(
-            "",
-            &["--kafka", "h:1", "--kafka-set", "acks"],
-            "not of the form KEY=VALUE",
-        );
+        wrong("", &["--kafka", "h:1", "--kafka-set", "acks"], "not of the form KEY=VALUE");
         let refused = "[kafka]\nbootstrap = \"h:1\"\nset.isolation.level = \"x\"";
-        wrong(
-            refused,
-            &[],
-            "kafka setting \"isolation.level\" cannot be set",
-        );
-        wrong(
-            "[kafka.set]\nacks = 1",
-            &[],
-            "kafka setting \"acks\" cannot be set",
-        );
+        wrong(refused, &[], "kafka setting \"isolation.level\" cannot be set");
+        wrong("[kafka.set]\nacks = 1", &[], "kafka setting \"acks\" cannot be set");
         assert!(resolve("", &[]).expect("good").required_kafka().is_err());
     }
 }

@@ -12,13 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Period(pub Duration);
 
 /// Units, the longest first, in milliseconds.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("min", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A text that is no span of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,14 +34,9 @@ impl FromStr for Period {
         let wrong = || PeriodError(text.to_owned());
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let (count, unit) = text.split_at(digits);
-        let (_, ms) = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit.trim())
-            .ok_or_else(wrong)?;
+        let (_, ms) = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or_else(wrong)?;
         let count: u64 = count.parse().map_err(|_| wrong())?;
-        Ok(Period(Duration::from_millis(
-            count.checked_mul(*ms).ok_or_else(wrong)?,
-        )))
+        Ok(Period(Duration::from_millis(count.checked_mul(*ms).ok_or_else(wrong)?)))
     }
 }
 
@@ -81,11 +71,7 @@ mod tests {
     fn check(text: &str, ms: Option<u64>, shown: &str) {
         let period = text.parse::<Period>().ok();
         assert_eq!(period.map(Period::as_ms), ms, "{text}");
-        assert_eq!(
-            period.map(|p| p.to_string()).unwrap_or_default(),
-            shown,
-            "{text}"
-        );
+        assert_eq!(period.map(|p| p.to_string()).unwrap_or_default(), shown, "{text}");
     }
 
     #[test]
@@ -95,15 +81,7 @@ mod tests {
         check("120 s", Some(120_000), "2min");
         check("48h", Some(172_800_000), "2d");
         check("0s", Some(0), "0ms");
-        for wrong in [
-            "",
-            "5",
-            "s",
-            "-5s",
-            "1.5s",
-            "5 weeks",
-            "99999999999999999999s",
-        ] {
+        for wrong in ["", "5", "s", "-5s", "1.5s", "5 weeks", "99999999999999999999s"] {
             check(wrong, None, "");
         }
     }

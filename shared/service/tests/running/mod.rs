@@ -49,14 +49,7 @@ impl Running {
         let inbox = Inbox::start(broker.clone(), intake, &config, &shutdown).expect("an inbox");
         tokio::spawn(server::serve(listener, inbox.router(), shutdown.clone()));
         let client = reqwest::Client::new();
-        Running {
-            broker,
-            shutdown,
-            client,
-            url,
-            topic,
-            _folder: folder,
-        }
+        Running { broker, shutdown, client, url, topic, _folder: folder }
     }
 
     /// Posts a body; status, content type, and the answer.
@@ -65,39 +58,23 @@ impl Running {
         kind: &str,
         body: impl Into<reqwest::Body>,
     ) -> (u16, String, String) {
-        let request = self
-            .client
-            .post(&self.url)
-            .header("content-type", kind)
-            .body(body);
+        let request = self.client.post(&self.url).header("content-type", kind).body(body);
         let response = request.send().await.expect("an answer");
         let kind = response.headers().get("content-type");
-        let kind = kind
-            .map(|v| v.to_str().expect("text").to_owned())
-            .unwrap_or_default();
-        (
-            response.status().as_u16(),
-            kind,
-            response.text().await.expect("a text"),
-        )
+        let kind = kind.map(|v| v.to_str().expect("text").to_owned()).unwrap_or_default();
+        (response.status().as_u16(), kind, response.text().await.expect("a text"))
     }
 
     /// Posts one JSON object.
     pub(crate) async fn json(&self, body: &str) -> (u16, Value) {
         let (status, _, text) = self.post("application/json", body.to_owned()).await;
-        (
-            status,
-            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}")),
-        )
+        (status, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}")))
     }
 
     /// A body that the test writes piece by piece, and its answer's stream.
     #[allow(dead_code)] // one of the two tests uses it
     pub(crate) async fn stream(&self, body: reqwest::Body) -> reqwest::Response {
-        let request = self
-            .client
-            .post(&self.url)
-            .header("content-type", "application/x-ndjson");
+        let request = self.client.post(&self.url).header("content-type", "application/x-ndjson");
         request.body(body).send().await.expect("an answer")
     }
 
@@ -107,21 +84,10 @@ impl Running {
         let before = self.records().len();
         let (found, kind, text) = self.post("application/json", body.to_vec()).await;
         let problem: Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(
-            (found, kind.as_str()),
-            (status, "application/problem+json"),
-            "{shown}"
-        );
+        assert_eq!((found, kind.as_str()), (status, "application/problem+json"), "{shown}");
         assert_eq!(problem["status"], status, "{shown}");
-        assert_eq!(
-            problem.get("field").and_then(Value::as_str),
-            field,
-            "{shown}: {text}"
-        );
-        assert!(
-            problem["detail"].as_str().expect("a detail").contains(told),
-            "{shown}: {text}"
-        );
+        assert_eq!(problem.get("field").and_then(Value::as_str), field, "{shown}: {text}");
+        assert!(problem["detail"].as_str().expect("a detail").contains(told), "{shown}: {text}");
         for name in ["type", "title"] {
             assert!(problem[name].is_string(), "{name}");
         }
@@ -130,17 +96,10 @@ impl Running {
 
     /// All records of the topic, by partition and offset.
     pub(crate) fn records(&self) -> Vec<Found> {
-        let described = self
-            .broker
-            .describe_topics(&[&self.topic])
-            .expect("an answer");
+        let described = self.broker.describe_topics(&[&self.topic]).expect("an answer");
         let count = described[0].as_ref().map_or(0, |topic| topic.partitions);
-        let all: Vec<_> = (0..count)
-            .map(|p| TopicPartition::new(&self.topic, p))
-            .collect();
-        let ends = self
-            .broker
-            .offsets(&all, OffsetSpec::End(Isolation::ReadCommitted));
+        let all: Vec<_> = (0..count).map(|p| TopicPartition::new(&self.topic, p)).collect();
+        let ends = self.broker.offsets(&all, OffsetSpec::End(Isolation::ReadCommitted));
         let ends = ends.expect("ends");
         let from: Vec<_> = all.iter().map(|at| (at.clone(), 0)).collect();
         let reader = self.broker.reader(&from, Isolation::ReadCommitted);

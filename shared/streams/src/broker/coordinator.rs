@@ -77,9 +77,7 @@ impl Coordinator {
         self.members_ever += 1;
         let id = format!("{instance}-{}", self.members_ever);
         let group = self.groups.entry(group.to_owned()).or_default();
-        group
-            .members
-            .retain(|_, member| member.instance != instance);
+        group.members.retain(|_, member| member.instance != instance);
         let member = Member {
             instance: instance.to_owned(),
             topics: topics.to_vec(),
@@ -108,10 +106,7 @@ impl Coordinator {
         let state = group.members.get_mut(member).ok_or(missing)?;
         state.last_seen_ms = now_ms;
         group.complete(partitions);
-        let state = group
-            .members
-            .get_mut(member)
-            .ok_or(Refusal::UnknownMember)?;
+        let state = group.members.get_mut(member).ok_or(Refusal::UnknownMember)?;
         // "Revoking" is told until the member has released; the rest is told once.
         if state.news == GroupEvent::Revoking {
             return Ok(GroupEvent::Revoking);
@@ -122,21 +117,14 @@ impl Coordinator {
     /// Whether `poll` has something to tell or to do for this member right away.
     pub(crate) fn has_news(&self, group: &str, member: &str) -> bool {
         self.groups.get(group).is_none_or(|group| {
-            group
-                .members
-                .get(member)
-                .is_none_or(|m| m.news != GroupEvent::None)
+            group.members.get(member).is_none_or(|m| m.news != GroupEvent::None)
                 || (group.preparing && group.members.values().all(|m| m.owned.is_empty()))
         })
     }
 
     /// The member has given everything back.
     pub(crate) fn release(&mut self, group: &str, member: &str) {
-        if let Some(state) = self
-            .groups
-            .get_mut(group)
-            .and_then(|g| g.members.get_mut(member))
-        {
+        if let Some(state) = self.groups.get_mut(group).and_then(|g| g.members.get_mut(member)) {
             state.owned.clear();
             if state.news == GroupEvent::Revoking {
                 state.news = GroupEvent::None;
@@ -218,9 +206,7 @@ impl Coordinator {
 impl Group {
     /// Why a member that is not in the group is not: another has taken its name, or it is gone.
     fn missing(&self, member: &str) -> Refusal {
-        let instance = member
-            .rsplit_once('-')
-            .map_or(member, |(instance, _)| instance);
+        let instance = member.rsplit_once('-').map_or(member, |(instance, _)| instance);
         match self.members.values().any(|m| m.instance == instance) {
             true => Refusal::InstanceFenced,
             false => Refusal::UnknownMember,
@@ -246,8 +232,7 @@ impl Group {
     /// Members silent for longer than their session are dead.
     fn expire(&mut self, now_ms: u64) {
         let before = self.members.len();
-        self.members
-            .retain(|_, m| now_ms <= m.last_seen_ms.saturating_add(m.session_timeout_ms));
+        self.members.retain(|_, m| now_ms <= m.last_seen_ms.saturating_add(m.session_timeout_ms));
         if self.members.len() != before {
             self.prepare();
         }
@@ -266,11 +251,8 @@ impl Group {
         let topics: Vec<String> = topics.into_iter().cloned().collect();
         for topic in &topics {
             // By instance name, so that a member that comes back finds its old share.
-            let mut takers: Vec<&mut Member> = self
-                .members
-                .values_mut()
-                .filter(|m| m.topics.contains(topic))
-                .collect();
+            let mut takers: Vec<&mut Member> =
+                self.members.values_mut().filter(|m| m.topics.contains(topic)).collect();
             takers.sort_by(|a, b| a.instance.cmp(&b.instance));
             let count = partitions(topic);
             let (each, extra) = (count / takers.len() as u32, count % takers.len() as u32);
@@ -278,9 +260,7 @@ impl Group {
             for (index, member) in (0_u32..).zip(takers) {
                 let share = each + u32::from(index < extra);
                 let owned = next..next + share;
-                member
-                    .owned
-                    .extend(owned.map(|p| TopicPartition::new(topic.clone(), p)));
+                member.owned.extend(owned.map(|p| TopicPartition::new(topic.clone(), p)));
                 next += share;
             }
         }
@@ -303,12 +283,8 @@ mod tests {
     }
 
     fn numbers(event: GroupEvent) -> Vec<(String, u32)> {
-        let GroupEvent::Assigned(list) = event else {
-            panic!("not assigned: {event:?}")
-        };
-        list.into_iter()
-            .map(|tp| (tp.topic, tp.partition))
-            .collect()
+        let GroupEvent::Assigned(list) = event else { panic!("not assigned: {event:?}") };
+        list.into_iter().map(|tp| (tp.topic, tp.partition)).collect()
     }
 
     #[test]
@@ -317,17 +293,9 @@ mod tests {
         let one = join(&mut c, "one", 0);
         assert_eq!(numbers(poll(&mut c, &one, 0)).len(), 8);
         let two = join(&mut c, "two", 1);
-        assert_eq!(
-            poll(&mut c, &two, 1),
-            GroupEvent::None,
-            "one has not released"
-        );
+        assert_eq!(poll(&mut c, &two, 1), GroupEvent::None, "one has not released");
         assert_eq!(poll(&mut c, &one, 2), GroupEvent::Revoking);
-        assert_eq!(
-            c.check("g", &one, 1),
-            Ok(()),
-            "the hand-over commit is taken"
-        );
+        assert_eq!(c.check("g", &one, 1), Ok(()), "the hand-over commit is taken");
         c.release("g", &one);
         let share = |n: [u32; 2]| {
             let of = |t: &str| n.map(|p| (t.to_owned(), p)).to_vec();

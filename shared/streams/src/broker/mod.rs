@@ -27,10 +27,7 @@ pub struct TopicPartition {
 impl TopicPartition {
     /// The partition `partition` of `topic`.
     pub fn new(topic: impl Into<String>, partition: u32) -> Self {
-        Self {
-            topic: topic.into(),
-            partition,
-        }
+        Self { topic: topic.into(), partition }
     }
 }
 
@@ -262,9 +259,7 @@ impl fmt::Display for CleanupPolicy {
         match self {
             Self::Compact => f.write_str("compact"),
             Self::Delete { retention_ms: None } => f.write_str("delete, kept for ever"),
-            Self::Delete {
-                retention_ms: Some(ms),
-            } => write!(f, "delete after {ms} ms"),
+            Self::Delete { retention_ms: Some(ms) } => write!(f, "delete after {ms} ms"),
         }
     }
 }

@@ -60,9 +60,7 @@ impl Checkpoint {
 }
 
 fn find(list: &[(String, u64)], topic: &str) -> Option<u64> {
-    list.iter()
-        .find(|(name, _)| name == topic)
-        .map(|(_, offset)| *offset)
+    list.iter().find(|(name, _)| name == topic).map(|(_, offset)| *offset)
 }
 
 /// A row as it is stored: how often it changed, when (stream time), and the value.
@@ -122,12 +120,7 @@ impl StoreBatch {
             self.bytes.extend_from_slice(row);
             key.end..self.bytes.len()
         });
-        self.writes.push(Write {
-            table,
-            partition,
-            key,
-            value,
-        });
+        self.writes.push(Write { table, partition, key, value });
     }
 
     /// Sets what the rows of `partition` stand for from now on.

@@ -28,10 +28,7 @@ pub struct MemoryBounds {
 
 impl Default for MemoryBounds {
     fn default() -> Self {
-        Self {
-            block_cache_bytes: 64 << 20,
-            write_buffer_bytes: 64 << 20,
-        }
+        Self { block_cache_bytes: 64 << 20, write_buffer_bytes: 64 << 20 }
     }
 }
 
@@ -50,10 +47,7 @@ impl RocksStore {
     /// When the folder cannot be read or written.
     pub fn open(folder: &Path, tables: &[&str], bounds: MemoryBounds) -> Result<RocksStore> {
         match Self::try_open(folder, tables, bounds) {
-            Err(StoreError::Damaged {
-                folder: name,
-                cause,
-            }) => {
+            Err(StoreError::Damaged { folder: name, cause }) => {
                 let aside = move_aside(folder)?;
                 tracing::error!(folder = %name, %cause, aside = %aside.display(),
                     "the store is damaged: moved aside, it is rebuilt from its topics");
@@ -81,11 +75,7 @@ impl RocksStore {
         let db = DB::open_cf_descriptors(&options, folder, families);
         let db = db.map_err(|error| failure(folder, "open", error))?;
         let tables = tables.iter().map(|&name| name.to_owned()).collect();
-        Ok(RocksStore {
-            db,
-            folder: folder.to_owned(),
-            tables,
-        })
+        Ok(RocksStore { db, folder: folder.to_owned(), tables })
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
@@ -136,11 +126,7 @@ fn failure(folder: &Path, what: &'static str, error: rocksdb::Error) -> StoreErr
         ErrorKind::IOError if cause.contains("No such file") => {
             StoreError::Damaged { folder, cause }
         }
-        _ => StoreError::Io {
-            folder,
-            what,
-            cause,
-        },
+        _ => StoreError::Io { folder, what, cause },
     }
 }
 
@@ -157,10 +143,7 @@ fn move_aside(folder: &Path) -> Result<PathBuf> {
 
 fn free_name(folder: &Path) -> PathBuf {
     let name = |n: u32| PathBuf::from(format!("{}.quarantine-{n}", folder.display()));
-    (1..)
-        .map(name)
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| name(0))
+    (1..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
 }
 
 fn row_key(partition: u32, key: &[u8], into: &mut Vec<u8>) {
@@ -171,25 +154,19 @@ fn row_key(partition: u32, key: &[u8], into: &mut Vec<u8>) {
 
 impl Store for RocksStore {
     fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>> {
-        let row = self
-            .db
-            .get_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
+        let row = self.db.get_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
         let Some(row) = row.map_err(self.failed("read"))? else {
             return Ok(None);
         };
-        decode_checkpoint(&row)
-            .map(Some)
-            .ok_or_else(|| StoreError::Damaged {
-                folder: self.folder.display().to_string(),
-                cause: format!("the checkpoint of partition {partition} cannot be read"),
-            })
+        decode_checkpoint(&row).map(Some).ok_or_else(|| StoreError::Damaged {
+            folder: self.folder.display().to_string(),
+            cause: format!("the checkpoint of partition {partition} cannot be read"),
+        })
     }
 
     fn get(&self, table: usize, partition: u32, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
         row_key(partition, key, into);
-        let row = self
-            .db
-            .get_pinned_cf(self.family(&self.tables[table])?, &*into);
+        let row = self.db.get_pinned_cf(self.family(&self.tables[table])?, &*into);
         let row = row.map_err(self.failed("read"))?;
         into.clear();
         into.extend_from_slice(row.as_deref().unwrap_or_default());
@@ -202,15 +179,12 @@ impl Store for RocksStore {
         partition: u32,
         keys: &[&[u8]],
     ) -> Result<Vec<Option<Vec<u8>>>> {
-        let keys: Vec<Vec<u8>> = keys
-            .iter()
-            .map(|key| [&partition.to_be_bytes(), *key].concat())
-            .collect();
+        let keys: Vec<Vec<u8>> =
+            keys.iter().map(|key| [&partition.to_be_bytes(), *key].concat()).collect();
         let family = self.family(&self.tables[table])?;
         let rows = self.db.batched_multi_get_cf(family, &keys, false);
         let row = |row: std::result::Result<Option<rocksdb::DBPinnableSlice<'_>>, _>| {
-            row.map(|row| row.map(|r| r.to_vec()))
-                .map_err(self.failed("read"))
+            row.map(|row| row.map(|r| r.to_vec())).map_err(self.failed("read"))
         };
         rows.into_iter().map(row).collect()
     }
@@ -229,10 +203,7 @@ impl Store for RocksStore {
             bounds.set_iterate_upper_bound(next.to_be_bytes().to_vec());
         }
         let mode = IteratorMode::From(&start, rocksdb::Direction::Forward);
-        for row in self
-            .db
-            .iterator_cf_opt(self.family(&self.tables[table])?, bounds, mode)
-        {
+        for row in self.db.iterator_cf_opt(self.family(&self.tables[table])?, bounds, mode) {
             let (key, value) = row.map_err(self.failed("scan"))?;
             if !visit(&key[4..], &value) {
                 break;
@@ -259,9 +230,7 @@ impl Store for RocksStore {
         }
         let mut options = WriteOptions::default();
         options.set_sync(false);
-        self.db
-            .write_opt(writes, &options)
-            .map_err(self.failed("write"))
+        self.db.write_opt(writes, &options).map_err(self.failed("write"))
     }
 
     fn quarantine(&self, partition: u32, cause: &str) -> Result<()> {
@@ -269,9 +238,7 @@ impl Store for RocksStore {
         // snapshot of all (hard links), and only this partition is emptied.
         let aside = free_name(&self.folder);
         let snapshot = Snapshot::new(&self.db).map_err(self.failed("quarantine"))?;
-        snapshot
-            .create_checkpoint(&aside)
-            .map_err(self.failed("quarantine"))?;
+        snapshot.create_checkpoint(&aside).map_err(self.failed("quarantine"))?;
         tracing::error!(partition, cause, aside = %aside.display(),
             "the store of this partition is quarantined and rebuilt from its topics");
         let mut writes = WriteBatch::default();

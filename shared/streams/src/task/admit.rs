@@ -30,20 +30,8 @@ pub(super) fn admit<'a>(
         moved_from(env, record)
             .ok_or_else(|| DeadLetter::new("MISROUTED", "it does not say where it came from"))?
     } else {
-        let Record {
-            topic,
-            partition,
-            offset,
-            ..
-        } = *record;
-        (
-            input,
-            Origin {
-                topic,
-                partition,
-                offset,
-            },
-        )
+        let Record { topic, partition, offset, .. } = *record;
+        (input, Origin { topic, partition, offset })
     };
     let spec = &sources[source];
     let key = (spec.key)(record)?;
@@ -76,14 +64,7 @@ fn moved_from<'a>(env: &TaskEnv, record: &Record<'a>) -> Option<(usize, Origin<'
     let source = env.topology.sources.iter().position(|s| s.name == kind)?;
     let partition = text(PARTITION)?.parse().ok()?;
     let offset = text(OFFSET)?.parse().ok()?;
-    Some((
-        source,
-        Origin {
-            topic: text(TOPIC)?,
-            partition,
-            offset,
-        },
-    ))
+    Some((source, Origin { topic: text(TOPIC)?, partition, offset }))
 }
 
 pub(super) fn rekey(
@@ -107,14 +88,7 @@ pub(super) fn rekey(
     ];
     let timestamp = record.timestamp;
     let value = record.value;
-    out.send(Outgoing {
-        topic,
-        partition,
-        timestamp,
-        key: Some(&key),
-        value,
-        headers: &headers,
-    })?;
+    out.send(Outgoing { topic, partition, timestamp, key: Some(&key), value, headers: &headers })?;
     Ok(())
 }
 
@@ -131,18 +105,11 @@ pub(super) fn bury(
     let Some(topic) = &env.topology.dead_letters else {
         let partition = TopicPartition::new(record.topic, record.partition);
         let cause = format!("{letter}, and the topology has no topic for dead letters");
-        return Err(Error::Invariant {
-            partition,
-            offset: record.offset,
-            cause,
-        });
+        return Err(Error::Invariant { partition, offset: record.offset, cause });
     };
     let cut = |bytes: &'_ [u8]| bytes.len().min(DEAD_LETTER_BYTES_MAX);
     let length = record.value.map_or(0, <[u8]>::len).to_string();
-    let numbers = [
-        u64::from(record.partition).to_string(),
-        record.offset.to_string(),
-    ];
+    let numbers = [u64::from(record.partition).to_string(), record.offset.to_string()];
     let timestamp = record.timestamp.to_string();
     let headers: [Header<'_>; 7] = [
         (TOPIC, Some(record.topic.as_bytes())),

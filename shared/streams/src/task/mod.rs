@@ -88,11 +88,7 @@ impl Task {
         let topology = &env.topology;
         let reader = |source: &crate::topology::Source| {
             let reads = |p: &crate::topology::ProcessorSpec| p.reads.contains(&source.name);
-            topology
-                .processors
-                .iter()
-                .position(reads)
-                .unwrap_or_default()
+            topology.processors.iter().position(reads).unwrap_or_default()
         };
         Self {
             readers: topology.sources.iter().map(reader).collect(),
@@ -116,24 +112,12 @@ impl Task {
     pub(crate) fn choice(&self) -> Choice {
         let sources = &self.env.topology.sources;
         let head_start = |input: usize| sources.get(input).map_or(0, |s| s.head_start_ms);
-        order::choose(
-            self.queues
-                .iter()
-                .enumerate()
-                .map(|(i, q)| q.state(head_start(i))),
-        )
+        order::choose(self.queues.iter().enumerate().map(|(i, q)| q.state(head_start(i))))
     }
 
     /// Processes the head of input `input`.
     pub(crate) fn process(&mut self, input: usize, now: Now, out: &mut dyn Output) -> Result<()> {
-        let Self {
-            env,
-            queues,
-            state,
-            processors,
-            readers,
-            ..
-        } = self;
+        let Self { env, queues, state, processors, readers, .. } = self;
         let topic = &env.inputs[input];
         let Some(record) = queues[input].head(topic, state.partition) else {
             return Ok(());
@@ -147,11 +131,7 @@ impl Task {
                 *time = record.timestamp.max(*time);
                 let scope = Scope::new(env, state, out, readers[source], (input, record.offset));
                 let name = &env.topology.sources[source].name;
-                let mut context = Context {
-                    scope,
-                    source: name,
-                    origin,
-                };
+                let mut context = Context { scope, source: name, origin };
                 match processors[readers[source]].process(&record, &mut context) {
                     Ok(()) => {}
                     Err(ProcessError::DeadLetter(letter)) => {
@@ -186,27 +166,15 @@ impl Task {
                 continue;
             }
             let scope = Scope::new(&self.env, &mut self.state, out, index, at);
-            let origin = Origin {
-                topic: "",
-                partition: 0,
-                offset: 0,
-            };
-            let mut context = Context {
-                scope,
-                source: "",
-                origin,
-            };
+            let origin = Origin { topic: "", partition: 0, offset: 0 };
+            let mut context = Context { scope, source: "", origin };
             match self.processors[index].punctuate(&mut context) {
                 Ok(()) => {}
                 Err(ProcessError::Failed(error)) => return Err(error),
                 Err(ProcessError::DeadLetter(letter)) => {
                     let cause = format!("punctuate has no record to send away ({letter})");
                     let partition = TopicPartition::new("", self.state.partition);
-                    return Err(Error::Invariant {
-                        partition,
-                        offset: 0,
-                        cause,
-                    });
+                    return Err(Error::Invariant { partition, offset: 0, cause });
                 }
             }
         }
@@ -261,32 +229,18 @@ impl Task {
         inputs
             .map(|(topic, offset)| OffsetCommit {
                 partition: TopicPartition::new(topic, state.partition),
-                committed: CommittedOffset {
-                    offset: *offset,
-                    metadata: metadata.to_string(),
-                },
+                committed: CommittedOffset { offset: *offset, metadata: metadata.to_string() },
             })
             .collect()
     }
 
     /// Commit step 5: rows, and what they stand for. `ends` are those of the backing topics.
     pub(crate) fn stage(&self, ends: Vec<(String, u64)>, batch: &mut StoreBatch) {
-        let TaskState {
-            partition,
-            incarnation,
-            progress,
-            tables,
-            ..
-        } = &self.state;
+        let TaskState { partition, incarnation, progress, tables, .. } = &self.state;
         for (index, table) in tables.iter().enumerate() {
             table.stage(index, *partition, batch);
         }
-        let inputs = self
-            .env
-            .inputs
-            .iter()
-            .cloned()
-            .zip(progress.positions.iter().copied());
+        let inputs = self.env.inputs.iter().cloned().zip(progress.positions.iter().copied());
         batch.checkpoint(
             *partition,
             Checkpoint {
@@ -321,11 +275,7 @@ fn refuse_half_written(state: &TaskState, record: &Record<'_>) -> Result<()> {
     }
     let partition = TopicPartition::new(record.topic, record.partition);
     let cause = "the processor wrote something and then called the record a dead letter".to_owned();
-    Err(Error::Invariant {
-        partition,
-        offset: record.offset,
-        cause,
-    })
+    Err(Error::Invariant { partition, offset: record.offset, cause })
 }
 
 impl TaskState {
@@ -344,11 +294,7 @@ pub(crate) struct Metadata {
 
 impl std::fmt::Display for Metadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "v1:{}:{}:{}",
-            self.incarnation, self.sequence, self.stream_time
-        )
+        write!(f, "v1:{}:{}:{}", self.incarnation, self.sequence, self.stream_time)
     }
 }
 
@@ -358,10 +304,6 @@ impl Metadata {
         let incarnation = words.next()?.parse().ok()?;
         let sequence = words.next()?.parse().ok()?;
         let stream_time = words.next()?.parse().ok()?;
-        Some(Metadata {
-            incarnation,
-            sequence,
-            stream_time,
-        })
+        Some(Metadata { incarnation, sequence, stream_time })
     }
 }

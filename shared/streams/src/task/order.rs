@@ -34,13 +34,10 @@ pub(crate) enum Choice {
 }
 
 pub(crate) fn choose(inputs: impl Iterator<Item = Input> + Clone) -> Choice {
-    let heads = inputs
-        .clone()
-        .enumerate()
-        .filter_map(|(index, input)| match input {
-            Input::Head { time, asked } => Some((time, index, asked)),
-            Input::Empty { .. } => None,
-        });
+    let heads = inputs.clone().enumerate().filter_map(|(index, input)| match input {
+        Input::Head { time, asked } => Some((time, index, asked)),
+        Input::Empty { .. } => None,
+    });
     let Some((_, first, asked)) = heads.min_by_key(|(time, index, _)| (*time, *index)) else {
         return Choice::Idle;
     };
@@ -75,9 +72,6 @@ mod tests {
         let head = Head { time: 0, asked: 3 };
         check(&[Empty { reached: 3 }, head], Choice::Ask);
         check(&[Empty { reached: 4 }, head], Choice::Take(1));
-        check(
-            &[head, Empty { reached: 4 }, Empty { reached: 2 }],
-            Choice::Ask,
-        );
+        check(&[head, Empty { reached: 4 }, Empty { reached: 2 }], Choice::Ask);
     }
 }

@@ -128,36 +128,19 @@ mod tests {
         store.apply(&batch).expect("memory");
         let mut table = Table::default();
         let sequence = |table: &mut Table, key: &[u8]| {
-            table
-                .get(&store, 0, 1, key)
-                .expect("memory")
-                .map(|r| r.sequence)
+            table.get(&store, 0, 1, key).expect("memory").map(|r| r.sequence)
         };
         assert_eq!(sequence(&mut table, b"k"), Some(1));
         table.set(b"new", Some(&row(1)));
         table.set(b"k", Some(&row(2)));
         table.set(b"new", None);
-        assert_eq!(
-            (sequence(&mut table, b"k"), sequence(&mut table, b"new")),
-            (Some(2), None)
-        );
-        let changes: Vec<_> = table
-            .changes()
-            .map(|(key, row)| (key, row.is_some()))
-            .collect();
+        assert_eq!((sequence(&mut table, b"k"), sequence(&mut table, b"new")), (Some(2), None));
+        let changes: Vec<_> = table.changes().map(|(key, row)| (key, row.is_some())).collect();
         assert_eq!(changes, [(&b"new"[..], false), (&b"k"[..], true)]);
         table.committed(true);
         assert_eq!(table.changes().count(), 0);
-        assert_eq!(
-            sequence(&mut table, b"new"),
-            None,
-            "the deletion is remembered"
-        );
+        assert_eq!(sequence(&mut table, b"new"), None, "the deletion is remembered");
         table.committed(false);
-        assert_eq!(
-            sequence(&mut table, b"k"),
-            Some(1),
-            "nothing kept: the store's row"
-        );
+        assert_eq!(sequence(&mut table, b"k"), Some(1), "nothing kept: the store's row");
     }
 }

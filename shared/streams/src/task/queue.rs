@@ -21,10 +21,7 @@ pub(crate) struct InputQueue {
 
 impl InputQueue {
     pub(crate) fn new(position: u64) -> Self {
-        Self {
-            fetched: position,
-            ..Self::default()
-        }
+        Self { fetched: position, ..Self::default() }
     }
 
     /// An empty batch to fetch into.
@@ -71,9 +68,7 @@ impl InputQueue {
                 }
             }
             None if self.is_behind() => Input::Empty { reached: 0 },
-            None => Input::Empty {
-                reached: self.answered.0,
-            },
+            None => Input::Empty { reached: self.answered.0 },
         }
     }
 
@@ -86,10 +81,7 @@ impl InputQueue {
     /// Drops the head.
     pub(crate) fn advance(&mut self) {
         self.cursor += 1;
-        let done = self
-            .batches
-            .front()
-            .is_some_and(|(batch, _)| self.cursor >= batch.len());
+        let done = self.batches.front().is_some_and(|(batch, _)| self.cursor >= batch.len());
         if done && let Some((mut batch, _)) = self.batches.pop_front() {
             self.bytes -= batch.size();
             self.cursor = 0;

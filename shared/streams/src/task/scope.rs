@@ -26,13 +26,7 @@ impl<'a> Scope<'a> {
         processor: usize,
         at: (usize, u64),
     ) -> Self {
-        Self {
-            env,
-            state,
-            out,
-            processor,
-            at,
-        }
+        Self { env, state, out, processor, at }
     }
 
     pub(crate) fn stream_time(&self) -> i64 {
@@ -49,11 +43,7 @@ impl<'a> Scope<'a> {
 
     pub(crate) fn broken(&self, cause: String) -> Error {
         let partition = TopicPartition::new(&self.env.inputs[self.at.0], self.state.partition);
-        Error::Invariant {
-            partition,
-            offset: self.at.1,
-            cause,
-        }
+        Error::Invariant { partition, offset: self.at.1, cause }
     }
 
     fn table(&self, name: &str) -> Result<usize> {
@@ -79,9 +69,7 @@ impl<'a> Scope<'a> {
         self.state.written += 1;
         let (env, partition) = (self.env, self.state.partition);
         let rows = &mut self.state.tables[table];
-        let former = rows
-            .get(&*env.store, table, partition, key)?
-            .map_or(0, |r| r.sequence);
+        let former = rows.get(&*env.store, table, partition, key)?.map_or(0, |r| r.sequence);
         let timestamp = self.state.progress.stream_time;
         let sequence = former + 1;
         let row = value.map(|value| {
@@ -95,14 +83,8 @@ impl<'a> Scope<'a> {
     pub(crate) fn send(&mut self, sink: &str, message: Message<'_>) -> Result<()> {
         let env = self.env;
         let writer = &env.topology.processors[self.processor].name;
-        let found = env
-            .topology
-            .sinks
-            .iter()
-            .find(|s| s.name == sink && s.from == *writer);
-        let topic = &found
-            .ok_or_else(|| self.broken(format!("there is no sink {sink:?}")))?
-            .topic;
+        let found = env.topology.sinks.iter().find(|s| s.name == sink && s.from == *writer);
+        let topic = &found.ok_or_else(|| self.broken(format!("there is no sink {sink:?}")))?.topic;
         self.state.written += 1;
         let mut stamp = std::mem::take(&mut self.state.scratch);
         let parts = StampParts {
@@ -116,14 +98,7 @@ impl<'a> Scope<'a> {
         let (partition, timestamp) = (self.state.partition, self.state.progress.stream_time);
         let (key, value) = (Some(message.key), Some(message.value));
         let headers = &[(STAMP, Some(stamp.as_slice()))];
-        self.out.send(Outgoing {
-            topic,
-            partition,
-            timestamp,
-            key,
-            value,
-            headers,
-        })?;
+        self.out.send(Outgoing { topic, partition, timestamp, key, value, headers })?;
         self.state.scratch = stamp;
         self.remember(topic, &message)
     }
@@ -133,11 +108,7 @@ impl<'a> Scope<'a> {
     fn remember(&mut self, topic: &str, message: &Message<'_>) -> Result<()> {
         let env = self.env;
         for (table, spec) in env.topology.stores.iter().enumerate() {
-            let Backing::Ledger {
-                topic: backing,
-                from,
-            } = &spec.backing
-            else {
+            let Backing::Ledger { topic: backing, from } = &spec.backing else {
                 continue;
             };
             if backing != topic {

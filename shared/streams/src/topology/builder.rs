@@ -103,16 +103,15 @@ impl TopologyBuilder {
         to: ToChangelog,
         from: FromChangelog,
     ) -> Self {
-        let backing = Backing::Changelog {
-            topic: changelog.into(),
-            to,
-            from,
-        };
-        self.topology.stores.push(StoreSpec {
-            name: name.to_owned(),
-            backing,
-        });
+        let backing = Backing::Changelog { topic: changelog.into(), to, from };
+        self.topology.stores.push(StoreSpec { name: name.to_owned(), backing });
         self
+    }
+
+    /// A store with a compacted changelog of its own, whose records are the rows as they are.
+    pub fn plain_store(self, name: &str, changelog: impl Into<String>) -> Self {
+        let to: ToChangelog = |_, row, into| into.extend_from_slice(row);
+        self.store(name, changelog, to, |_, value| Ok(value.to_vec()))
     }
 
     /// A store that remembers what `from` reads in the records that the task itself writes to
@@ -123,14 +122,8 @@ impl TopologyBuilder {
         topic: impl Into<String>,
         from: FromLedger,
     ) -> Self {
-        let backing = Backing::Ledger {
-            topic: topic.into(),
-            from,
-        };
-        self.topology.stores.push(StoreSpec {
-            name: name.to_owned(),
-            backing,
-        });
+        let backing = Backing::Ledger { topic: topic.into(), from };
+        self.topology.stores.push(StoreSpec { name: name.to_owned(), backing });
         self
     }
 
@@ -196,22 +189,14 @@ impl TopologyBuilder {
         }
         for processor in &t.processors {
             for name in &processor.reads {
-                self.known(
-                    &processor.name,
-                    name,
-                    t.sources.iter().any(|s| s.name == *name),
-                )?;
+                self.known(&processor.name, name, t.sources.iter().any(|s| s.name == *name))?;
             }
             for name in &processor.keeps {
                 self.known(&processor.name, name, t.store_index(name).is_some())?;
             }
         }
         for sink in &t.sinks {
-            self.known(
-                &sink.name,
-                &sink.from,
-                t.processors.iter().any(|p| p.name == sink.from),
-            )?;
+            self.known(&sink.name, &sink.from, t.processors.iter().any(|p| p.name == sink.from))?;
         }
         self.wired()?;
         Ok(self.topology)
@@ -220,24 +205,14 @@ impl TopologyBuilder {
     fn wired(&self) -> Result<(), TopologyError> {
         let t = &self.topology;
         for source in &t.sources {
-            match t
-                .processors
-                .iter()
-                .filter(|p| p.reads.contains(&source.name))
-                .count()
-            {
+            match t.processors.iter().filter(|p| p.reads.contains(&source.name)).count() {
                 0 => return Err(self.dangling(&source.name, "is read by no processor")),
                 1 => {}
                 _ => return Err(self.dangling(&source.name, "is read by two processors")),
             }
         }
         for store in &t.stores {
-            match t
-                .processors
-                .iter()
-                .filter(|p| p.keeps.contains(&store.name))
-                .count()
-            {
+            match t.processors.iter().filter(|p| p.keeps.contains(&store.name)).count() {
                 0 => return Err(self.dangling(&store.name, "is kept by no processor")),
                 1 => {}
                 _ => return Err(self.dangling(&store.name, "is kept by two processors")),
@@ -276,19 +251,11 @@ impl TopologyBuilder {
             return Ok(());
         }
         let topology = self.topology.name.clone();
-        Err(TopologyError::Unknown {
-            topology,
-            by: by.to_owned(),
-            name: name.to_owned(),
-        })
+        Err(TopologyError::Unknown { topology, by: by.to_owned(), name: name.to_owned() })
     }
 
     fn dangling(&self, name: &str, cause: &'static str) -> TopologyError {
         let topology = self.topology.name.clone();
-        TopologyError::Dangling {
-            topology,
-            name: name.to_owned(),
-            cause,
-        }
+        TopologyError::Dangling { topology, name: name.to_owned(), cause }
     }
 }

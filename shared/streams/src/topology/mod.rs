@@ -17,6 +17,15 @@ use crate::record::Record;
 /// a dead letter. The engine alone turns keys into partitions.
 pub type KeyOf = for<'a> fn(&Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter>;
 
+/// The key of a record as it is; one without a key is a dead letter `NO_KEY`.
+///
+/// # Errors
+/// The dead letter.
+pub fn record_key<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
+    let key = record.key.map(Cow::Borrowed);
+    key.ok_or_else(|| DeadLetter::new("NO_KEY", "it has no key"))
+}
+
 /// Makes a processor for one task.
 pub type ProcessorFactory = Arc<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
 
@@ -138,12 +147,7 @@ impl Topology {
     /// The topics that are read, in the order of a task's inputs: the sources', then the one of
     /// moved records.
     pub fn inputs(&self) -> Vec<String> {
-        self.sources
-            .iter()
-            .map(|s| &s.topic)
-            .chain(&self.rekey)
-            .cloned()
-            .collect()
+        self.sources.iter().map(|s| &s.topic).chain(&self.rekey).cloned().collect()
     }
 
     /// The topics that back a store, each once.
@@ -164,12 +168,7 @@ impl Topology {
         let mut add = |name: &str, cleanup: CleanupPolicy, future_max_ms: Option<u64>| {
             if !all.iter().any(|t| t.name == name) {
                 let name = name.to_owned();
-                all.push(TopicDescription {
-                    name,
-                    partitions,
-                    cleanup,
-                    future_max_ms,
-                });
+                all.push(TopicDescription { name, partitions, cleanup, future_max_ms });
             }
         };
         for source in &self.sources {

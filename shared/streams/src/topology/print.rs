@@ -48,20 +48,11 @@ impl Topology {
         let topic = |name: &str| format!("{name}([{name}])");
         for p in &self.processors {
             for s in self.sources.iter().filter(|s| p.reads.contains(&s.name)) {
-                lines.push(format!(
-                    "    {} -->|{}| {}",
-                    topic(&s.topic),
-                    s.name,
-                    p.name
-                ));
+                lines.push(format!("    {} -->|{}| {}", topic(&s.topic), s.name, p.name));
             }
             if let Some(rekey) = &self.rekey {
                 lines.push(format!("    {} -->|moved| {}", topic(rekey), p.name));
-                lines.push(format!(
-                    "    {} -.->|wrong partition| {}",
-                    p.name,
-                    topic(rekey)
-                ));
+                lines.push(format!("    {} -.->|wrong partition| {}", p.name, topic(rekey)));
             }
             for s in self.stores.iter().filter(|s| p.keeps.contains(&s.name)) {
                 lines.push(format!("    {} --- {}[({})]", p.name, s.name, s.name));
@@ -70,12 +61,7 @@ impl Topology {
                 }
             }
             for s in self.sinks.iter().filter(|s| s.from == p.name) {
-                lines.push(format!(
-                    "    {} -->|{}| {}",
-                    p.name,
-                    s.name,
-                    topic(&s.topic)
-                ));
+                lines.push(format!("    {} -->|{}| {}", p.name, s.name, topic(&s.topic)));
             }
             if let Some(dead) = &self.dead_letters {
                 lines.push(format!("    {} -.->|unreadable| {}", p.name, topic(dead)));

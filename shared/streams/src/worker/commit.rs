@@ -54,10 +54,7 @@ impl Worker {
     /// Offsets that nobody commits any more expire: all of them are committed anew, rarely.
     fn refresh_is_due(&self, now: Now) -> bool {
         let since = self.refreshed_ms.unwrap_or(0);
-        let running = self
-            .tasks
-            .values()
-            .any(|t| matches!(t, Assigned::Running(..)));
+        let running = self.tasks.values().any(|t| matches!(t, Assigned::Running(..)));
         running && now.monotonic_ms.saturating_sub(since) >= self.config.refresh_offsets_ms
     }
 
@@ -90,15 +87,8 @@ impl Worker {
             Guarantee::AtLeastOnce => &[],
         };
         // 2. drain, and 3. offsets
-        let started = self
-            .producer
-            .start_commit(in_transaction, &membership, &backing);
-        self.commit = Some(Commit {
-            tasks: partitions,
-            offsets,
-            membership,
-            unknown: false,
-        });
+        let started = self.producer.start_commit(in_transaction, &membership, &backing);
+        self.commit = Some(Commit { tasks: partitions, offsets, membership, unknown: false });
         match started {
             Ok(()) => Ok(()),
             Err(status) => self.conclude(status, now),
@@ -109,15 +99,12 @@ impl Worker {
         let topics = self.env.topology.backing_topics();
         let of = |p: &u32| {
             let p = *p;
-            topics
-                .iter()
-                .map(move |topic| TopicPartition::new(topic, p))
-                .collect::<Vec<_>>()
+            topics.iter().map(move |topic| TopicPartition::new(topic, p)).collect::<Vec<_>>()
         };
         partitions.iter().flat_map(of).collect()
     }
 
-    /// 4. Looks for the outcome of the commit under way.
+    /// Step 4: looks for the outcome of the commit under way.
     pub(super) fn settle(&mut self, now: Now) -> Result<Activity> {
         let Some(commit) = &self.commit else {
             return Ok(Activity::Idle);
@@ -199,7 +186,7 @@ impl Worker {
         Ok(Activity::Busy)
     }
 
-    /// 5. Rows, positions and ends, in one batch. Without `ends` (the outcome came by a detour)
+    /// Step 5: rows, positions and ends, in one batch. Without `ends` (the outcome came by a detour)
     /// those of the store stay: the tail between is replayed when the task is next opened.
     fn apply(&mut self, ends: Vec<u64>) -> Result<()> {
         let Some(commit) = self.commit.take() else {
@@ -216,11 +203,7 @@ impl Worker {
             let backing = if known.len() == topics.len() {
                 topics.iter().cloned().zip(known).collect()
             } else {
-                self.env
-                    .store
-                    .checkpoint(*partition)?
-                    .unwrap_or_default()
-                    .backing
+                self.env.store.checkpoint(*partition)?.unwrap_or_default().backing
             };
             task.stage(backing, &mut batch);
             self.status.processed += task.pending;

@@ -26,11 +26,7 @@ pub struct CommitPolicy {
 
 impl Default for CommitPolicy {
     fn default() -> Self {
-        Self {
-            interval_ms: 100,
-            records_max: 50_000,
-            bytes_max: 32 << 20,
-        }
+        Self { interval_ms: 100, records_max: 50_000, bytes_max: 32 << 20 }
     }
 }
 

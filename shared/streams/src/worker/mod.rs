@@ -159,11 +159,7 @@ impl Worker {
         if !self.producer_ready && !paused {
             self.ready_producer()?;
         }
-        let wait = if paused {
-            wait
-        } else {
-            self.patience(now, wait)
-        };
+        let wait = if paused { wait } else { self.patience(now, wait) };
         let event = self.consumer.poll(now, wait)?;
         match event {
             GroupEvent::None => {}
@@ -193,19 +189,12 @@ impl Worker {
         let restoring = self.restore(now)?;
         let working = self.work(now)?;
         self.commit_if_due(now)?;
-        Ok(if restoring || working {
-            Activity::Busy
-        } else {
-            Activity::Idle
-        })
+        Ok(if restoring || working { Activity::Busy } else { Activity::Idle })
     }
 
     /// How long the poll may wait: not at all while there is work.
     fn patience(&self, now: Now, wait: Duration) -> Duration {
-        let restoring = self
-            .tasks
-            .values()
-            .any(|t| matches!(t, Assigned::Restoring(_)));
+        let restoring = self.tasks.values().any(|t| matches!(t, Assigned::Restoring(_)));
         if restoring || self.opening.is_some() || self.has_work() {
             return Duration::ZERO;
         }
@@ -216,9 +205,7 @@ impl Worker {
             None => wait,
             Some(since) => {
                 let age = now.monotonic_ms.saturating_sub(since);
-                wait.min(Duration::from_millis(
-                    self.config.commit.interval_ms.saturating_sub(age),
-                ))
+                wait.min(Duration::from_millis(self.config.commit.interval_ms.saturating_sub(age)))
             }
         }
     }
@@ -343,9 +330,7 @@ impl Worker {
         for (partition, assigned) in &self.tasks {
             let status = match assigned {
                 Assigned::Restoring(restore) => restore.status(),
-                Assigned::Running(_, restored) => TaskStatus::Running {
-                    restored: *restored,
-                },
+                Assigned::Running(_, restored) => TaskStatus::Running { restored: *restored },
             };
             self.status.tasks.insert(*partition, status);
         }
@@ -359,9 +344,7 @@ const WAIT: Duration = Duration::from_millis(10);
 
 fn producer_mode(config: &WorkerConfig) -> ProducerMode {
     match config.guarantee {
-        Guarantee::ExactlyOnce => ProducerMode::Transactional {
-            id: config.id.clone(),
-        },
+        Guarantee::ExactlyOnce => ProducerMode::Transactional { id: config.id.clone() },
         Guarantee::AtLeastOnce => ProducerMode::AtLeastOnce,
     }
 }

@@ -51,11 +51,7 @@ impl Worker {
                  the group must use the assignor `range`",
                 self.env.inputs.len()
             );
-            return Err(BrokerError::Fatal {
-                what: "assignment",
-                cause,
-            }
-            .into());
+            return Err(BrokerError::Fatal { what: "assignment", cause }.into());
         }
         Ok(inputs.into_keys().collect())
     }
@@ -72,16 +68,12 @@ impl Worker {
         let topics = self.env.topology.backing_topics();
         let backing: Vec<_> = topics.iter().map(at).collect();
         let starts = self.broker.offsets(&backing, OffsetSpec::Start)?;
-        let ends = self
-            .broker
-            .offsets(&backing, OffsetSpec::End(Isolation::ReadUncommitted))?;
+        let ends = self.broker.offsets(&backing, OffsetSpec::End(Isolation::ReadUncommitted))?;
         let bounds = topics.into_iter().zip(starts.into_iter().zip(ends));
         Ok(Known {
             group,
             checkpoint: self.env.store.checkpoint(partition)?,
-            backing: bounds
-                .map(|(topic, (start, end))| (topic, start, end))
-                .collect(),
+            backing: bounds.map(|(topic, (start, end))| (topic, start, end)).collect(),
         })
     }
 
@@ -118,9 +110,7 @@ impl Worker {
                 continue;
             };
             if stored > *end {
-                return Some(format!(
-                    "the store has {topic} up to {stored}, it ends at {end}"
-                ));
+                return Some(format!("the store has {topic} up to {stored}, it ends at {end}"));
             }
             if stored < *start && self.is_changelog(topic) {
                 return Some(format!(
@@ -133,22 +123,14 @@ impl Worker {
 
     pub(super) fn is_changelog(&self, topic: &str) -> bool {
         let changelog = |b: &Backing| matches!(b, Backing::Changelog { .. });
-        self.env
-            .topology
-            .stores
-            .iter()
-            .any(|s| s.backing.topic() == topic && changelog(&s.backing))
+        self.env.topology.stores.iter().any(|s| s.backing.topic() == topic && changelog(&s.backing))
     }
 }
 
 impl Known {
     /// What the last commit wrote beside its offsets.
     pub(super) fn metadata(&self) -> Option<Metadata> {
-        let parsed = self
-            .group
-            .iter()
-            .flatten()
-            .filter_map(|c| Metadata::parse(&c.metadata));
+        let parsed = self.group.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
         parsed.max_by_key(|m| (m.incarnation, m.sequence))
     }
 
@@ -156,11 +138,7 @@ impl Known {
     pub(super) fn missing(&self, checkpoint: Option<&Checkpoint>) -> Vec<Missing> {
         let missing = |(topic, start, end): &(String, u64, u64)| {
             let stored = checkpoint.and_then(|c| c.backing(topic)).unwrap_or(*start);
-            Missing {
-                topic: topic.clone(),
-                position: stored.max(*start),
-                end: *end,
-            }
+            Missing { topic: topic.clone(), position: stored.max(*start), end: *end }
         };
         self.backing.iter().map(missing).collect()
     }

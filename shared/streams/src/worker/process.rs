@@ -38,10 +38,7 @@ impl Worker {
 
     /// Whether a record could be processed right now.
     pub(super) fn has_work(&self) -> bool {
-        self.producer_ready
-            && self
-                .running()
-                .any(|t| matches!(t.choice(), Choice::Take(_)))
+        self.producer_ready && self.running().any(|t| matches!(t.choice(), Choice::Take(_)))
     }
 
     /// Fetches, asks and processes. Whether anything was done.
@@ -89,18 +86,14 @@ impl Worker {
             .flat_map(|task| {
                 let queues = task.queues.iter().enumerate();
                 let partition = task.state.partition;
-                queues
-                    .filter(|(_, q)| q.is_empty())
-                    .map(move |(input, _)| (partition, input))
+                queues.filter(|(_, q)| q.is_empty()).map(move |(input, _)| (partition, input))
             })
             .collect();
         let inputs = &self.env.inputs;
         let at = |(p, input): &(u32, usize)| TopicPartition::new(&inputs[*input], *p);
         let partitions: Vec<_> = empty.iter().map(at).collect();
         self.asked += 1;
-        let ends = self
-            .broker
-            .offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted))?;
+        let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted))?;
         for ((partition, input), end) in empty.into_iter().zip(ends) {
             if let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) {
                 task.queues[input].answer(self.asked, end);

@@ -64,11 +64,7 @@ impl Restore {
         };
         Ok(Restore {
             partition,
-            group: known
-                .group
-                .iter()
-                .map(|c| c.as_ref().map(|c| c.offset))
-                .collect(),
+            group: known.group.iter().map(|c| c.as_ref().map(|c| c.offset)).collect(),
             metadata,
             evidence: metadata.is_some() || checkpoint.is_some(),
             compare: checkpoint.is_some(),
@@ -82,17 +78,11 @@ impl Restore {
     }
 
     fn remaining(&self) -> u64 {
-        self.missing
-            .iter()
-            .map(|m| m.end.saturating_sub(m.position))
-            .sum()
+        self.missing.iter().map(|m| m.end.saturating_sub(m.position)).sum()
     }
 
     pub(super) fn status(&self) -> TaskStatus {
-        TaskStatus::Restoring {
-            restored: self.restored,
-            remaining: self.remaining(),
-        }
+        TaskStatus::Restoring { restored: self.restored, remaining: self.remaining() }
     }
 
     /// Reads and applies a chunk of each topic.
@@ -252,8 +242,7 @@ impl Worker {
         let (restored, ms) = (restore.restored, now.monotonic_ms - restore.started_ms);
         tracing::info!(partition, incarnation, restored, ms, "task runs");
         let task = Task::new(self.env.clone(), partition, incarnation, progress);
-        self.tasks
-            .insert(partition, Assigned::Running(Box::new(task), restored));
+        self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));
         Ok(())
     }
 
@@ -263,9 +252,7 @@ impl Worker {
         let at = |topic: &String| TopicPartition::new(topic, restore.partition);
         let partitions: Vec<_> = self.env.inputs.iter().map(at).collect();
         let starts = self.broker.offsets(&partitions, OffsetSpec::Start)?;
-        let ends = self
-            .broker
-            .offsets(&partitions, OffsetSpec::End(Isolation::ReadUncommitted))?;
+        let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadUncommitted))?;
         let mut positions = Vec::new();
         for (input, at) in partitions.into_iter().enumerate() {
             let known = restore.group[input].or_else(|| restore.checkpoint.input(&at.topic));
@@ -278,12 +265,7 @@ impl Worker {
                     position.clamp(start, end)
                 }
                 Some(from) => {
-                    return Err(Error::Gap {
-                        partition: at,
-                        from,
-                        start,
-                        end,
-                    });
+                    return Err(Error::Gap { partition: at, from, start, end });
                 }
             };
             if known.is_none() && restore.evidence {

@@ -17,10 +17,8 @@ const HOUR_MS: i64 = 3_600_000;
 pub(crate) fn acks_bring_growing_offsets_and_order_is_kept(broker: &dyn Broker, fresh: &Fresh) {
     let topic = topic(broker, fresh, "t", 2);
     let numbers: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
-    let records: Vec<_> = (0_u32..)
-        .zip(&numbers)
-        .map(|(n, text)| record(&topic, n % 2, text))
-        .collect();
+    let records: Vec<_> =
+        (0_u32..).zip(&numbers).map(|(n, text)| record(&topic, n % 2, text)).collect();
     let offsets = write(broker, &records);
     for partition in [0, 1] {
         let mine = |i: &usize| *i % 2 == partition;
@@ -51,19 +49,13 @@ pub(crate) fn an_unknown_topic_is_refused(broker: &dyn Broker, fresh: &Fresh) {
         matches!(&refused, BrokerError::UnknownPartition(p) if *p == at(&topic, 0)),
         "{refused}"
     );
-    assert_eq!(
-        broker.describe_topics(&[&topic]).expect("an answer"),
-        [None]
-    );
+    assert_eq!(broker.describe_topics(&[&topic]).expect("an answer"), [None]);
 }
 
 pub(crate) fn what_is_stamped_too_far_ahead_is_refused(broker: &dyn Broker, fresh: &Fresh) {
     let topic = topic_with(broker, fresh, "t", 1, KEPT, Some(HOUR_MS as u64));
     let appender = broker.appender().expect("an appender");
-    let ahead = |ms| Outgoing {
-        timestamp: now().wall_ms + ms,
-        ..record(&topic, 0, "x")
-    };
+    let ahead = |ms| Outgoing { timestamp: now().wall_ms + ms, ..record(&topic, 0, "x") };
     let refused = append(&*appender, ahead(HOUR_MS + 60_000)).expect_err("refused");
     assert!(
         matches!(&refused, BrokerError::Refused { partition, .. } if *partition == at(&topic, 0)),
@@ -77,33 +69,18 @@ pub(crate) fn what_is_stamped_too_far_ahead_is_refused(broker: &dyn Broker, fres
 pub(crate) fn without_a_bound_nothing_is_too_far_ahead(broker: &dyn Broker, fresh: &Fresh) {
     let topic = topic_with(broker, fresh, "t", 1, KEPT, None);
     let timestamp = now().wall_ms + 10 * 365 * 24 * HOUR_MS;
-    write(
-        broker,
-        &[Outgoing {
-            timestamp,
-            ..record(&topic, 0, "in ten years")
-        }],
-    );
-    assert_eq!(
-        read(broker, &at(&topic, 0), 0, COMMITTED)[0].timestamp,
-        timestamp
-    );
+    write(broker, &[Outgoing { timestamp, ..record(&topic, 0, "in ten years") }]);
+    assert_eq!(read(broker, &at(&topic, 0), 0, COMMITTED)[0].timestamp, timestamp);
 }
 
 pub(crate) fn a_compacted_topic_refuses_a_record_without_key(broker: &dyn Broker, fresh: &Fresh) {
     let topic = topic_with(broker, fresh, "t", 1, CleanupPolicy::Compact, None);
     let appender = broker.appender().expect("an appender");
-    let keyless = Outgoing {
-        key: None,
-        ..record(&topic, 0, "x")
-    };
+    let keyless = Outgoing { key: None, ..record(&topic, 0, "x") };
     let refused = append(&*appender, keyless).expect_err("refused");
     assert!(matches!(refused, BrokerError::Refused { .. }), "{refused}");
     assert_eq!(end(broker, &at(&topic, 0), UNCOMMITTED), 0);
-    let empty = Outgoing {
-        key: Some(b""),
-        ..record(&topic, 0, "x")
-    };
+    let empty = Outgoing { key: Some(b""), ..record(&topic, 0, "x") };
     append(&*appender, empty).expect("an empty key is a key");
 }
 
@@ -114,35 +91,22 @@ pub(crate) fn a_refusal_does_not_stop_what_comes_after(broker: &dyn Broker, fres
         let text = round.to_string();
         append(&*appender, record(&topic, 0, &text)).expect("acknowledged");
         let timestamp = now().wall_ms + HOUR_MS;
-        let ahead = Outgoing {
-            timestamp,
-            ..record(&topic, 0, "refused")
-        };
+        let ahead = Outgoing { timestamp, ..record(&topic, 0, "refused") };
         append(&*appender, ahead).expect_err("refused");
     }
     append(&*appender, record(&topic, 0, "last")).expect("acknowledged");
-    assert_eq!(
-        texts(&read(broker, &at(&topic, 0), 0, COMMITTED)),
-        ["0", "1", "2", "last"]
-    );
+    assert_eq!(texts(&read(broker, &at(&topic, 0), 0, COMMITTED)), ["0", "1", "2", "last"]);
 }
 
 pub(crate) fn null_and_empty_are_told_apart(broker: &dyn Broker, fresh: &Fresh) {
     let topic = topic(broker, fresh, "t", 1);
     let fields: [Option<&[u8]>; 3] = [None, Some(b""), Some(b"\0\xff")];
     let pairs = fields.map(|key| fields.map(|value| (key, value))).concat();
-    let with = |&(key, value)| Outgoing {
-        key,
-        value,
-        ..record(&topic, 0, "")
-    };
+    let with = |&(key, value)| Outgoing { key, value, ..record(&topic, 0, "") };
     let records: Vec<_> = pairs.iter().map(with).collect();
     write(broker, &records);
     let seen = read(broker, &at(&topic, 0), 0, COMMITTED);
-    let seen: Vec<_> = seen
-        .iter()
-        .map(|s| (s.key.as_deref(), s.value.as_deref()))
-        .collect();
+    let seen: Vec<_> = seen.iter().map(|s| (s.key.as_deref(), s.value.as_deref())).collect();
     assert_eq!(seen, pairs);
 }
 
@@ -158,16 +122,11 @@ pub(crate) fn headers_survive(broker: &dyn Broker, fresh: &Fresh) {
         ("größe", Some("größe".as_bytes())),
         ("", Some(&b"no name"[..])),
     ];
-    let with = Outgoing {
-        headers: &headers,
-        ..record(&topic, 0, "with")
-    };
+    let with = Outgoing { headers: &headers, ..record(&topic, 0, "with") };
     write(broker, &[with, record(&topic, 0, "without")]);
     let seen = read(broker, &at(&topic, 0), 0, COMMITTED);
-    let expected: Vec<(String, Option<Vec<u8>>)> = headers
-        .iter()
-        .map(|(n, v)| ((*n).to_owned(), v.map(<[u8]>::to_vec)))
-        .collect();
+    let expected: Vec<(String, Option<Vec<u8>>)> =
+        headers.iter().map(|(n, v)| ((*n).to_owned(), v.map(<[u8]>::to_vec))).collect();
     assert_eq!(seen[0].headers, expected);
     assert_eq!(seen[1].headers, []);
 }
@@ -176,10 +135,7 @@ pub(crate) fn timestamps_survive(broker: &dyn Broker, fresh: &Fresh) {
     let topic = topic(broker, fresh, "t", 1);
     // 1970, 2017, a moment that is no whole second, and backwards at that.
     let stamps = [1_500_000_000_000, 1, 1_488_326_400_123, now().wall_ms];
-    let records = stamps.map(|timestamp| Outgoing {
-        timestamp,
-        ..record(&topic, 0, "x")
-    });
+    let records = stamps.map(|timestamp| Outgoing { timestamp, ..record(&topic, 0, "x") });
     write(broker, &records);
     let seen = read(broker, &at(&topic, 0), 0, COMMITTED);
     assert_eq!(seen.iter().map(|s| s.timestamp).collect::<Vec<_>>(), stamps);
@@ -194,27 +150,11 @@ pub(crate) fn a_large_value_survives(broker: &dyn Broker, fresh: &Fresh) {
         (state >> 24) as u8
     };
     let large: Vec<u8> = (0..900_000).map(|_| noise()).collect();
-    let large = Outgoing {
-        value: Some(&large),
-        ..record(&topic, 0, "")
-    };
-    write(
-        broker,
-        &[
-            record(&topic, 0, "before"),
-            large,
-            record(&topic, 0, "after"),
-        ],
-    );
+    let large = Outgoing { value: Some(&large), ..record(&topic, 0, "") };
+    write(broker, &[record(&topic, 0, "before"), large, record(&topic, 0, "after")]);
     let seen = read(broker, &at(&topic, 0), 0, COMMITTED);
-    assert!(
-        seen[1].value.as_deref() == large.value,
-        "another value came back"
-    );
-    assert_eq!(
-        (seen[0].text(), seen[2].text()),
-        ("before".to_owned(), "after".to_owned())
-    );
+    assert!(seen[1].value.as_deref() == large.value, "another value came back");
+    assert_eq!((seen[0].text(), seen[2].text()), ("before".to_owned(), "after".to_owned()));
 }
 
 pub(crate) fn what_is_acknowledged_is_readable(broker: &dyn Broker, fresh: &Fresh) {
@@ -224,15 +164,9 @@ pub(crate) fn what_is_acknowledged_is_readable(broker: &dyn Broker, fresh: &Fres
         let text = n.to_string();
         let offset = append(&*appender, record(&topic, 0, &text)).expect("acknowledged");
         for isolation in [COMMITTED, UNCOMMITTED] {
-            assert!(
-                end(broker, &at(&topic, 0), isolation) > offset,
-                "{isolation:?}"
-            );
+            assert!(end(broker, &at(&topic, 0), isolation) > offset, "{isolation:?}");
         }
-        assert_eq!(
-            texts(&read(broker, &at(&topic, 0), offset, COMMITTED)),
-            [text]
-        );
+        assert_eq!(texts(&read(broker, &at(&topic, 0), offset, COMMITTED)), [text]);
     }
 }
 
@@ -259,10 +193,8 @@ pub(crate) fn many_writers_lose_nothing_and_double_nothing(broker: &dyn Broker, 
             });
         }
     });
-    let seen: Vec<String> = [0, 1]
-        .iter()
-        .flat_map(|p| texts(&read(broker, &at(&topic, *p), 0, COMMITTED)))
-        .collect();
+    let seen: Vec<String> =
+        [0, 1].iter().flat_map(|p| texts(&read(broker, &at(&topic, *p), 0, COMMITTED))).collect();
     let different: BTreeSet<&String> = seen.iter().collect();
     assert_eq!((seen.len(), different.len()), (2_000, 2_000));
 }
@@ -277,9 +209,7 @@ pub(crate) fn what_was_taken_is_written_before_the_appender_ends(
     for n in 0..100 {
         let sender = sender.clone();
         let ack = move |outcome| sender.send(outcome).expect("a listener");
-        appender
-            .append(record(&topic, 0, &n.to_string()), Box::new(ack))
-            .expect("taken");
+        appender.append(record(&topic, 0, &n.to_string()), Box::new(ack)).expect("taken");
     }
     drop((appender, sender));
     let acked: Vec<u64> = receiver.iter().map(|o| o.expect("acknowledged")).collect();

@@ -25,30 +25,18 @@ fn member(broker: &dyn Broker, fresh: &Fresh) -> (Member, [TopicPartition; 2]) {
 pub(crate) fn records_come_from_the_offset_assigned(broker: &dyn Broker, fresh: &Fresh) {
     let (mut member, [zero, one]) = member(broker, fresh);
     // The slot is the place in this list, whatever the number of the partition.
-    member
-        .consumer
-        .assign(&[(one, 3), (zero, 1)])
-        .expect("an assignment");
+    member.consumer.assign(&[(one, 3), (zero, 1)]).expect("an assignment");
     let (seen, position) = member.fetch(0, 2);
-    assert_eq!(
-        (texts(&seen), position),
-        (vec!["3".to_owned(), "4".to_owned()], 5)
-    );
+    assert_eq!((texts(&seen), position), (vec!["3".to_owned(), "4".to_owned()], 5));
     let (seen, position) = member.fetch(1, 4);
-    assert_eq!(
-        seen.iter().map(|s| s.offset).collect::<Vec<_>>(),
-        [1, 2, 3, 4]
-    );
+    assert_eq!(seen.iter().map(|s| s.offset).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(position, 5);
 }
 
 pub(crate) fn assigning_again_reads_again(broker: &dyn Broker, fresh: &Fresh) {
     let (mut member, [zero, _]) = member(broker, fresh);
     for from in [0, 2, 0, 4] {
-        member
-            .consumer
-            .assign(&[(zero.clone(), from)])
-            .expect("an assignment");
+        member.consumer.assign(&[(zero.clone(), from)]).expect("an assignment");
         let (seen, position) = member.fetch(0, 5 - from as usize);
         let offsets: Vec<u64> = seen.iter().map(|s| s.offset).collect();
         assert_eq!((offsets, position), ((from..5).collect(), 5), "from {from}");
@@ -57,24 +45,15 @@ pub(crate) fn assigning_again_reads_again(broker: &dyn Broker, fresh: &Fresh) {
 
 pub(crate) fn only_what_is_assigned_is_read(broker: &dyn Broker, fresh: &Fresh) {
     let (mut member, [zero, one]) = member(broker, fresh);
-    member
-        .consumer
-        .assign(&[(zero.clone(), 0), (one.clone(), 0)])
-        .expect("an assignment");
+    member.consumer.assign(&[(zero.clone(), 0), (one.clone(), 0)]).expect("an assignment");
     member.fetch(0, 1);
-    member
-        .consumer
-        .assign(&[(one.clone(), 4)])
-        .expect("a part of it");
+    member.consumer.assign(&[(one.clone(), 4)]).expect("a part of it");
     let (seen, _) = member.fetch(0, 1);
     assert_eq!(texts(&seen), ["4"]);
     member.consumer.assign(&[]).expect("nothing for now");
     assert_eq!(member.poll(), GroupEvent::None);
     write_texts(broker, &zero, &["5"]);
-    member
-        .consumer
-        .assign(&[(one, 5), (zero, 5)])
-        .expect("all again");
+    member.consumer.assign(&[(one, 5), (zero, 5)]).expect("all again");
     let (seen, _) = member.fetch(1, 1);
     assert_eq!(texts(&seen), ["5"]);
 }
@@ -91,10 +70,7 @@ pub(crate) fn an_empty_partition_gives_its_position(broker: &dyn Broker, fresh: 
     for _ in 0..5 {
         for (member, position) in [(&mut other, 0), (&mut member, 5)] {
             assert_eq!(member.poll(), GroupEvent::None);
-            let fetched = member
-                .consumer
-                .fetch(0, 1_000, &mut batch)
-                .expect("a fetch");
+            let fetched = member.consumer.fetch(0, 1_000, &mut batch).expect("a fetch");
             assert_eq!((fetched, batch.len()), (position, 0));
         }
     }
@@ -112,17 +88,11 @@ pub(crate) fn the_position_passes_the_end_of_transactions(broker: &dyn Broker, f
     }
     let mut member = Member::join(broker, &fresh.name("readers"), "one", &[&to.topic]);
     member.assigned();
-    member
-        .consumer
-        .assign(&[(to.clone(), 0)])
-        .expect("an assignment");
+    member.consumer.assign(&[(to.clone(), 0)]).expect("an assignment");
     let (mut batch, mut seen) = (Batch::default(), Vec::new());
     until("the position reaches the end", || {
         member.poll();
-        let position = member
-            .consumer
-            .fetch(0, 10_000, &mut batch)
-            .expect("a fetch");
+        let position = member.consumer.fetch(0, 10_000, &mut batch).expect("a fetch");
         seen.extend(texts(&take(&mut batch)));
         (position >= end(broker, &to, COMMITTED) && seen.len() >= 3).then_some(())
     });
@@ -132,18 +102,12 @@ pub(crate) fn the_position_passes_the_end_of_transactions(broker: &dyn Broker, f
 pub(crate) fn a_member_sees_no_open_and_no_aborted_record(broker: &dyn Broker, fresh: &Fresh) {
     let (mut member, [zero, _]) = member(broker, fresh);
     let mut writer = Writer::start(broker, fresh);
-    member
-        .consumer
-        .assign(&[(zero.clone(), 5)])
-        .expect("an assignment");
+    member.consumer.assign(&[(zero.clone(), 5)]).expect("an assignment");
     let mut batch = Batch::default();
     let mut nothing = |member: &mut Member| {
         for _ in 0..15 {
             assert_eq!(member.poll(), GroupEvent::None);
-            member
-                .consumer
-                .fetch(0, 1_000, &mut batch)
-                .expect("a fetch");
+            member.consumer.fetch(0, 1_000, &mut batch).expect("a fetch");
             assert!(batch.is_empty(), "{:?}", take(&mut batch));
         }
     };
@@ -160,10 +124,7 @@ pub(crate) fn a_member_sees_no_open_and_no_aborted_record(broker: &dyn Broker, f
 
 pub(crate) fn a_poll_is_woken_by_a_record(broker: &dyn Broker, fresh: &Fresh) {
     let (mut member, [zero, one]) = member(broker, fresh);
-    member
-        .consumer
-        .assign(&[(one, 5), (zero.clone(), 5)])
-        .expect("an assignment");
+    member.consumer.assign(&[(one, 5), (zero.clone(), 5)]).expect("an assignment");
     let mut batch = Batch::default();
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -172,42 +133,24 @@ pub(crate) fn a_poll_is_woken_by_a_record(broker: &dyn Broker, fresh: &Fresh) {
             write_texts(broker, &zero, &["new"]);
         });
         until("the new record", || {
-            member
-                .consumer
-                .poll(now(), Duration::from_secs(60))
-                .expect("a poll");
-            member
-                .consumer
-                .fetch(1, 1_000, &mut batch)
-                .expect("a fetch");
+            member.consumer.poll(now(), Duration::from_secs(60)).expect("a poll");
+            member.consumer.fetch(1, 1_000, &mut batch).expect("a fetch");
             (!batch.is_empty()).then_some(())
         });
     });
-    assert!(
-        started.elapsed() < Duration::from_secs(30),
-        "the poll was not cut short"
-    );
+    assert!(started.elapsed() < Duration::from_secs(30), "the poll was not cut short");
     assert_eq!(texts(&take(&mut batch)), ["new"]);
 }
 
 pub(crate) fn a_position_beyond_the_end_is_out_of_range(broker: &dyn Broker, fresh: &Fresh) {
     let (mut member, [zero, one]) = member(broker, fresh);
-    member
-        .consumer
-        .assign(&[(one, 0), (zero.clone(), 77)])
-        .expect("an assignment");
+    member.consumer.assign(&[(one, 0), (zero.clone(), 77)]).expect("an assignment");
     let mut batch = Batch::default();
     let error = until("an error", || {
         member.poll();
         member.consumer.fetch(1, 1_000, &mut batch).err()
     });
-    let BrokerError::OffsetOutOfRange {
-        partition,
-        offset,
-        start,
-        end,
-    } = &error
-    else {
+    let BrokerError::OffsetOutOfRange { partition, offset, start, end } = &error else {
         panic!("{error}");
     };
     assert_eq!((partition, *offset, *start, *end), (&zero, 77, 0, 5));

@@ -25,10 +25,7 @@ pub(crate) fn offsets_alone_make_a_transaction(broker: &dyn Broker, fresh: &Fres
     let found = committed(broker, &writer.group, &writer.input);
     assert_eq!(found, Some((0, "at the very start".to_owned())));
     ends_of(writer.commit_at(3, ""));
-    assert_eq!(
-        committed(broker, &writer.group, &writer.input),
-        Some((3, String::new()))
-    );
+    assert_eq!(committed(broker, &writer.group, &writer.input), Some((3, String::new())));
 }
 
 pub(crate) fn an_aborted_transaction_commits_no_offset(broker: &dyn Broker, fresh: &Fresh) {
@@ -69,14 +66,8 @@ pub(crate) fn a_later_offset_replaces_an_earlier_one(broker: &dyn Broker, fresh:
     put(&[(1, 15, "c"), (0, 11, "d")]);
     let asked = [at(&inputs, 1), at(&inputs, 2), at(&inputs, 0)];
     let found = broker.committed(&group, &asked).expect("an answer");
-    let found: Vec<_> = found
-        .into_iter()
-        .map(|c| c.map(|c| (c.offset, c.metadata)))
-        .collect();
-    assert_eq!(
-        found,
-        [Some((15, "c".to_owned())), None, Some((11, "d".to_owned()))]
-    );
+    let found: Vec<_> = found.into_iter().map(|c| c.map(|c| (c.offset, c.metadata))).collect();
+    assert_eq!(found, [Some((15, "c".to_owned())), None, Some((11, "d".to_owned()))]);
 }
 
 pub(crate) fn a_member_without_assignment_cannot_commit(broker: &dyn Broker, fresh: &Fresh) {
@@ -88,9 +79,7 @@ pub(crate) fn a_member_without_assignment_cannot_commit(broker: &dyn Broker, fre
     assert_eq!(membership.generation, None);
     assert_eq!(membership.group, group);
     let mut producer = producer(broker, &fresh.name("id"));
-    producer
-        .send(record(&to.topic, 0, "aborted"))
-        .expect("taken");
+    producer.send(record(&to.topic, 0, "aborted")).expect("taken");
     let offsets = [offset_commit(&at(&input, 0), 1, "")];
     let status = commit(&mut *producer, &offsets, &membership, &[]);
     assert!(matches!(status, CommitStatus::Aborted { .. }), "{status:?}");
@@ -144,11 +133,7 @@ pub(crate) fn a_member_that_left_cannot_commit(broker: &dyn Broker, fresh: &Fres
     let status = commit(&mut *writer.producer, &offsets, &left, &[]);
     assert!(matches!(status, CommitStatus::Aborted { .. }), "{status:?}");
     writer.producer.abort().expect("aborted");
-    writer
-        .member
-        .consumer
-        .commit(&offsets)
-        .expect_err("refused");
+    writer.member.consumer.commit(&offsets).expect_err("refused");
     assert_eq!(committed(broker, &writer.group, &writer.input), None);
 }
 
@@ -163,10 +148,7 @@ pub(crate) fn groups_keep_their_offsets_apart(broker: &dyn Broker, fresh: &Fresh
         member.consumer.commit(&offsets).expect("committed");
     }
     for (offset, group) in (1..).zip(groups) {
-        assert_eq!(
-            committed(broker, &group, &at(&input, 0)),
-            Some((offset, group.clone()))
-        );
+        assert_eq!(committed(broker, &group, &at(&input, 0)), Some((offset, group.clone())));
     }
 }
 
@@ -185,9 +167,7 @@ pub(crate) fn a_deleted_group_has_committed_nothing(broker: &dyn Broker, fresh: 
 pub(crate) fn a_group_with_a_member_is_not_deleted(broker: &dyn Broker, fresh: &Fresh) {
     let mut writer = Writer::start(broker, fresh);
     ends_of(writer.commit_at(5, "kept"));
-    let refused = broker
-        .delete_group(&writer.group)
-        .expect_err("it has a member");
+    let refused = broker.delete_group(&writer.group).expect_err("it has a member");
     assert!(!refused.is_unavailable(), "{refused}");
     let found = committed(broker, &writer.group, &writer.input);
     assert_eq!(found, Some((5, "kept".to_owned())));

@@ -16,10 +16,7 @@ fn must_fail(producer: &mut dyn Producer, to: &str, writer: &Writer) {
     let membership = writer.member.consumer.membership();
     let offsets = [offset_commit(&writer.input, 99, "of the fenced one")];
     let status = commit(producer, &offsets, &membership, &[]);
-    assert!(
-        !matches!(status, CommitStatus::Committed { .. }),
-        "a zombie's commit holds"
-    );
+    assert!(!matches!(status, CommitStatus::Committed { .. }), "a zombie's commit holds");
 }
 
 pub(crate) fn a_second_producer_fences_the_first(broker: &dyn Broker, fresh: &Fresh) {
@@ -57,10 +54,7 @@ pub(crate) fn offsets_of_a_fenced_producer_never_hold(broker: &dyn Broker, fresh
     let membership = writer.member.consumer.membership();
     let offsets = [offset_commit(&writer.input, 99, "of the fenced one")];
     let status = commit(&mut *first, &offsets, &membership, &[]);
-    assert!(
-        !matches!(status, CommitStatus::Committed { .. }),
-        "a zombie's commit holds"
-    );
+    assert!(!matches!(status, CommitStatus::Committed { .. }), "a zombie's commit holds");
     let found = committed(broker, &writer.group, &writer.input);
     assert_eq!(found, Some((1, "first".to_owned())));
     ends_of(writer.commit_at(2, "second"));
@@ -110,10 +104,7 @@ pub(crate) fn a_second_member_of_an_instance_fences_the_first(broker: &dyn Broke
     });
     assert!(matches!(error, BrokerError::Fenced { .. }), "{error}");
     let status = writer.commit_at(9, "of the first");
-    assert!(
-        !matches!(status, CommitStatus::Committed { .. }),
-        "a zombie's commit holds"
-    );
+    assert!(!matches!(status, CommitStatus::Committed { .. }), "a zombie's commit holds");
     drop(writer.producer.abort());
     assert_eq!(committed(broker, &writer.group, &writer.input), None);
     let offsets = [offset_commit(&writer.input, 1, "of the second")];

@@ -29,23 +29,13 @@ fn settle<const N: usize>(members: [&mut Member; N]) -> [Vec<TopicPartition>; N]
 }
 
 fn numbers(of: &[TopicPartition], topic: &str) -> Vec<u32> {
-    of.iter()
-        .filter(|at| at.topic == topic)
-        .map(|at| at.partition)
-        .collect()
+    of.iter().filter(|at| at.topic == topic).map(|at| at.partition).collect()
 }
 
 pub(crate) fn a_member_alone_gets_every_partition(broker: &dyn Broker, fresh: &Fresh) {
     let (a, b) = (topic(broker, fresh, "a", 3), topic(broker, fresh, "b", 3));
     let mut member = Member::join(broker, &fresh.name("group"), "one", &[&b, &a]);
-    let all = [
-        at(&a, 0),
-        at(&a, 1),
-        at(&a, 2),
-        at(&b, 0),
-        at(&b, 1),
-        at(&b, 2),
-    ];
+    let all = [at(&a, 0), at(&a, 1), at(&a, 2), at(&b, 0), at(&b, 1), at(&b, 2)];
     assert_eq!(member.assigned(), all);
 }
 
@@ -58,17 +48,10 @@ pub(crate) fn two_members_split_and_topics_stay_together(broker: &dyn Broker, fr
     let shares = settle([&mut one, &mut two]);
     for share in &shares {
         assert_eq!(numbers(share, &a), numbers(share, &b), "co-partitioned");
-        assert!(
-            [2, 3].contains(&numbers(share, &a).len()),
-            "about half: {share:?}"
-        );
+        assert!([2, 3].contains(&numbers(share, &a).len()), "about half: {share:?}");
     }
     let all: BTreeSet<_> = shares.concat().into_iter().collect();
-    assert_eq!(
-        (all.len(), shares.concat().len()),
-        (10, 10),
-        "each partition once"
-    );
+    assert_eq!((all.len(), shares.concat().len()), (10, 10), "each partition once");
 }
 
 pub(crate) fn a_member_too_many_is_assigned_nothing(broker: &dyn Broker, fresh: &Fresh) {
@@ -87,10 +70,7 @@ pub(crate) fn groups_do_not_share_partitions(broker: &dyn Broker, fresh: &Fresh)
     let mut one = Member::join(broker, &fresh.name("a"), "one", &[&t]);
     let mut two = Member::join(broker, &fresh.name("b"), "one", &[&t]);
     let all = [at(&t, 0), at(&t, 1)];
-    assert_eq!(
-        (one.assigned(), two.assigned()),
-        (all.to_vec(), all.to_vec())
-    );
+    assert_eq!((one.assigned(), two.assigned()), (all.to_vec(), all.to_vec()));
 }
 
 pub(crate) fn what_is_revoked_can_be_committed_before_it_goes(broker: &dyn Broker, fresh: &Fresh) {
@@ -102,11 +82,7 @@ pub(crate) fn what_is_revoked_can_be_committed_before_it_goes(broker: &dyn Broke
     let mut two = Member::join(broker, &group, "two", &[&t]);
     let poll_one = |one: &mut Member| one.consumer.poll(crate::harness::now(), STEP);
     until("the revocation", || {
-        assert_eq!(
-            two.poll(),
-            GroupEvent::None,
-            "assigned before the other has released"
-        );
+        assert_eq!(two.poll(), GroupEvent::None, "assigned before the other has released");
         match poll_one(&mut one).expect("a poll") {
             GroupEvent::None => None,
             event => {
@@ -116,16 +92,9 @@ pub(crate) fn what_is_revoked_can_be_committed_before_it_goes(broker: &dyn Broke
         }
     });
     for _ in 0..10 {
-        assert_eq!(
-            two.poll(),
-            GroupEvent::None,
-            "assigned before the other has released"
-        );
+        assert_eq!(two.poll(), GroupEvent::None, "assigned before the other has released");
     }
-    let offsets: Vec<_> = all
-        .iter()
-        .map(|at| offset_commit(at, 7, "handed over"))
-        .collect();
+    let offsets: Vec<_> = all.iter().map(|at| offset_commit(at, 7, "handed over")).collect();
     let membership = one.consumer.membership();
     ends_of(commit(&mut *producer, &offsets, &membership, &[]));
     one.owned.clear();
@@ -148,17 +117,11 @@ pub(crate) fn each_rebalance_is_a_new_generation(broker: &dyn Broker, fresh: &Fr
     assert!(first.is_same(&one.consumer.membership()));
     assert!(first.generation.is_some());
     one.poll();
-    assert!(
-        first.is_same(&one.consumer.membership()),
-        "nothing has happened"
-    );
+    assert!(first.is_same(&one.consumer.membership()), "nothing has happened");
     let mut two = Member::join(broker, &group, "two", &[&t]);
     settle([&mut one, &mut two]);
     let second = one.consumer.membership();
-    assert!(
-        second.generation > first.generation,
-        "{second:?} after {first:?}"
-    );
+    assert!(second.generation > first.generation, "{second:?} after {first:?}");
     assert!(!second.is_same(&first));
     assert!(!second.is_same(&two.consumer.membership()), "they are two");
 }
@@ -212,10 +175,7 @@ pub(crate) fn a_silent_member_loses_its_partitions(broker: &dyn Broker, fresh: &
     });
     // Time is what the rows say: nothing here waits.
     let mut poll = |member: usize, monotonic_ms: u64| {
-        let now = Now {
-            monotonic_ms,
-            wall_ms: 0,
-        };
+        let now = Now { monotonic_ms, wall_ms: 0 };
         let member = &mut members[member];
         let event = member.poll(now, Duration::ZERO).expect("a poll");
         match &event {
@@ -230,16 +190,9 @@ pub(crate) fn a_silent_member_loses_its_partitions(broker: &dyn Broker, fresh: &
     assert_eq!(poll(0, 0), GroupEvent::Revoking);
     assert_eq!(poll(0, 0), GroupEvent::Assigned(vec![at(&t, 0)]));
     assert_eq!(poll(1, 0), GroupEvent::Assigned(vec![at(&t, 1)]));
-    assert_eq!(
-        poll(0, 1_000),
-        GroupEvent::None,
-        "the other's session is not over yet"
-    );
+    assert_eq!(poll(0, 1_000), GroupEvent::None, "the other's session is not over yet");
     assert_eq!(poll(0, 1_001), GroupEvent::Revoking);
-    assert_eq!(
-        poll(0, 1_001),
-        GroupEvent::Assigned(vec![at(&t, 0), at(&t, 1)])
-    );
+    assert_eq!(poll(0, 1_001), GroupEvent::Assigned(vec![at(&t, 0), at(&t, 1)]));
     assert_eq!(poll(1, 1_001), GroupEvent::Lost);
     // Having released, it is a new member.
     assert_eq!(poll(1, 1_001), GroupEvent::None);

@@ -37,9 +37,7 @@ impl Fresh {
         static RUN: LazyLock<u64> = LazyLock::new(|| wall_ms() as u64);
         static ROWS: AtomicU64 = AtomicU64::new(0);
         let number = ROWS.fetch_add(1, Ordering::Relaxed);
-        Fresh {
-            prefix: format!("{row}-{:x}-{number}", *RUN),
-        }
+        Fresh { prefix: format!("{row}-{:x}-{number}", *RUN) }
     }
 
     /// For a topic, a group, an instance or a transactional id.
@@ -49,20 +47,14 @@ impl Fresh {
 }
 
 fn wall_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_millis() as i64
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
 }
 
 /// This moment.
 pub(crate) fn now() -> Now {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     let monotonic_ms = ORIGIN.get_or_init(Instant::now).elapsed().as_millis() as u64;
-    Now {
-        monotonic_ms,
-        wall_ms: wall_ms(),
-    }
+    Now { monotonic_ms, wall_ms: wall_ms() }
 }
 
 /// Repeats `step` until it gives something.
@@ -80,14 +72,7 @@ pub(crate) fn until<T>(what: &str, mut step: impl FnMut() -> Option<T>) -> T {
 
 /// Creates a topic whose records are kept for ever.
 pub(crate) fn topic(broker: &dyn Broker, fresh: &Fresh, name: &str, partitions: u32) -> String {
-    topic_with(
-        broker,
-        fresh,
-        name,
-        partitions,
-        CleanupPolicy::Delete { retention_ms: None },
-        None,
-    )
+    topic_with(broker, fresh, name, partitions, CleanupPolicy::Delete { retention_ms: None }, None)
 }
 
 pub(crate) fn topic_with(
@@ -99,12 +84,7 @@ pub(crate) fn topic_with(
     future_max_ms: Option<u64>,
 ) -> String {
     let name = fresh.name(name);
-    let topic = TopicDescription {
-        name: name.clone(),
-        partitions,
-        cleanup,
-        future_max_ms,
-    };
+    let topic = TopicDescription { name: name.clone(), partitions, cleanup, future_max_ms };
     broker.create_topic(&topic).expect("a new topic");
     name
 }
@@ -116,23 +96,13 @@ pub(crate) fn at(topic: &str, partition: u32) -> TopicPartition {
 /// A record with this text as key and value, stamped now.
 pub(crate) fn record<'a>(topic: &'a str, partition: u32, text: &'a str) -> Outgoing<'a> {
     let text = Some(text.as_bytes());
-    Outgoing {
-        topic,
-        partition,
-        timestamp: wall_ms(),
-        key: text,
-        value: text,
-        headers: &[],
-    }
+    Outgoing { topic, partition, timestamp: wall_ms(), key: text, value: text, headers: &[] }
 }
 
 /// Writes one record and waits for its outcome.
 pub(crate) fn append(appender: &dyn Appender, record: Outgoing<'_>) -> Result<u64, BrokerError> {
     let (sender, receiver) = mpsc::channel();
-    appender.append(
-        record,
-        Box::new(move |outcome| sender.send(outcome).expect("a listener")),
-    )?;
+    appender.append(record, Box::new(move |outcome| sender.send(outcome).expect("a listener")))?;
     receiver.recv_timeout(DEADLINE).expect("an ack")
 }
 
@@ -157,10 +127,7 @@ pub(crate) fn write(broker: &dyn Broker, records: &[Outgoing<'_>]) -> Vec<u64> {
 
 /// Writes these texts to one partition.
 pub(crate) fn write_texts(broker: &dyn Broker, to: &TopicPartition, texts: &[&str]) -> Vec<u64> {
-    let records: Vec<_> = texts
-        .iter()
-        .map(|t| record(&to.topic, to.partition, t))
-        .collect();
+    let records: Vec<_> = texts.iter().map(|t| record(&to.topic, to.partition, t)).collect();
     write(broker, &records)
 }
 
@@ -191,11 +158,7 @@ pub(crate) fn take(batch: &mut Batch) -> Vec<Seen> {
             timestamp: record.timestamp,
             key: owned(record.key),
             value: owned(record.value),
-            headers: record
-                .headers
-                .iter()
-                .map(|(n, v)| (n.to_owned(), owned(v)))
-                .collect(),
+            headers: record.headers.iter().map(|(n, v)| (n.to_owned(), owned(v))).collect(),
         }
     });
     let seen = seen.collect();
@@ -222,9 +185,7 @@ pub(crate) fn read(
     isolation: Isolation,
 ) -> Vec<Seen> {
     let end = end(broker, from, isolation);
-    let mut reader = broker
-        .reader(&[(from.clone(), offset)], isolation)
-        .expect("a reader");
+    let mut reader = broker.reader(&[(from.clone(), offset)], isolation).expect("a reader");
     let (mut batch, mut seen) = (Batch::default(), Vec::new());
     until("the end is read", || {
         reader.wait(STEP).expect("a wait");
@@ -250,9 +211,7 @@ pub(crate) fn shown(broker: &dyn Broker, from: &TopicPartition, count: usize) ->
 pub(crate) fn producer(broker: &dyn Broker, id: &str) -> Box<dyn Producer> {
     let mode = ProducerMode::Transactional { id: id.to_owned() };
     let mut producer = broker.producer(mode).expect("a producer");
-    until("the producer is ready", || {
-        producer.poll_ready().expect("no failure").then_some(())
-    });
+    until("the producer is ready", || producer.poll_ready().expect("no failure").then_some(()));
     producer
 }
 
@@ -283,14 +242,8 @@ pub(crate) fn ends_of(status: CommitStatus) -> Vec<u64> {
 }
 
 pub(crate) fn offset_commit(at: &TopicPartition, offset: u64, metadata: &str) -> OffsetCommit {
-    let committed = CommittedOffset {
-        offset,
-        metadata: metadata.to_owned(),
-    };
-    OffsetCommit {
-        partition: at.clone(),
-        committed,
-    }
+    let committed = CommittedOffset { offset, metadata: metadata.to_owned() };
+    OffsetCommit { partition: at.clone(), committed }
 }
 
 /// What a group has committed for one partition: the offset and what stands beside it.
@@ -299,13 +252,14 @@ pub(crate) fn committed(
     group: &str,
     at: &TopicPartition,
 ) -> Option<(u64, String)> {
-    let answer = broker
-        .committed(group, std::slice::from_ref(at))
-        .expect("an answer");
+    let answer = broker.committed(group, std::slice::from_ref(at)).expect("an answer");
     assert_eq!(answer.len(), 1);
-    answer
-        .into_iter()
-        .next()
-        .flatten()
-        .map(|c| (c.offset, c.metadata))
+    answer.into_iter().next().flatten().map(|c| (c.offset, c.metadata))
+}
+
+/// Says that a row did not run, past the test's captured output: that is never silent.
+pub(crate) fn cannot_run(row: &str, broker: &str, why: &str) {
+    use std::io::Write as _;
+    let line = format!("contract row {row} did not run on {broker}: {why}\n");
+    drop(std::io::stderr().write_all(line.as_bytes()));
 }

@@ -24,9 +24,7 @@ pub(crate) fn a_reader_begins_in_the_middle(broker: &dyn Broker, fresh: &Fresh) 
 pub(crate) fn a_reader_at_the_end_is_woken(broker: &dyn Broker, fresh: &Fresh) {
     let from = at(&topic(broker, fresh, "t", 1), 0);
     write_texts(broker, &from, &["old"]);
-    let mut reader = broker
-        .reader(&[(from.clone(), 1)], COMMITTED)
-        .expect("a reader");
+    let mut reader = broker.reader(&[(from.clone(), 1)], COMMITTED).expect("a reader");
     let mut batch = Batch::default();
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -40,10 +38,7 @@ pub(crate) fn a_reader_at_the_end_is_woken(broker: &dyn Broker, fresh: &Fresh) {
             (!batch.is_empty()).then_some(())
         });
     });
-    assert!(
-        started.elapsed() < Duration::from_secs(30),
-        "the wait was not cut short"
-    );
+    assert!(started.elapsed() < Duration::from_secs(30), "the wait was not cut short");
     assert_eq!(texts(&take(&mut batch)), ["new"]);
 }
 
@@ -59,10 +54,7 @@ pub(crate) fn an_empty_partition_gives_its_position(broker: &dyn Broker, fresh: 
 }
 
 pub(crate) fn slots_are_in_the_order_asked_for(broker: &dyn Broker, fresh: &Fresh) {
-    let (one, two) = (
-        topic(broker, fresh, "one", 2),
-        topic(broker, fresh, "two", 2),
-    );
+    let (one, two) = (topic(broker, fresh, "one", 2), topic(broker, fresh, "two", 2));
     let places = [at(&two, 1), at(&one, 0), at(&two, 0), at(&one, 1)];
     let names: Vec<String> = places.iter().map(ToString::to_string).collect();
     for (place, name) in places.iter().zip(&names) {
@@ -86,13 +78,7 @@ pub(crate) fn slots_are_in_the_order_asked_for(broker: &dyn Broker, fresh: &Fres
 pub(crate) fn a_fetch_is_bounded_and_loses_nothing(broker: &dyn Broker, fresh: &Fresh) {
     let from = at(&topic(broker, fresh, "t", 1), 0);
     let value = vec![b'x'; 10_000];
-    let records = vec![
-        Outgoing {
-            value: Some(&value),
-            ..record(&from.topic, 0, "")
-        };
-        2_000
-    ];
+    let records = vec![Outgoing { value: Some(&value), ..record(&from.topic, 0, "") }; 2_000];
     write(broker, &records);
     let mut reader = broker.reader(&[(from, 0)], COMMITTED).expect("a reader");
     let (mut batch, mut offsets, mut largest) = (Batch::default(), Vec::new(), 0);
@@ -101,18 +87,11 @@ pub(crate) fn a_fetch_is_bounded_and_loses_nothing(broker: &dyn Broker, fresh: &
         let position = reader.fetch(0, 50_000, &mut batch).expect("a fetch");
         largest = largest.max(batch.size());
         offsets.extend(take(&mut batch).iter().map(|s| s.offset));
-        assert_eq!(
-            position,
-            offsets.len() as u64,
-            "the position is behind what was given"
-        );
+        assert_eq!(position, offsets.len() as u64, "the position is behind what was given");
         (position == 2_000).then_some(())
     });
     assert_eq!(offsets, (0..2_000).collect::<Vec<u64>>());
-    assert!(
-        largest < 1_000_000,
-        "{largest} bytes at once, of 50,000 asked for"
-    );
+    assert!(largest < 1_000_000, "{largest} bytes at once, of 50,000 asked for");
 }
 
 pub(crate) fn readers_do_not_share_a_position(broker: &dyn Broker, fresh: &Fresh) {
@@ -152,13 +131,7 @@ pub(crate) fn a_position_beyond_the_end_is_out_of_range(broker: &dyn Broker, fre
     let from = at(&topic(broker, fresh, "t", 1), 0);
     write_texts(broker, &from, &["a", "b"]);
     let error = error_at(broker, &[(from.clone(), 1_000)]);
-    let BrokerError::OffsetOutOfRange {
-        partition,
-        offset,
-        start,
-        end,
-    } = &error
-    else {
+    let BrokerError::OffsetOutOfRange { partition, offset, start, end } = &error else {
         panic!("{error}");
     };
     assert_eq!((partition, *offset, *start, *end), (&from, 1_000, 0, 2));
@@ -168,8 +141,5 @@ pub(crate) fn an_unknown_partition_cannot_be_read(broker: &dyn Broker, fresh: &F
     let topic = topic(broker, fresh, "t", 1);
     let unknown = at(&topic, 1);
     let error = error_at(broker, &[(unknown.clone(), 0)]);
-    assert!(
-        matches!(&error, BrokerError::UnknownPartition(p) if *p == unknown),
-        "{error}"
-    );
+    assert!(matches!(&error, BrokerError::UnknownPartition(p) if *p == unknown), "{error}");
 }

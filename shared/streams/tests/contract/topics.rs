@@ -20,12 +20,7 @@ pub(crate) fn a_topic_is_described_as_it_was_created(broker: &dyn Broker, fresh:
     ];
     let topics = topics.map(|(name, partitions, cleanup, future_max_ms)| {
         let name = fresh.name(name);
-        TopicDescription {
-            name,
-            partitions,
-            cleanup,
-            future_max_ms,
-        }
+        TopicDescription { name, partitions, cleanup, future_max_ms }
     });
     for topic in &topics {
         broker.create_topic(topic).expect("created");
@@ -37,15 +32,8 @@ pub(crate) fn a_topic_is_described_as_it_was_created(broker: &dyn Broker, fresh:
 
 pub(crate) fn creating_again_keeps_the_topic_as_it_is(broker: &dyn Broker, fresh: &Fresh) {
     let name = fresh.name("kept");
-    let cleanup = CleanupPolicy::Delete {
-        retention_ms: Some(3_600_000),
-    };
-    let first = TopicDescription {
-        name,
-        partitions: 2,
-        cleanup,
-        future_max_ms: Some(1_000),
-    };
+    let cleanup = CleanupPolicy::Delete { retention_ms: Some(3_600_000) };
+    let first = TopicDescription { name, partitions: 2, cleanup, future_max_ms: Some(1_000) };
     broker.create_topic(&first).expect("created");
     write_texts(broker, &at(&first.name, 1), &["stays"]);
     broker.create_topic(&first).expect("the same again");
@@ -56,34 +44,17 @@ pub(crate) fn creating_again_keeps_the_topic_as_it_is(broker: &dyn Broker, fresh
         ..first.clone()
     };
     broker.create_topic(&other).expect("left as it is");
-    assert_eq!(
-        texts(&read(broker, &at(&first.name, 1), 0, COMMITTED)),
-        ["stays"]
-    );
+    assert_eq!(texts(&read(broker, &at(&first.name, 1), 0, COMMITTED)), ["stays"]);
     assert_eq!(described(broker, &first.name.clone()), Some(first));
 }
 
 pub(crate) fn an_unknown_topic_is_described_as_none(broker: &dyn Broker, fresh: &Fresh) {
-    let (first, last) = (
-        topic(broker, fresh, "first", 1),
-        topic(broker, fresh, "last", 2),
-    );
+    let (first, last) = (topic(broker, fresh, "first", 1), topic(broker, fresh, "last", 2));
     let unknown = fresh.name("unknown");
-    let answer = broker
-        .describe_topics(&[&last, &unknown, &first])
-        .expect("an answer");
-    let names = answer
-        .into_iter()
-        .map(|t| t.map(|t| (t.name, t.partitions)));
-    assert_eq!(
-        names.collect::<Vec<_>>(),
-        [Some((last, 2)), None, Some((first, 1))]
-    );
-    assert_eq!(
-        described(broker, &unknown),
-        None,
-        "asking has not created it"
-    );
+    let answer = broker.describe_topics(&[&last, &unknown, &first]).expect("an answer");
+    let names = answer.into_iter().map(|t| t.map(|t| (t.name, t.partitions)));
+    assert_eq!(names.collect::<Vec<_>>(), [Some((last, 2)), None, Some((first, 1))]);
+    assert_eq!(described(broker, &unknown), None, "asking has not created it");
 }
 
 pub(crate) fn an_empty_list_of_names_asks_for_all(broker: &dyn Broker, fresh: &Fresh) {
@@ -93,43 +64,25 @@ pub(crate) fn an_empty_list_of_names_asks_for_all(broker: &dyn Broker, fresh: &F
         let found = all.iter().flatten().filter(|t| t.name == name).count();
         assert_eq!(found, 1, "{name}");
     }
-    assert!(
-        all.iter().all(Option::is_some),
-        "none is listed that is not there"
-    );
+    assert!(all.iter().all(Option::is_some), "none is listed that is not there");
 }
 
 pub(crate) fn a_new_topic_is_empty_and_can_be_used_at_once(broker: &dyn Broker, fresh: &Fresh) {
     let topic = topic(broker, fresh, "new", 3);
     let partitions = [0, 1, 2].map(|p| at(&topic, p));
-    let specs = [
-        OffsetSpec::Start,
-        OffsetSpec::End(COMMITTED),
-        OffsetSpec::End(UNCOMMITTED),
-    ];
+    let specs = [OffsetSpec::Start, OffsetSpec::End(COMMITTED), OffsetSpec::End(UNCOMMITTED)];
     for spec in specs {
-        assert_eq!(
-            broker.offsets(&partitions, spec).expect("offsets"),
-            [0, 0, 0],
-            "{spec:?}"
-        );
+        assert_eq!(broker.offsets(&partitions, spec).expect("offsets"), [0, 0, 0], "{spec:?}");
     }
     assert_eq!(write_texts(broker, &partitions[2], &["first"]), [0]);
-    assert_eq!(
-        texts(&read(broker, &partitions[2], 0, Isolation::ReadCommitted)),
-        ["first"]
-    );
+    assert_eq!(texts(&read(broker, &partitions[2], 0, Isolation::ReadCommitted)), ["first"]);
 }
 
 pub(crate) fn a_topic_without_partitions_is_refused(broker: &dyn Broker, fresh: &Fresh) {
     let name = fresh.name("none");
     let cleanup = CleanupPolicy::Compact;
-    let topic = TopicDescription {
-        name: name.clone(),
-        partitions: 0,
-        cleanup,
-        future_max_ms: None,
-    };
+    let topic =
+        TopicDescription { name: name.clone(), partitions: 0, cleanup, future_max_ms: None };
     let refused = broker.create_topic(&topic).expect_err("refused");
     assert!(!refused.is_unavailable(), "it will never do: {refused}");
     assert_eq!(described(broker, &name), None);

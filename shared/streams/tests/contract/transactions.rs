@@ -17,9 +17,7 @@ pub(crate) fn open_records_are_invisible_until_the_commit(broker: &dyn Broker, f
     let to = at(&topic(broker, fresh, "t", 1), 0);
     let mut writer = Writer::start(broker, fresh);
     write_texts(broker, &to, &["before"]);
-    let mut reader = broker
-        .reader(&[(to.clone(), 0)], COMMITTED)
-        .expect("a reader");
+    let mut reader = broker.reader(&[(to.clone(), 0)], COMMITTED).expect("a reader");
     let mut batch = Batch::default();
     let mut seen = Vec::new();
     let mut look = |rounds: u32| {
@@ -35,27 +33,19 @@ pub(crate) fn open_records_are_invisible_until_the_commit(broker: &dyn Broker, f
     assert_eq!(look(25), ["before"]);
     assert_eq!(end(broker, &to, COMMITTED), 1, "the last stable offset");
     ends_of(writer.commit());
-    until("the records are shown", || {
-        (look(1).len() >= 3).then_some(())
-    });
+    until("the records are shown", || (look(1).len() >= 3).then_some(()));
     assert_eq!(look(1), ["before", "one", "two"]);
 }
 
 pub(crate) fn a_commit_shows_all_topics_and_partitions(broker: &dyn Broker, fresh: &Fresh) {
-    let (one, two) = (
-        topic(broker, fresh, "one", 2),
-        topic(broker, fresh, "two", 1),
-    );
+    let (one, two) = (topic(broker, fresh, "one", 2), topic(broker, fresh, "two", 1));
     let mut writer = Writer::start(broker, fresh);
     let places = [at(&one, 0), at(&one, 1), at(&two, 0)];
     for place in &places {
         writer.send(place, &["first", "second"]);
     }
     for place in &places {
-        assert!(
-            read(broker, place, 0, COMMITTED).is_empty(),
-            "{place} shows an open record"
-        );
+        assert!(read(broker, place, 0, COMMITTED).is_empty(), "{place} shows an open record");
     }
     ends_of(writer.commit());
     for place in &places {
@@ -118,28 +108,10 @@ pub(crate) fn a_commit_of_nothing_holds(broker: &dyn Broker, fresh: &Fresh) {
 pub(crate) fn every_field_survives_a_transaction(broker: &dyn Broker, fresh: &Fresh) {
     let to = topic(broker, fresh, "t", 1);
     let mut writer = Writer::start(broker, fresh);
-    let headers = [
-        ("h", Some(&b"\0\xff"[..])),
-        ("null", None),
-        ("h", Some(&b""[..])),
-    ];
-    let full = Outgoing {
-        timestamp: 1_488_326_400_123,
-        headers: &headers,
-        ..record(&to, 0, "x")
-    };
-    let bare = Outgoing {
-        key: None,
-        value: None,
-        headers: &[],
-        ..full
-    };
-    let empty = Outgoing {
-        key: Some(b""),
-        value: Some(b""),
-        headers: &[],
-        ..full
-    };
+    let headers = [("h", Some(&b"\0\xff"[..])), ("null", None), ("h", Some(&b""[..]))];
+    let full = Outgoing { timestamp: 1_488_326_400_123, headers: &headers, ..record(&to, 0, "x") };
+    let bare = Outgoing { key: None, value: None, headers: &[], ..full };
+    let empty = Outgoing { key: Some(b""), value: Some(b""), headers: &[], ..full };
     for record in [full, bare, empty] {
         writer.producer.send(record).expect("taken");
     }
@@ -152,21 +124,11 @@ pub(crate) fn every_field_survives_a_transaction(broker: &dyn Broker, fresh: &Fr
         3
     );
     let seen = read(broker, &at(&to, 0), 0, COMMITTED);
-    let fields: Vec<_> = seen
-        .iter()
-        .map(|s| (s.key.as_deref(), s.value.as_deref()))
-        .collect();
+    let fields: Vec<_> = seen.iter().map(|s| (s.key.as_deref(), s.value.as_deref())).collect();
     let x = Some(&b"x"[..]);
-    assert_eq!(
-        fields,
-        [(x, x), (None, None), (Some(&b""[..]), Some(&b""[..]))]
-    );
+    assert_eq!(fields, [(x, x), (None, None), (Some(&b""[..]), Some(&b""[..]))]);
     assert!(seen.iter().all(|s| s.timestamp == full.timestamp));
-    let got: Vec<_> = seen[0]
-        .headers
-        .iter()
-        .map(|(n, v)| (n.as_str(), v.as_deref()))
-        .collect();
+    let got: Vec<_> = seen[0].headers.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
     assert_eq!(got, headers);
     assert!(seen[1].headers.is_empty());
 }
@@ -176,19 +138,13 @@ pub(crate) fn a_large_transaction_holds_whole(broker: &dyn Broker, fresh: &Fresh
     let mut writer = Writer::start(broker, fresh);
     let numbers: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
     for (n, text) in (0_u32..).zip(&numbers) {
-        writer
-            .producer
-            .send(record(&to, n % 2, text))
-            .expect("taken");
+        writer.producer.send(record(&to, n % 2, text)).expect("taken");
     }
     ends_of(writer.commit());
     for partition in 0..2 {
         let seen = shown(broker, &at(&to, partition), 10_000);
         let sent: Vec<_> = numbers.iter().skip(partition as usize).step_by(2).collect();
-        assert!(
-            seen.iter().eq(sent),
-            "partition {partition} holds something else"
-        );
+        assert!(seen.iter().eq(sent), "partition {partition} holds something else");
     }
 }
 
@@ -229,21 +185,12 @@ pub(crate) fn the_ends_lie_behind_the_transaction(broker: &dyn Broker, fresh: &F
                 (end(broker, at, COMMITTED) == end(broker, at, UNCOMMITTED)).then_some(())
             });
             assert!(end_told <= end(broker, at, UNCOMMITTED));
-            assert!(
-                read(broker, at, end_told, COMMITTED).is_empty(),
-                "{at} from {end_told}"
-            );
+            assert!(read(broker, at, end_told, COMMITTED).is_empty(), "{at} from {end_told}");
             let below = read(broker, at, 0, COMMITTED);
-            assert!(
-                below.iter().all(|s| s.offset < end_told),
-                "{at}: {end_told}"
-            );
+            assert!(below.iter().all(|s| s.offset < end_told), "{at}: {end_told}");
         }
     }
-    assert_eq!(
-        shown(broker, &backing[0], 4),
-        ["first", "first", "second", "second"]
-    );
+    assert_eq!(shown(broker, &backing[0], 4), ["first", "first", "second", "second"]);
 }
 
 /// A record that the broker will not take is refused when it is sent, or aborts the transaction.
@@ -256,9 +203,7 @@ fn refused(broker: &dyn Broker, fresh: &Fresh, bad: Outgoing<'_>) {
         Err(error) => assert!(matches!(error, BrokerError::Refused { .. }), "{error}"),
         Ok(()) => {
             let status = writer.commit();
-            let CommitStatus::Aborted { cause } = status else {
-                panic!("{status:?}")
-            };
+            let CommitStatus::Aborted { cause } = status else { panic!("{status:?}") };
             assert!(matches!(cause, BrokerError::Refused { .. }), "{cause}");
         }
     }
@@ -276,14 +221,7 @@ fn refused(broker: &dyn Broker, fresh: &Fresh, bad: Outgoing<'_>) {
 
 pub(crate) fn a_refused_record_aborts_the_transaction(broker: &dyn Broker, fresh: &Fresh) {
     let to = topic_with(broker, fresh, "t", 1, CleanupPolicy::Compact, None);
-    refused(
-        broker,
-        fresh,
-        Outgoing {
-            key: None,
-            ..record(&to, 0, "no key")
-        },
-    );
+    refused(broker, fresh, Outgoing { key: None, ..record(&to, 0, "no key") });
 }
 
 pub(crate) fn a_record_stamped_too_far_ahead_aborts_the_transaction(
@@ -292,43 +230,24 @@ pub(crate) fn a_record_stamped_too_far_ahead_aborts_the_transaction(
 ) {
     let to = topic_with(broker, fresh, "t", 1, KEPT, Some(60_000));
     let timestamp = now().wall_ms + 3_600_000;
-    refused(
-        broker,
-        fresh,
-        Outgoing {
-            timestamp,
-            ..record(&to, 0, "ahead")
-        },
-    );
+    refused(broker, fresh, Outgoing { timestamp, ..record(&to, 0, "ahead") });
 }
 
 pub(crate) fn at_least_once_needs_no_transaction(broker: &dyn Broker, fresh: &Fresh) {
     let to = topic(broker, fresh, "t", 2);
-    let mut producer = broker
-        .producer(ProducerMode::AtLeastOnce)
-        .expect("a producer");
-    until("the producer is ready", || {
-        producer.poll_ready().expect("ready").then_some(())
-    });
+    let mut producer = broker.producer(ProducerMode::AtLeastOnce).expect("a producer");
+    until("the producer is ready", || producer.poll_ready().expect("ready").then_some(()));
     for round in 1_u64..=2 {
         for n in 0..10 {
             producer.send(record(&to, n % 2, "x")).expect("taken");
         }
         let group = fresh.name("group");
-        let member = Member::join(broker, &group, "one", &[&to])
-            .consumer
-            .membership();
+        let member = Member::join(broker, &group, "one", &[&to]).consumer.membership();
         let backing = [at(&to, 0)];
         let ends = ends_of(commit(&mut *producer, &[], &member, &backing));
         assert_eq!(ends, [5 * round]);
         let partitions = [at(&to, 0), at(&to, 1)];
-        let there = broker
-            .offsets(&partitions, OffsetSpec::End(COMMITTED))
-            .expect("offsets");
-        assert_eq!(
-            there,
-            [5 * round, 5 * round],
-            "written when the commit holds"
-        );
+        let there = broker.offsets(&partitions, OffsetSpec::End(COMMITTED)).expect("offsets");
+        assert_eq!(there, [5 * round, 5 * round], "written when the commit holds");
     }
 }

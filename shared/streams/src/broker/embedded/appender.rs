@@ -50,18 +50,10 @@ impl EmbeddedAppender {
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("appender".to_owned())
-            .spawn(run);
-        let thread = thread.map_err(|e| BrokerError::Fatal {
-            what: "appender",
-            cause: e.to_string(),
-        })?;
-        Ok(Self {
-            shared,
-            gate,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("appender".to_owned()).spawn(run);
+        let thread =
+            thread.map_err(|e| BrokerError::Fatal { what: "appender", cause: e.to_string() })?;
+        Ok(Self { shared, gate, thread: Some(thread) })
     }
 }
 
@@ -79,14 +71,10 @@ impl Gate {
 }
 
 fn write(shared: &Shared, group: Vec<Waiting>) {
-    let headers: Vec<Vec<Header<'_>>> = group
-        .iter()
-        .map(|w| w.record.get(0, "", 0).headers.iter().collect())
-        .collect();
+    let headers: Vec<Vec<Header<'_>>> =
+        group.iter().map(|w| w.record.get(0, "", 0).headers.iter().collect()).collect();
     let records = group.iter().zip(&headers).map(|(waiting, headers)| {
-        let record = waiting
-            .record
-            .get(0, &waiting.at.topic, waiting.at.partition);
+        let record = waiting.record.get(0, &waiting.at.topic, waiting.at.partition);
         Outgoing {
             topic: record.topic,
             partition: record.partition,
@@ -121,20 +109,13 @@ impl Appender for EmbeddedAppender {
         let mut queue = log::lock(&self.gate.queue);
         if queue.bytes > WAITING_BYTES_MAX {
             let cause = "the buffer is full".to_owned();
-            return Err(BrokerError::Unavailable {
-                what: "append",
-                cause,
-            });
+            return Err(BrokerError::Unavailable { what: "append", cause });
         }
         let mut single = Batch::default();
         let headers = record.headers.iter().copied();
         single.push(0, record.timestamp, record.key, record.value, headers);
         queue.bytes += single.size();
-        queue.waiting.push_back(Waiting {
-            at,
-            record: single,
-            ack,
-        });
+        queue.waiting.push_back(Waiting { at, record: single, ack });
         self.gate.changed.notify_one();
         Ok(())
     }

@@ -35,14 +35,7 @@ pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordi
         let (id, description) = codec::decode_topic(name, &row).ok_or_else(|| damaged(&key))?;
         let partitions = (0..description.partitions).map(|p| read_bounds(db, id, p));
         let partitions = partitions.collect::<Result<_>>()?;
-        topics.insert(
-            name.to_owned(),
-            Topic {
-                id,
-                description,
-                partitions,
-            },
-        );
+        topics.insert(name.to_owned(), Topic { id, description, partitions });
     }
     let mut coordinator = Coordinator::default();
     for (key, row) in rows(db, OFFSET)? {
@@ -52,15 +45,8 @@ pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordi
             let partition = words.next()?.parse().ok()?;
             let (offset, metadata) = std::str::from_utf8(&row).ok()?.split_once(' ')?;
             let metadata = metadata.to_owned();
-            let committed = CommittedOffset {
-                offset: offset.parse().ok()?,
-                metadata,
-            };
-            Some((
-                group.to_owned(),
-                TopicPartition::new(topic, partition),
-                committed,
-            ))
+            let committed = CommittedOffset { offset: offset.parse().ok()?, metadata };
+            Some((group.to_owned(), TopicPartition::new(topic, partition), committed))
         };
         let (group, at, committed) = parse().ok_or_else(|| damaged(&key))?;
         coordinator.set_offset(&group, at, committed);
@@ -71,24 +57,15 @@ pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordi
 fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds> {
     let row = format!("{START}{topic}/{partition}");
     let start = db.get_cf(family(db, META)?, row).map_err(failed("open"))?;
-    let start = start
-        .and_then(|s| String::from_utf8(s).ok()?.parse().ok())
-        .unwrap_or(0);
+    let start = start.and_then(|s| String::from_utf8(s).ok()?.parse().ok()).unwrap_or(0);
     let last = codec::record_key(topic, partition, u64::MAX);
     let mode = IteratorMode::From(&last, rocksdb::Direction::Reverse);
-    let newest = db
-        .iterator_cf(family(db, RECORDS)?, mode)
-        .next()
-        .transpose();
+    let newest = db.iterator_cf(family(db, RECORDS)?, mode).next().transpose();
     let newest = newest.map_err(failed("open"))?;
     let prefix = &last[..8];
     let end = newest
         .filter(|(key, _)| key.starts_with(prefix))
         .and_then(|(key, _)| codec::offset_of(&key))
         .map_or(start, |offset| offset + 1);
-    Ok(Bounds {
-        start,
-        next: end,
-        end,
-    })
+    Ok(Bounds { start, next: end, end })
 }

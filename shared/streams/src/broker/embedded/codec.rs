@@ -53,9 +53,7 @@ fn field(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let (head, rest) = bytes.split_at_checked(4)?;
     match u32::from_le_bytes(head.try_into().ok()?) {
         NULL => Some((None, rest)),
-        len => rest
-            .split_at_checked(len as usize)
-            .map(|(f, rest)| (Some(f), rest)),
+        len => rest.split_at_checked(len as usize).map(|(f, rest)| (Some(f), rest)),
     }
 }
 
@@ -81,13 +79,5 @@ pub(super) fn decode_topic(name: &str, row: &[u8]) -> Option<(u32, TopicDescript
         _ => CleanupPolicy::Delete { retention_ms },
     };
     let future_max_ms = words.next()?.parse().ok();
-    Some((
-        id,
-        TopicDescription {
-            name: name.to_owned(),
-            partitions,
-            cleanup,
-            future_max_ms,
-        },
-    ))
+    Some((id, TopicDescription { name: name.to_owned(), partitions, cleanup, future_max_ms }))
 }

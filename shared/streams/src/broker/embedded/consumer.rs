@@ -24,14 +24,7 @@ pub(super) struct EmbeddedConsumer {
 
 impl EmbeddedConsumer {
     pub(super) fn new(shared: Arc<Shared>, options: ConsumerOptions) -> Self {
-        Self {
-            shared,
-            options,
-            member: None,
-            generation: None,
-            slots: Vec::new(),
-            lost: false,
-        }
+        Self { shared, options, member: None, generation: None, slots: Vec::new(), lost: false }
     }
 
     fn group_event(&mut self, now: Now) -> Result<GroupEvent> {
@@ -43,19 +36,8 @@ impl EmbeddedConsumer {
         let state = &mut *guard;
         let (topics, coordinator) = (&state.topics, &mut state.coordinator);
         let member = self.member.get_or_insert_with(|| {
-            let ConsumerOptions {
-                instance,
-                topics,
-                session_timeout_ms,
-                ..
-            } = &self.options;
-            coordinator.join(
-                group,
-                instance,
-                topics,
-                *session_timeout_ms,
-                now.monotonic_ms,
-            )
+            let ConsumerOptions { instance, topics, session_timeout_ms, .. } = &self.options;
+            coordinator.join(group, instance, topics, *session_timeout_ms, now.monotonic_ms)
         });
         let count = |topic: &str| topics.get(topic).map_or(0, |t| t.description.partitions);
         let polled = coordinator.poll(group, member, now.monotonic_ms, count);
@@ -74,10 +56,7 @@ impl EmbeddedConsumer {
             // As on Kafka: taking the name back would only fence the other in turn.
             Err(Refusal::InstanceFenced) => {
                 let cause = Refusal::InstanceFenced.to_string();
-                Err(BrokerError::Fenced {
-                    what: "group",
-                    cause,
-                })
+                Err(BrokerError::Fenced { what: "group", cause })
             }
             Err(_) => {
                 self.lost = true;
@@ -118,11 +97,7 @@ impl Consumer for EmbeddedConsumer {
     fn release(&mut self) -> Result<()> {
         self.slots.clear();
         if let Some(member) = &self.member {
-            self.shared
-                .log
-                .state()
-                .coordinator
-                .release(&self.options.group, member);
+            self.shared.log.state().coordinator.release(&self.options.group, member);
         }
         if self.lost {
             (self.lost, self.member, self.generation) = (false, None, None);
@@ -144,20 +119,14 @@ impl Consumer for EmbeddedConsumer {
         let membership = self.membership();
         let group = membership.group.clone();
         let admit = |state: &log::State| check_member(state, &membership);
-        self.shared
-            .log
-            .append([].into_iter(), Some((&group, offsets)), &[], admit)?;
+        self.shared.log.append([].into_iter(), Some((&group, offsets)), &[], admit)?;
         Ok(())
     }
 
     fn leave(&mut self, _now: Now) -> Result<()> {
         self.slots.clear();
         if let Some(member) = self.member.take() {
-            self.shared
-                .log
-                .state()
-                .coordinator
-                .leave(&self.options.group, &member);
+            self.shared.log.state().coordinator.leave(&self.options.group, &member);
             self.shared.log.notify();
         }
         Ok(())
@@ -173,18 +142,10 @@ impl Drop for EmbeddedConsumer {
 
 /// Refuses the commit of a member that is no more, or of an earlier generation.
 pub(super) fn check_member(state: &log::State, membership: &Membership) -> Result<()> {
-    let Membership {
-        group,
-        member,
-        generation,
-        ..
-    } = membership;
+    let Membership { group, member, generation, .. } = membership;
     let checked = match generation {
         Some(generation) => state.coordinator.check(group, member, *generation),
         None => Err(Refusal::IllegalGeneration),
     };
-    checked.map_err(|refusal| BrokerError::Fenced {
-        what: "commit",
-        cause: refusal.to_string(),
-    })
+    checked.map_err(|refusal| BrokerError::Fenced { what: "commit", cause: refusal.to_string() })
 }

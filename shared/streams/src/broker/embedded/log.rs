@@ -5,23 +5,19 @@
 //! written, unsynced; (2) without the lock, the write-ahead log is synced, one sync for all
 //! that wait; (3) under the lock, the new ends become visible. What a reader sees is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rocksdb::{
-    ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch,
-};
+use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Options};
 
-use super::catalogue::{read_catalogue, rows};
+use super::catalogue::read_catalogue;
 use super::codec;
 use super::write::Writing;
 use crate::broker::coordinator::Coordinator;
-use crate::broker::{
-    BrokerError, CleanupPolicy, OffsetCommit, Result, TopicDescription, TopicPartition,
-};
-use crate::record::{Batch, Outgoing};
+use crate::broker::{BrokerError, OffsetCommit, Result, TopicDescription, TopicPartition};
+use crate::record::Outgoing;
 
 /// Records by topic id, partition, offset.
 pub(super) const RECORDS: &str = "records";
@@ -60,7 +56,24 @@ pub(super) struct State {
     pub(super) coordinator: Coordinator,
     /// Writes so far; the sync that covers a write carries at least its number.
     written: u64,
+    /// Numbers of the writes that are not visible yet.
+    unpublished: BTreeSet<u64>,
 }
+
+impl State {
+    /// Number of the last write.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether all writes up to this one are visible.
+    pub(super) fn is_settled(&self, ticket: u64) -> bool {
+        self.unpublished.range(..=ticket).next().is_none()
+    }
+}
+
+/// Longest wait for commits on their way to the disk.
+const SETTLE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 struct Syncs {
@@ -70,7 +83,7 @@ struct Syncs {
 }
 
 pub(super) struct Log {
-    db: DB,
+    pub(super) db: DB,
     cluster: String,
     state: Mutex<State>,
     /// Signalled when an end moves or a group has news.
@@ -112,10 +125,7 @@ pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
 }
 
 pub(super) fn failed(what: &'static str) -> impl Fn(rocksdb::Error) -> BrokerError {
-    move |error| BrokerError::Fatal {
-        what,
-        cause: format!("the embedded log: {error}"),
-    }
+    move |error| BrokerError::Fatal { what, cause: format!("the embedded log: {error}") }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,9 +152,7 @@ impl Log {
 
     /// Takes in what the owner has written since (followers only).
     pub(super) fn catch_up(&self) -> Result<()> {
-        self.db
-            .try_catch_up_with_primary()
-            .map_err(failed("follow"))?;
+        self.db.try_catch_up_with_primary().map_err(failed("follow"))?;
         let (topics, _) = read_catalogue(&self.db)?;
         self.state().topics = topics;
         Ok(())
@@ -156,10 +164,7 @@ impl Log {
             Some(id) => String::from_utf8_lossy(&id).into_owned(),
             None if !writable => {
                 let cause = "no embedded log lies in this folder".to_owned();
-                return Err(BrokerError::Fatal {
-                    what: "follow",
-                    cause,
-                });
+                return Err(BrokerError::Fatal { what: "follow", cause });
             }
             None => {
                 let id = crate::fresh_id("embedded");
@@ -175,6 +180,7 @@ impl Log {
                 topics,
                 coordinator,
                 written: 0,
+                unpublished: BTreeSet::new(),
             }),
             changed: Condvar::new(),
             syncs: Mutex::default(),
@@ -214,15 +220,9 @@ impl Log {
         let id = state.topics.values().map(|t| t.id + 1).max().unwrap_or(0);
         let meta = family(&self.db, META)?;
         let row = codec::encode_topic(id, topic);
-        self.db
-            .put_cf(meta, format!("{TOPIC}{}", topic.name), row)
-            .map_err(failed("create"))?;
+        self.db.put_cf(meta, format!("{TOPIC}{}", topic.name), row).map_err(failed("create"))?;
         let partitions = vec![Bounds::default(); topic.partitions as usize];
-        let entry = Topic {
-            id,
-            description: topic.clone(),
-            partitions,
-        };
+        let entry = Topic { id, description: topic.clone(), partitions };
         state.topics.insert(topic.name.clone(), entry);
         state.written += 1;
         let ticket = state.written;
@@ -256,28 +256,24 @@ impl Log {
         if let Some((group, commits)) = commit {
             writing.add_offsets(group, commits)?;
         }
-        let Writing {
-            batch,
-            first: touched,
-            ..
-        } = writing;
+        let Writing { batch, first: touched, .. } = writing;
         self.db.write(batch).map_err(failed("append"))?;
         state.written += 1;
         let ticket = state.written;
+        state.unpublished.insert(ticket);
         let ends = ends.iter().map(|at| bounds(&state, at).map(|b| b.next));
         let ends = ends.collect::<Result<Vec<u64>>>()?;
-        let nexts: Vec<_> = touched
-            .into_keys()
-            .map(|at| bounds(&state, &at).map(|b| (at, b.next)))
-            .collect();
+        let nexts: Vec<_> =
+            touched.into_keys().map(|at| bounds(&state, &at).map(|b| (at, b.next))).collect();
         drop(state);
         self.sync(ticket)?;
-        self.publish(nexts, commit)?;
+        self.publish(ticket, nexts, commit)?;
         Ok((offsets, ends))
     }
 
     fn publish(
         &self,
+        ticket: u64,
         nexts: Vec<Result<(TopicPartition, u64)>>,
         commit: Option<(&str, &[OffsetCommit])>,
     ) -> Result<()> {
@@ -288,19 +284,28 @@ impl Log {
             bounds.end = bounds.end.max(next);
         }
         if let Some((group, commits)) = commit {
-            for OffsetCommit {
-                partition,
-                committed,
-            } in commits
-            {
-                state
-                    .coordinator
-                    .set_offset(group, partition.clone(), committed.clone());
+            for OffsetCommit { partition, committed } in commits {
+                state.coordinator.set_offset(group, partition.clone(), committed.clone());
             }
         }
+        state.unpublished.remove(&ticket);
         drop(state);
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Waits until all that has been written by now is visible: a commit that is on its way to
+    /// the disk decides what the group's offsets are, so nobody may read them before it is there.
+    pub(super) fn settle(&self) -> Result<()> {
+        let ticket = self.state().written;
+        self.wait_until(SETTLE, |state| state.is_settled(ticket));
+        match self.state().is_settled(ticket) {
+            true => Ok(()),
+            false => Err(BrokerError::Unavailable {
+                what: "committed offsets",
+                cause: "an earlier commit is still being written".to_owned(),
+            }),
+        }
     }
 
     /// Waits until everything up to write `ticket` is on the disk. The first that comes syncs
@@ -309,19 +314,13 @@ impl Log {
         let mut syncs = lock(&self.syncs);
         loop {
             if let Some(cause) = &syncs.failed {
-                return Err(BrokerError::Fatal {
-                    what: "sync",
-                    cause: cause.clone(),
-                });
+                return Err(BrokerError::Fatal { what: "sync", cause: cause.clone() });
             }
             if syncs.synced >= ticket {
                 return Ok(());
             }
             if syncs.running {
-                syncs = self
-                    .sync_done
-                    .wait(syncs)
-                    .unwrap_or_else(PoisonError::into_inner);
+                syncs = self.sync_done.wait(syncs).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             syncs.running = true;
@@ -338,145 +337,12 @@ impl Log {
             self.sync_done.notify_all();
         }
     }
-
-    /// Reads from `from` on, at most about `bytes_max`. Returns the position behind.
-    pub(super) fn read(
-        &self,
-        at: &TopicPartition,
-        from: u64,
-        bytes_max: usize,
-        batch: &mut Batch,
-    ) -> Result<u64> {
-        let (id, start, end) = {
-            let state = self.state();
-            let bounds = bounds(&state, at)?;
-            (state.topics[&at.topic].id, bounds.start, bounds.end)
-        };
-        if from < start || from > end {
-            let partition = at.clone();
-            return Err(BrokerError::OffsetOutOfRange {
-                partition,
-                offset: from,
-                start,
-                end,
-            });
-        }
-        if from == end {
-            return Ok(end);
-        }
-        let mut bounds = ReadOptions::default();
-        bounds.set_iterate_upper_bound(codec::record_key(id, at.partition, end).to_vec());
-        let key = codec::record_key(id, at.partition, from);
-        let mode = IteratorMode::From(&key, rocksdb::Direction::Forward);
-        for entry in self
-            .db
-            .iterator_cf_opt(family(&self.db, RECORDS)?, bounds, mode)
-        {
-            let (key, value) = entry.map_err(failed("read"))?;
-            let offset = codec::offset_of(&key).unwrap_or(u64::MAX);
-            if batch.size() >= bytes_max {
-                return Ok(offset);
-            }
-            codec::decode_record(offset, &value, batch).ok_or_else(|| BrokerError::Fatal {
-                what: "read",
-                cause: format!("{at}: the record at offset {offset} is damaged"),
-            })?;
-        }
-        Ok(end)
-    }
-
-    /// Offset of the first record stamped at or after `timestamp`, or the end.
-    pub(super) fn offset_at(&self, at: &TopicPartition, timestamp: i64) -> Result<u64> {
-        let (mut position, end) = {
-            let state = self.state();
-            let bounds = bounds(&state, at)?;
-            (bounds.start, bounds.end)
-        };
-        let mut batch = Batch::default();
-        while position < end {
-            batch.clear();
-            position = self.read(at, position, 1 << 20, &mut batch)?;
-            let places = (0..batch.len()).map(|i| batch.place(i));
-            if let Some((offset, _)) = places.into_iter().find(|(_, t)| *t >= timestamp) {
-                return Ok(offset);
-            }
-        }
-        Ok(end)
-    }
-
-    /// Retention: records older than their topic keeps them go, from the oldest on, until the
-    /// first that is young enough.
-    pub(super) fn expire(&self, wall_ms: i64) -> Result<()> {
-        let due: Vec<(String, u32, i64)> = {
-            let state = self.state();
-            let topics = state.topics.values();
-            topics
-                .filter_map(|t| match t.description.cleanup {
-                    CleanupPolicy::Delete {
-                        retention_ms: Some(ms),
-                    } => Some((t, wall_ms.saturating_sub_unsigned(ms))),
-                    _ => None,
-                })
-                .flat_map(|(t, before)| {
-                    let name = &t.description.name;
-                    (0..t.description.partitions).map(move |p| (name.clone(), p, before))
-                })
-                .collect()
-        };
-        for (topic, partition, before) in due {
-            let at = TopicPartition { topic, partition };
-            let start = self.offset_at(&at, before)?;
-            self.cut(&at, start)?;
-        }
-        Ok(())
-    }
-
-    /// Drops the records below `start`.
-    pub(super) fn cut(&self, at: &TopicPartition, start: u64) -> Result<()> {
-        let mut state = self.state();
-        let id = bounds(&state, at).map(|_| state.topics[&at.topic].id)?;
-        let bounds = bounds_mut(&mut state, at)?;
-        if start <= bounds.start || start > bounds.end {
-            return Ok(());
-        }
-        let mut batch = WriteBatch::default();
-        let from = codec::record_key(id, at.partition, bounds.start);
-        let to = codec::record_key(id, at.partition, start);
-        batch.delete_range_cf(family(&self.db, RECORDS)?, from, to);
-        let row = format!("{START}{id}/{}", at.partition);
-        batch.put_cf(family(&self.db, META)?, row, start.to_string());
-        self.db.write(batch).map_err(failed("retention"))?;
-        bounds.start = start;
-        Ok(())
-    }
-
-    /// Forgets the offsets of a group.
-    pub(super) fn delete_group(&self, group: &str, now_ms: u64) -> Result<()> {
-        let refused = |refusal| BrokerError::Fatal {
-            what: "delete group",
-            cause: format!("{group}: {refusal}"),
-        };
-        let mut state = self.state();
-        state
-            .coordinator
-            .delete_group(group, now_ms)
-            .map_err(refused)?;
-        let meta = family(&self.db, META)?;
-        let prefix = format!("{OFFSET}{group}\0");
-        let mut batch = WriteBatch::default();
-        for (key, _) in rows(&self.db, &prefix)? {
-            batch.delete_cf(meta, key);
-        }
-        self.db.write(batch).map_err(failed("delete group"))
-    }
 }
 
 pub(super) fn bounds(state: &State, at: &TopicPartition) -> Result<Bounds> {
     let topic = state.topics.get(&at.topic);
     let found = topic.and_then(|t| t.partitions.get(at.partition as usize));
-    found
-        .copied()
-        .ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
+    found.copied().ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
 }
 
 pub(super) fn bounds_mut<'s>(state: &'s mut State, at: &TopicPartition) -> Result<&'s mut Bounds> {

@@ -10,7 +10,9 @@ mod codec;
 mod consumer;
 mod log;
 mod producer;
+mod read;
 mod reader;
+mod retention;
 mod write;
 
 use std::path::Path;
@@ -49,9 +51,7 @@ impl EmbeddedBroker {
     /// When another process owns the folder (its pid is named), or the log is damaged.
     pub fn open(folder: &Path) -> Result<EmbeddedBroker> {
         let clock = || {
-            let since = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             since.as_millis() as i64
         };
         Self::open_with_clock(folder, Arc::new(clock))
@@ -62,18 +62,10 @@ impl EmbeddedBroker {
     /// # Errors
     /// As [`EmbeddedBroker::open`].
     pub fn open_with_clock(folder: &Path, clock: Clock) -> Result<EmbeddedBroker> {
-        let lock = FolderLock::take(folder).map_err(|error| BrokerError::Fatal {
-            what: "open",
-            cause: error.to_string(),
-        })?;
+        let lock = FolderLock::take(folder)
+            .map_err(|error| BrokerError::Fatal { what: "open", cause: error.to_string() })?;
         let log = Log::open(&folder.join("log"))?;
-        Ok(EmbeddedBroker {
-            shared: Arc::new(Shared {
-                log,
-                clock,
-                _lock: lock,
-            }),
-        })
+        Ok(EmbeddedBroker { shared: Arc::new(Shared { log, clock, _lock: lock }) })
     }
 
     /// Reads the log in `folder` while another process owns and writes it.
@@ -94,10 +86,7 @@ impl Shared {
         let topic = topic.ok_or_else(|| BrokerError::UnknownPartition(partition()))?;
         if record.key.is_none() && topic.description.cleanup == CleanupPolicy::Compact {
             let cause = "a compacted topic takes no record without a key".to_owned();
-            return Err(BrokerError::Refused {
-                partition: partition(),
-                cause,
-            });
+            return Err(BrokerError::Refused { partition: partition(), cause });
         }
         if let Some(max) = topic.description.future_max_ms {
             let latest = (self.clock)().saturating_add_unsigned(max);
@@ -106,10 +95,7 @@ impl Shared {
                     "timestamp {} is more than {max} ms ahead of the clock",
                     record.timestamp
                 );
-                return Err(BrokerError::Refused {
-                    partition: partition(),
-                    cause,
-                });
+                return Err(BrokerError::Refused { partition: partition(), cause });
             }
         }
         Ok(())
@@ -122,23 +108,15 @@ impl Broker for EmbeddedBroker {
     }
 
     fn consumer(&self, options: ConsumerOptions) -> Result<Box<dyn Consumer>> {
-        Ok(Box::new(consumer::EmbeddedConsumer::new(
-            self.shared.clone(),
-            options,
-        )))
+        Ok(Box::new(consumer::EmbeddedConsumer::new(self.shared.clone(), options)))
     }
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(producer::EmbeddedProducer::new(
-            self.shared.clone(),
-            mode,
-        )))
+        Ok(Box::new(producer::EmbeddedProducer::new(self.shared.clone(), mode)))
     }
 
     fn appender(&self) -> Result<Box<dyn Appender>> {
-        Ok(Box::new(appender::EmbeddedAppender::start(
-            self.shared.clone(),
-        )?))
+        Ok(Box::new(appender::EmbeddedAppender::start(self.shared.clone())?))
     }
 
     fn reader(
@@ -160,11 +138,9 @@ impl Broker for EmbeddedBroker {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>> {
+        self.shared.log.settle()?;
         let state = self.shared.log.state();
-        Ok(partitions
-            .iter()
-            .map(|at| state.coordinator.offset(group, at))
-            .collect())
+        Ok(partitions.iter().map(|at| state.coordinator.offset(group, at)).collect())
     }
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
@@ -174,10 +150,7 @@ impl Broker for EmbeddedBroker {
     fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
         if topic.partitions == 0 {
             let cause = format!("{}: a topic has at least one partition", topic.name);
-            return Err(BrokerError::Fatal {
-                what: "create topic",
-                cause,
-            });
+            return Err(BrokerError::Fatal { what: "create topic", cause });
         }
         self.shared.log.create_topic(topic)
     }
@@ -207,16 +180,9 @@ fn offsets(log: &Log, partitions: &[TopicPartition], spec: OffsetSpec) -> Result
 fn describe(log: &Log, names: &[&str]) -> Vec<Option<TopicDescription>> {
     let state = log.state();
     if names.is_empty() {
-        return state
-            .topics
-            .values()
-            .map(|t| Some(t.description.clone()))
-            .collect();
+        return state.topics.values().map(|t| Some(t.description.clone())).collect();
     }
-    names
-        .iter()
-        .map(|name| state.topics.get(*name).map(|t| t.description.clone()))
-        .collect()
+    names.iter().map(|name| state.topics.get(*name).map(|t| t.description.clone())).collect()
 }
 
 /// A log that another process owns, followed read-only.
@@ -241,9 +207,7 @@ impl Follower {
     fn open(folder: &Path) -> Result<Follower> {
         let scratch = std::env::temp_dir().join(crate::fresh_id("follow"));
         let log = Log::follow(&folder.join("log"), &scratch)?;
-        Ok(Follower {
-            shared: Arc::new(Followed { log, scratch }),
-        })
+        Ok(Follower { shared: Arc::new(Followed { log, scratch }) })
     }
 
     /// As [`Broker::reader`].

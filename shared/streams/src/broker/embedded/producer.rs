@@ -16,6 +16,8 @@ pub(super) struct EmbeddedProducer {
     shared: Arc<Shared>,
     mode: ProducerMode,
     epoch: u64,
+    /// Number of the last write before this producer: what its predecessor has committed.
+    predecessors: u64,
     /// The records not yet written, and where each is to go.
     staged: Batch,
     places: Vec<TopicPartition>,
@@ -24,19 +26,15 @@ pub(super) struct EmbeddedProducer {
 
 impl EmbeddedProducer {
     pub(super) fn new(shared: Arc<Shared>, mode: ProducerMode) -> Self {
+        let mut state = shared.log.state();
         let epoch = match &mode {
-            ProducerMode::Transactional { id } => shared.log.state().coordinator.init_producer(id),
+            ProducerMode::Transactional { id } => state.coordinator.init_producer(id),
             ProducerMode::AtLeastOnce => 0,
         };
+        let predecessors = state.written();
+        drop(state);
         let staged = Batch::default();
-        Self {
-            shared,
-            mode,
-            epoch,
-            staged,
-            places: Vec::new(),
-            outcome: None,
-        }
+        Self { shared, mode, epoch, predecessors, staged, places: Vec::new(), outcome: None }
     }
 
     fn check_epoch(&self, state: &log::State) -> Result<()> {
@@ -44,10 +42,7 @@ impl EmbeddedProducer {
             return Ok(());
         };
         let checked = state.coordinator.check_producer(id, self.epoch);
-        checked.map_err(|r| BrokerError::Fenced {
-            what: "producer",
-            cause: r.to_string(),
-        })
+        checked.map_err(|r| BrokerError::Fenced { what: "producer", cause: r.to_string() })
     }
 
     /// Writes what is staged, with the offsets, as one batch.
@@ -73,9 +68,7 @@ impl EmbeddedProducer {
         });
         let admit = |state: &log::State| {
             self.check_epoch(state)?;
-            commit.map_or(Ok(()), |(membership, _)| {
-                consumer::check_member(state, membership)
-            })
+            commit.map_or(Ok(()), |(membership, _)| consumer::check_member(state, membership))
         };
         let offsets = commit.map(|(membership, offsets)| (membership.group.as_str(), offsets));
         let (_, ends) = self.shared.log.append(records, offsets, backing, admit)?;
@@ -90,17 +83,16 @@ impl EmbeddedProducer {
 
 impl Producer for EmbeddedProducer {
     fn poll_ready(&mut self) -> Result<bool> {
-        self.check_epoch(&self.shared.log.state())?;
-        Ok(true)
+        let state = self.shared.log.state();
+        self.check_epoch(&state)?;
+        Ok(state.is_settled(self.predecessors))
     }
 
     fn send(&mut self, record: Outgoing<'_>) -> Result<()> {
         self.shared.admit(&record)?;
         let headers = record.headers.iter().copied();
-        self.staged
-            .push(0, record.timestamp, record.key, record.value, headers);
-        self.places
-            .push(TopicPartition::new(record.topic, record.partition));
+        self.staged.push(0, record.timestamp, record.key, record.value, headers);
+        self.places.push(TopicPartition::new(record.topic, record.partition));
         if self.mode == ProducerMode::AtLeastOnce && self.staged.size() > LINGER_BYTES_MAX {
             self.write(None, &[])?;
             self.clear();
@@ -147,9 +139,7 @@ impl EmbeddedProducer {
     /// As on Kafka: a fenced producer is at its end, a fenced member only has to abort.
     fn refused(&self, cause: BrokerError) -> CommitStatus {
         match cause {
-            BrokerError::Fenced {
-                what: "producer", ..
-            } => CommitStatus::Fenced { cause },
+            BrokerError::Fenced { what: "producer", .. } => CommitStatus::Fenced { cause },
             cause => CommitStatus::Aborted { cause },
         }
     }

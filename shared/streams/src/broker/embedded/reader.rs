@@ -32,16 +32,11 @@ pub(super) struct EmbeddedReader {
 
 impl EmbeddedReader {
     pub(super) fn new(source: Source, from: &[(TopicPartition, u64)]) -> Self {
-        Self {
-            source,
-            slots: from.to_vec(),
-        }
+        Self { source, slots: from.to_vec() }
     }
 
     fn readable(&self, state: &log::State) -> bool {
-        self.slots
-            .iter()
-            .any(|(at, from)| log::bounds(state, at).is_ok_and(|b| b.end > *from))
+        self.slots.iter().any(|(at, from)| log::bounds(state, at).is_ok_and(|b| b.end > *from))
     }
 }
 

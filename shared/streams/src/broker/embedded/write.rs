@@ -35,10 +35,7 @@ impl<'d> Writing<'d> {
         let at = TopicPartition::new(record.topic, record.partition);
         let unknown = || BrokerError::UnknownPartition(at.clone());
         let topic = state.topics.get_mut(record.topic).ok_or_else(unknown)?;
-        let bounds = topic
-            .partitions
-            .get_mut(record.partition as usize)
-            .ok_or_else(unknown)?;
+        let bounds = topic.partitions.get_mut(record.partition as usize).ok_or_else(unknown)?;
         let offset = bounds.next;
         self.first.entry(at).or_insert(offset);
         bounds.next += 1;
@@ -48,8 +45,7 @@ impl<'d> Writing<'d> {
         self.value.clear();
         codec::encode_record(record, &mut self.value);
         let key = codec::record_key(topic.id, record.partition, offset);
-        self.batch
-            .put_cf(family(self.db, RECORDS)?, key, &self.value);
+        self.batch.put_cf(family(self.db, RECORDS)?, key, &self.value);
         Ok(offset)
     }
 
@@ -77,20 +73,9 @@ impl<'d> Writing<'d> {
 
     pub(super) fn add_offsets(&mut self, group: &str, commits: &[OffsetCommit]) -> Result<()> {
         let meta = family(self.db, META)?;
-        for OffsetCommit {
-            partition,
-            committed,
-        } in commits
-        {
-            let key = format!(
-                "{OFFSET}{group}\0{}\0{}",
-                partition.topic, partition.partition
-            );
-            self.batch.put_cf(
-                meta,
-                key,
-                format!("{} {}", committed.offset, committed.metadata),
-            );
+        for OffsetCommit { partition, committed } in commits {
+            let key = format!("{OFFSET}{group}\0{}\0{}", partition.topic, partition.partition);
+            self.batch.put_cf(meta, key, format!("{} {}", committed.offset, committed.metadata));
         }
         Ok(())
     }

@@ -27,10 +27,7 @@ fn refused(what: &'static str, name: &str, code: RDKafkaErrorCode) -> BrokerErro
     let error = failed(what, &KafkaError::AdminOp(code));
     match error {
         BrokerError::Unavailable { .. } => error,
-        _ => BrokerError::Fatal {
-            what,
-            cause: format!("{name}: {code}"),
-        },
+        _ => BrokerError::Fatal { what, cause: format!("{name}: {code}") },
     }
 }
 
@@ -39,9 +36,7 @@ pub(super) fn create_topic(config: &KafkaConfig, topic: &TopicDescription) -> Re
     let mut new = NewTopic::new(&topic.name, topic.partitions as i32, replication);
     // "For ever" must be said: Kafka's default would delete what is stamped in the past at once.
     let retention = match topic.cleanup {
-        CleanupPolicy::Delete {
-            retention_ms: Some(ms),
-        } => ms.to_string(),
+        CleanupPolicy::Delete { retention_ms: Some(ms) } => ms.to_string(),
         _ => "-1".to_owned(),
     };
     new = match topic.cleanup {
@@ -76,21 +71,15 @@ pub(super) fn describe_topics(
     names: &[&str],
 ) -> Result<Vec<Option<TopicDescription>>> {
     let questioner = shared.questioner(Isolation::ReadCommitted)?;
-    let metadata = questioner
-        .fetch_metadata(None, ANSWER)
-        .map_err(|e| failed("topics", &e))?;
+    let metadata = questioner.fetch_metadata(None, ANSWER).map_err(|e| failed("topics", &e))?;
     let found = metadata.topics().iter().filter(|t| {
         let wanted = names.is_empty() || names.contains(&t.name());
         // Kafka's own topics are nobody's business.
         wanted && t.error().is_none() && !t.name().starts_with("__")
     });
-    let found: Vec<(String, u32)> = found
-        .map(|t| (t.name().to_owned(), t.partitions().len() as u32))
-        .collect();
-    let specifiers: Vec<_> = found
-        .iter()
-        .map(|(name, _)| ResourceSpecifier::Topic(name))
-        .collect();
+    let found: Vec<(String, u32)> =
+        found.map(|t| (t.name().to_owned(), t.partitions().len() as u32)).collect();
+    let specifiers: Vec<_> = found.iter().map(|(name, _)| ResourceSpecifier::Topic(name)).collect();
     let mut described = Vec::new();
     if !specifiers.is_empty() {
         let admin = client(&shared.config)?;
@@ -104,10 +93,7 @@ pub(super) fn describe_topics(
     if names.is_empty() {
         return Ok(described.into_iter().map(Some).collect());
     }
-    Ok(names
-        .iter()
-        .map(|name| described.iter().find(|d| d.name == *name).cloned())
-        .collect())
+    Ok(names.iter().map(|name| described.iter().find(|d| d.name == *name).cloned()).collect())
 }
 
 fn description(name: String, partitions: u32, config: &ConfigResource) -> TopicDescription {
@@ -123,10 +109,5 @@ fn description(name: String, partitions: u32, config: &ConfigResource) -> TopicD
     let future_max_ms = number("message.timestamp.after.max.ms")
         .filter(|ms| *ms < i64::MAX)
         .and_then(|ms| u64::try_from(ms).ok());
-    TopicDescription {
-        name,
-        partitions,
-        cleanup,
-        future_max_ms,
-    }
+    TopicDescription { name, partitions, cleanup, future_max_ms }
 }

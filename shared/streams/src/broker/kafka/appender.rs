@@ -61,9 +61,7 @@ impl KafkaAppender {
         let mut config = config.writer();
         config.set("message.timeout.ms", MESSAGE_TIMEOUT_MS.to_string());
         let producer = config.create_with_context(Acks::default());
-        Ok(Self {
-            producer: producer.map_err(|e| failed("appender", &e))?,
-        })
+        Ok(Self { producer: producer.map_err(|e| failed("appender", &e))? })
     }
 }
 
@@ -81,9 +79,7 @@ impl Appender for KafkaAppender {
         message.key = record.key;
         message.payload = record.value;
         let at = TopicPartition::new(record.topic, record.partition);
-        self.producer
-            .send(message)
-            .map_err(|(error, _)| undelivered("append", &error, at))
+        self.producer.send(message).map_err(|(error, _)| undelivered("append", &error, at))
     }
 }
 

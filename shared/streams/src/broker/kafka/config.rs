@@ -5,64 +5,28 @@ use rdkafka::ClientConfig;
 
 /// Keys that are refused, each with the reason.
 const REFUSED: &[(&str, &str)] = &[
-    (
-        "acks",
-        "a record counts as written only when all in-sync replicas have it",
-    ),
-    (
-        "auto.offset.reset",
-        "where to begin is decided from the store and the group's offsets",
-    ),
+    ("acks", "a record counts as written only when all in-sync replicas have it"),
+    ("auto.offset.reset", "where to begin is decided from the store and the group's offsets"),
     ("bootstrap.servers", "it has a setting of its own"),
     ("delivery.report.only.error", "the engine counts deliveries"),
-    (
-        "enable.auto.commit",
-        "offsets are committed with the results, never beside them",
-    ),
-    (
-        "enable.auto.offset.store",
-        "offsets are committed with the results, never beside them",
-    ),
-    (
-        "enable.gapless.guarantee",
-        "the order of records is kept by idempotence",
-    ),
+    ("enable.auto.commit", "offsets are committed with the results, never beside them"),
+    ("enable.auto.offset.store", "offsets are committed with the results, never beside them"),
+    ("enable.gapless.guarantee", "the order of records is kept by idempotence"),
     ("enable.idempotence", "without it a retry writes twice"),
     ("enable.partition.eof", "it tells where a partition ends"),
     ("group.id", "it is the application's name"),
     ("group.instance.id", "it is the worker's name"),
-    (
-        "group.protocol",
-        "the new protocol neither co-partitions nor fences as needed",
-    ),
-    (
-        "isolation.level",
-        "records of aborted transactions must not be read",
-    ),
+    ("group.protocol", "the new protocol neither co-partitions nor fences as needed"),
+    ("isolation.level", "records of aborted transactions must not be read"),
     ("max.in.flight", "idempotence bounds it"),
-    (
-        "max.in.flight.requests.per.connection",
-        "idempotence bounds it",
-    ),
-    (
-        "message.send.max.retries",
-        "a delivery ends by its time-out, not by a count",
-    ),
-    (
-        "partition.assignment.strategy",
-        "only `range` keeps co-partitioned topics together",
-    ),
+    ("max.in.flight.requests.per.connection", "idempotence bounds it"),
+    ("message.send.max.retries", "a delivery ends by its time-out, not by a count"),
+    ("partition.assignment.strategy", "only `range` keeps co-partitioned topics together"),
     ("partitioner", "keys are placed by murmur2, as Java does"),
-    (
-        "request.required.acks",
-        "a record counts as written only when all in-sync replicas have it",
-    ),
+    ("request.required.acks", "a record counts as written only when all in-sync replicas have it"),
     ("retries", "a delivery ends by its time-out, not by a count"),
     ("session.timeout.ms", "it has a setting of its own"),
-    (
-        "transactional.id",
-        "it names the worker and fences its predecessor",
-    ),
+    ("transactional.id", "it names the worker and fences its predecessor"),
 ];
 
 /// A setting that cannot be.
@@ -102,10 +66,7 @@ pub struct KafkaConfig {
 impl KafkaConfig {
     /// A cluster at `bootstrap` (`HOST:PORT`, several separated by commas).
     pub fn new(bootstrap: impl Into<String>) -> KafkaConfig {
-        KafkaConfig {
-            bootstrap: bootstrap.into(),
-            passed: Vec::new(),
-        }
+        KafkaConfig { bootstrap: bootstrap.into(), passed: Vec::new() }
     }
 
     /// Passes a setting through to librdkafka.
@@ -114,18 +75,12 @@ impl KafkaConfig {
     /// A key that would break exactly-once, or that librdkafka does not know.
     pub fn set(mut self, key: &str, value: &str) -> Result<KafkaConfig, ConfigError> {
         if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
-            return Err(ConfigError::Refused {
-                key: key.to_owned(),
-                reason,
-            });
+            return Err(ConfigError::Refused { key: key.to_owned(), reason });
         }
         let mut probe = ClientConfig::new();
         probe.set(key, value);
         if let Err(error) = probe.create_native_config() {
-            return Err(ConfigError::Unknown {
-                key: key.to_owned(),
-                cause: error.to_string(),
-            });
+            return Err(ConfigError::Unknown { key: key.to_owned(), cause: error.to_string() });
         }
         self.passed.push((key.to_owned(), value.to_owned()));
         Ok(self)
@@ -138,9 +93,7 @@ impl KafkaConfig {
     pub fn set_line(self, text: &str) -> Result<KafkaConfig, ConfigError> {
         match text.split_once('=') {
             Some((key, value)) => self.set(key.trim(), value.trim()),
-            None => Err(ConfigError::Malformed {
-                text: text.to_owned(),
-            }),
+            None => Err(ConfigError::Malformed { text: text.to_owned() }),
         }
     }
 
@@ -218,36 +171,19 @@ mod tests {
 
     #[test]
     fn what_would_break_exactly_once_is_refused_by_name() {
-        let set = |key| {
-            KafkaConfig::new("x:1")
-                .set(key, "1")
-                .expect_err(key)
-                .to_string()
-        };
+        let set = |key| KafkaConfig::new("x:1").set(key, "1").expect_err(key).to_string();
         for (key, reason) in REFUSED {
-            assert_eq!(
-                set(key),
-                format!("kafka setting {key:?} cannot be set: {reason}")
-            );
+            assert_eq!(set(key), format!("kafka setting {key:?} cannot be set: {reason}"));
         }
         assert!(set("no.such.key").contains("no.such.key"));
     }
 
     #[test]
     fn other_keys_are_passed_through_and_win_over_defaults() {
-        let config = KafkaConfig::new("x:1")
-            .set_line("linger.ms = 7")
-            .expect("a known key");
+        let config = KafkaConfig::new("x:1").set_line("linger.ms = 7").expect("a known key");
         assert_eq!(config.writer().get("linger.ms"), Some("7"));
         assert_eq!(config.writer().get("acks"), Some("all"));
-        let malformed = KafkaConfig::new("x:1")
-            .set_line("linger.ms")
-            .expect_err("no =");
-        assert_eq!(
-            malformed,
-            ConfigError::Malformed {
-                text: "linger.ms".to_owned()
-            }
-        );
+        let malformed = KafkaConfig::new("x:1").set_line("linger.ms").expect_err("no =");
+        assert_eq!(malformed, ConfigError::Malformed { text: "linger.ms".to_owned() });
     }
 }

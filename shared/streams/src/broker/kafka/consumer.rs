@@ -36,15 +36,9 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new() -> Result<Slots> {
-        let wake = Wake::new().map_err(|e| BrokerError::Fatal {
-            what: "consumer",
-            cause: e.to_string(),
-        })?;
-        Ok(Slots {
-            slots: Vec::new(),
-            more: false,
-            wake,
-        })
+        let wake = Wake::new()
+            .map_err(|e| BrokerError::Fatal { what: "consumer", cause: e.to_string() })?;
+        Ok(Slots { slots: Vec::new(), more: false, wake })
     }
 
     pub(super) fn wake(&self) -> &Wake {
@@ -70,11 +64,7 @@ impl Slots {
         for (at, position) in from {
             let queue = Queue::of_partition(client, &at.topic, at.partition, &self.wake)
                 .ok_or_else(|| BrokerError::UnknownPartition(at.clone()))?;
-            self.slots.push(Slot {
-                at: at.clone(),
-                queue,
-                position: *position,
-            });
+            self.slots.push(Slot { at: at.clone(), queue, position: *position });
             let offset = Offset::Offset(*position as i64);
             list.add_partition_offset(&at.topic, at.partition as i32, offset)
                 .map_err(|e| failed("assign", &e))?;
@@ -98,11 +88,7 @@ impl Slots {
         bytes_max: usize,
         batch: &mut Batch,
     ) -> Result<u64> {
-        let Slot {
-            at,
-            queue,
-            position,
-        } = &mut self.slots[slot];
+        let Slot { at, queue, position } = &mut self.slots[slot];
         let consumed = queue.consume(bytes_max, batch);
         self.more |= consumed.more;
         *position = consumed.position.unwrap_or(0).max(*position);
@@ -124,12 +110,7 @@ fn out_of_range(shared: &Shared, at: &TopicPartition, offset: u64) -> Result<Bro
     let ask = |spec| shared.offsets(std::slice::from_ref(at), spec).map(|o| o[0]);
     let start = ask(OffsetSpec::Start)?;
     let end = ask(OffsetSpec::End(Isolation::ReadUncommitted))?;
-    Ok(BrokerError::OffsetOutOfRange {
-        partition: at.clone(),
-        offset,
-        start,
-        end,
-    })
+    Ok(BrokerError::OffsetOutOfRange { partition: at.clone(), offset, start, end })
 }
 
 pub(super) struct KafkaConsumer {
@@ -154,17 +135,8 @@ impl KafkaConsumer {
             cause: "librdkafka gives no queue".to_owned(),
         })?;
         let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
-        consumer
-            .subscribe(&topics)
-            .map_err(|e| failed("subscribe", &e))?;
-        Ok(Self {
-            slots,
-            _common: common,
-            consumer,
-            shared,
-            options,
-            generation: 0,
-        })
+        consumer.subscribe(&topics).map_err(|e| failed("subscribe", &e))?;
+        Ok(Self { slots, _common: common, consumer, shared, options, generation: 0 })
     }
 
     /// Serves the group once; errors of the connection are librdkafka's to mend.
@@ -177,10 +149,7 @@ impl KafkaConsumer {
                 }
                 _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                     let cause = error.to_string();
-                    return Err(BrokerError::Fatal {
-                        what: "group",
-                        cause,
-                    });
+                    return Err(BrokerError::Fatal { what: "group", cause });
                 }
                 _ => tracing::debug!(%error, "group"),
             }
@@ -190,14 +159,8 @@ impl KafkaConsumer {
             Some(error) => {
                 let cause = self.fatal_cause(&error);
                 match cause.contains("group.instance.id") || cause.contains("FENCED") {
-                    true => Err(BrokerError::Fenced {
-                        what: "group",
-                        cause,
-                    }),
-                    false => Err(BrokerError::Fatal {
-                        what: "group",
-                        cause,
-                    }),
+                    true => Err(BrokerError::Fenced { what: "group", cause }),
+                    false => Err(BrokerError::Fatal { what: "group", cause }),
                 }
             }
         }
@@ -272,9 +235,7 @@ impl Consumer for KafkaConsumer {
 
     fn commit(&mut self, offsets: &[OffsetCommit]) -> Result<()> {
         let list = offset_list(offsets)?;
-        self.consumer
-            .commit(&list, CommitMode::Sync)
-            .map_err(|e| failed("commit offsets", &e))
+        self.consumer.commit(&list, CommitMode::Sync).map_err(|e| failed("commit offsets", &e))
     }
 
     fn leave(&mut self, now: Now) -> Result<()> {
@@ -291,10 +252,7 @@ impl Consumer for KafkaConsumer {
 
 impl Drop for KafkaConsumer {
     fn drop(&mut self) {
-        self.consumer
-            .context()
-            .closing
-            .store(true, Ordering::Relaxed);
+        self.consumer.context().closing.store(true, Ordering::Relaxed);
     }
 }
 
@@ -306,11 +264,7 @@ pub(super) fn native(membership: &Membership) -> Option<&ConsumerGroupMetadata> 
 
 pub(super) fn offset_list(offsets: &[OffsetCommit]) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for OffsetCommit {
-        partition: at,
-        committed,
-    } in offsets
-    {
+    for OffsetCommit { partition: at, committed } in offsets {
         let mut element = list.add_partition(&at.topic, at.partition as i32);
         element.set_metadata(committed.metadata.as_str());
         let set = element.set_offset(Offset::Offset(committed.offset as i64));

@@ -79,9 +79,8 @@ impl ConsumerContext for Context {
         let event = match error {
             RespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let elements = partitions.elements();
-                let at = elements
-                    .iter()
-                    .map(|e| TopicPartition::new(e.topic(), e.partition() as u32));
+                let at =
+                    elements.iter().map(|e| TopicPartition::new(e.topic(), e.partition() as u32));
                 GroupEvent::Assigned(at.collect())
             }
             _ if consumer.assignment_lost() => GroupEvent::Lost,

@@ -32,9 +32,7 @@ static ONE: u64 = 1;
 impl Wake {
     pub(super) fn new() -> std::io::Result<Wake> {
         let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
-        Ok(Wake {
-            fd: rustix::event::eventfd(0, flags)?,
-        })
+        Ok(Wake { fd: rustix::event::eventfd(0, flags)? })
     }
 
     /// Waits until something was queued since the last call.
@@ -97,10 +95,7 @@ impl Queue {
         }
         // SAFETY: `queue` is a live queue; forwarding it to null gives it its own life.
         unsafe { rd::rd_kafka_queue_forward(queue, ptr::null_mut()) };
-        let queue = Queue {
-            queue,
-            record_bytes: RECORD_BYTES,
-        };
+        let queue = Queue { queue, record_bytes: RECORD_BYTES };
         queue.wakes(wake);
         Some(queue)
     }
@@ -112,10 +107,7 @@ impl Queue {
         if queue.is_null() {
             return None;
         }
-        let queue = Queue {
-            queue,
-            record_bytes: RECORD_BYTES,
-        };
+        let queue = Queue { queue, record_bytes: RECORD_BYTES };
         queue.wakes(wake);
         Some(queue)
     }
@@ -130,11 +122,7 @@ impl Queue {
 
     /// Moves messages to `batch` until it holds `bytes_max` or nothing is left. Never waits.
     pub(super) fn consume(&mut self, bytes_max: usize, batch: &mut Batch) -> Consumed {
-        let mut consumed = Consumed {
-            position: None,
-            error: None,
-            more: true,
-        };
+        let mut consumed = Consumed { position: None, error: None, more: true };
         let mut messages = [ptr::null_mut::<rd::rd_kafka_message_t>(); BATCH];
         while batch.size() < bytes_max {
             let (size, len) = (batch.size(), batch.len());

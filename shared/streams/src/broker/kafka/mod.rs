@@ -1,6 +1,6 @@
 //! Apache Kafka behind the port, by librdkafka: the only module of the engine that names it.
 //!
-//! [`config`] says what may be set and what may not; [`ffi`] is the only place with unsafe code.
+//! [`config`] says what may be set and what may not; `ffi` is the only place with unsafe code.
 //! The traps that this code steps around are explained where it does.
 
 mod admin;
@@ -81,11 +81,7 @@ fn failed(what: &'static str, error: &KafkaError) -> BrokerError {
             | RDKafkaErrorCode::PolicyViolation
             | RDKafkaErrorCode::UnsupportedFeature,
         ) => BrokerError::Fatal { what, cause },
-        _ if matches!(
-            error,
-            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)
-        ) =>
-        {
+        _ if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)) => {
             BrokerError::Fatal { what, cause }
         }
         _ => BrokerError::Unavailable { what, cause },
@@ -99,10 +95,7 @@ fn undelivered(what: &'static str, error: &KafkaError, partition: TopicPartition
             RDKafkaErrorCode::InvalidTimestamp
             | RDKafkaErrorCode::InvalidRecord
             | RDKafkaErrorCode::MessageSizeTooLarge,
-        ) => BrokerError::Refused {
-            partition,
-            cause: error.to_string(),
-        },
+        ) => BrokerError::Refused { partition, cause: error.to_string() },
         _ if is_unknown(error) => BrokerError::UnknownPartition(partition),
         _ => failed(what, error),
     }
@@ -118,9 +111,7 @@ impl KafkaBroker {
             uncommitted: Mutex::default(),
             groups: Mutex::default(),
         };
-        KafkaBroker {
-            shared: Arc::new(shared),
-        }
+        KafkaBroker { shared: Arc::new(shared) }
     }
 }
 
@@ -136,9 +127,8 @@ impl Shared {
         }
         let mut config = self.config.client();
         config.set("isolation.level", level);
-        let client: BaseConsumer<Context> = config
-            .create_with_context(Context::default())
-            .map_err(|e| failed("connect", &e))?;
+        let client: BaseConsumer<Context> =
+            config.create_with_context(Context::default()).map_err(|e| failed("connect", &e))?;
         Ok(slot.insert(Arc::new(client)).clone())
     }
 
@@ -157,16 +147,13 @@ impl Shared {
         drop(client.poll(Duration::ZERO));
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for at in partitions {
-            list.add_partition_offset(&at.topic, at.partition as i32, asked)
-                .map_err(error)?;
+            list.add_partition_offset(&at.topic, at.partition as i32, asked).map_err(error)?;
         }
-        let answer = client
-            .offsets_for_times(list, ANSWER)
-            .map_err(|e| match is_unknown(&e) {
-                // Told of the whole question where no partition of it is there.
-                true => BrokerError::UnknownPartition(partitions[0].clone()),
-                false => error(e),
-            })?;
+        let answer = client.offsets_for_times(list, ANSWER).map_err(|e| match is_unknown(&e) {
+            // Told of the whole question where no partition of it is there.
+            true => BrokerError::UnknownPartition(partitions[0].clone()),
+            false => error(e),
+        })?;
         let mut offsets = Vec::with_capacity(partitions.len());
         for at in partitions {
             let found = answer.find_partition(&at.topic, at.partition as i32);
@@ -194,13 +181,10 @@ impl Shared {
         }
         let mut config = self.config.client();
         // With read_committed, offsets of open transactions are waited for.
-        config
-            .set("group.id", group)
-            .set("isolation.level", "read_committed");
+        config.set("group.id", group).set("isolation.level", "read_committed");
         config.set("enable.auto.commit", "false");
-        let client: BaseConsumer<Context> = config
-            .create_with_context(Context::default())
-            .map_err(|e| failed("connect", &e))?;
+        let client: BaseConsumer<Context> =
+            config.create_with_context(Context::default()).map_err(|e| failed("connect", &e))?;
         let client = Arc::new(client);
         groups.insert(group.to_owned(), client.clone());
         Ok(client)
@@ -221,27 +205,18 @@ fn is_unknown(error: &KafkaError) -> bool {
 impl Broker for KafkaBroker {
     fn cluster_id(&self) -> Result<String> {
         let client = self.shared.questioner(Isolation::ReadCommitted)?;
-        client
-            .client()
-            .fetch_cluster_id(ANSWER)
-            .ok_or_else(|| BrokerError::Unavailable {
-                what: "cluster id",
-                cause: format!("no answer from {}", self.shared.config.bootstrap()),
-            })
+        client.client().fetch_cluster_id(ANSWER).ok_or_else(|| BrokerError::Unavailable {
+            what: "cluster id",
+            cause: format!("no answer from {}", self.shared.config.bootstrap()),
+        })
     }
 
     fn consumer(&self, options: ConsumerOptions) -> Result<Box<dyn Consumer>> {
-        Ok(Box::new(consumer::KafkaConsumer::new(
-            self.shared.clone(),
-            options,
-        )?))
+        Ok(Box::new(consumer::KafkaConsumer::new(self.shared.clone(), options)?))
     }
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(producer::KafkaProducer::new(
-            self.shared.clone(),
-            &mode,
-        )?))
+        Ok(Box::new(producer::KafkaProducer::new(self.shared.clone(), &mode)?))
     }
 
     fn appender(&self) -> Result<Box<dyn Appender>> {
@@ -253,11 +228,7 @@ impl Broker for KafkaBroker {
         from: &[(TopicPartition, u64)],
         isolation: Isolation,
     ) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::KafkaReader::new(
-            self.shared.clone(),
-            from,
-            isolation,
-        )?))
+        Ok(Box::new(reader::KafkaReader::new(self.shared.clone(), from, isolation)?))
     }
 
     fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {

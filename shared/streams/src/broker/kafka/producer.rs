@@ -56,14 +56,11 @@ impl KafkaProducer {
             config.set("transactional.id", id);
             config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
         }
-        let producer: BaseProducer<Context> = config
-            .create_with_context(Context::default())
-            .map_err(|e| failed("producer", &e))?;
+        let producer: BaseProducer<Context> =
+            config.create_with_context(Context::default()).map_err(|e| failed("producer", &e))?;
         let producer = Arc::new(producer);
         let transactional = matches!(mode, ProducerMode::Transactional { .. });
-        let initialising = transactional
-            .then(|| initialise(producer.clone()))
-            .transpose()?;
+        let initialising = transactional.then(|| initialise(producer.clone())).transpose()?;
         Ok(Self {
             producer,
             shared,
@@ -80,15 +77,10 @@ impl KafkaProducer {
         if self.begun || !self.transactional {
             return Ok(());
         }
-        if let Some(wait) = self
-            .committed_at
-            .and_then(|at| MARKERS.checked_sub(at.elapsed()))
-        {
+        if let Some(wait) = self.committed_at.and_then(|at| MARKERS.checked_sub(at.elapsed())) {
             std::thread::sleep(wait);
         }
-        self.producer
-            .begin_transaction()
-            .map_err(|e| failed("begin", &e))?;
+        self.producer.begin_transaction().map_err(|e| failed("begin", &e))?;
         self.begun = true;
         Ok(())
     }
@@ -104,20 +96,14 @@ impl KafkaProducer {
                 return Err(undelivered("deliver", &error, at));
             }
             if let Some(error) = lock(&client.context().fatal).take() {
-                return Err(BrokerError::Fenced {
-                    what: "deliver",
-                    cause: error.to_string(),
-                });
+                return Err(BrokerError::Fenced { what: "deliver", cause: error.to_string() });
             }
             if drained {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 let cause = "records are not delivered in time".to_owned();
-                return Err(BrokerError::Unavailable {
-                    what: "deliver",
-                    cause,
-                });
+                return Err(BrokerError::Unavailable { what: "deliver", cause });
             }
         }
     }
@@ -131,10 +117,7 @@ impl KafkaProducer {
         })?;
         let deadline = Instant::now() + SUSPICIOUS;
         loop {
-            match self
-                .producer
-                .send_offsets_to_transaction(&list, native, SUSPICIOUS)
-            {
+            match self.producer.send_offsets_to_transaction(&list, native, SUSPICIOUS) {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(e))
                     if e.is_retriable() && Instant::now() < deadline => {}
@@ -168,13 +151,8 @@ fn initialise(producer: Arc<BaseProducer<Context>>) -> Result<Receiver<Result<()
         // A closed channel means that the producer was dropped meanwhile.
         drop(sender.send(producer.init_transactions(INIT)));
     };
-    let spawned = std::thread::Builder::new()
-        .name("init-transactions".to_owned())
-        .spawn(run);
-    spawned.map_err(|e| BrokerError::Fatal {
-        what: "producer",
-        cause: e.to_string(),
-    })?;
+    let spawned = std::thread::Builder::new().name("init-transactions".to_owned()).spawn(run);
+    spawned.map_err(|e| BrokerError::Fatal { what: "producer", cause: e.to_string() })?;
     Ok(receiver)
 }
 
@@ -235,10 +213,9 @@ impl Producer for KafkaProducer {
         backing: &[TopicPartition],
     ) -> Result<(), CommitStatus> {
         let aborted = |cause| match cause {
-            cause @ BrokerError::Fenced {
-                what: "begin" | "deliver",
-                ..
-            } => CommitStatus::Fenced { cause },
+            cause @ BrokerError::Fenced { what: "begin" | "deliver", .. } => {
+                CommitStatus::Fenced { cause }
+            }
             cause => CommitStatus::Aborted { cause },
         };
         self.begin().map_err(aborted)?;
@@ -284,9 +261,7 @@ impl Producer for KafkaProducer {
             }
             // Timed out, disconnected, fenced while a first request may have been taken: only
             // the committed offsets can tell.
-            Err(error) => CommitStatus::Unknown {
-                cause: failed("commit", &error),
-            },
+            Err(error) => CommitStatus::Unknown { cause: failed("commit", &error) },
         }
     }
 

@@ -31,22 +31,15 @@ impl KafkaReader {
         };
         let mut config = shared.config.fetcher();
         // librdkafka assigns to groups only; this one is never joined and never committed to.
-        config
-            .set("group.id", "streams-reader")
-            .set("isolation.level", level);
-        let consumer: BaseConsumer<Context> = config
-            .create_with_context(Context::default())
-            .map_err(|e| failed("reader", &e))?;
+        config.set("group.id", "streams-reader").set("isolation.level", level);
+        let consumer: BaseConsumer<Context> =
+            config.create_with_context(Context::default()).map_err(|e| failed("reader", &e))?;
         // librdkafka waits for a partition that is not there, without a word.
         let places: Vec<_> = from.iter().map(|(at, _)| at.clone()).collect();
         shared.offsets(&places, OffsetSpec::Start)?;
         let mut slots = Slots::new()?;
         slots.assign(&consumer, from)?;
-        Ok(Self {
-            slots,
-            consumer,
-            shared,
-        })
+        Ok(Self { slots, consumer, shared })
     }
 }
 
@@ -66,9 +59,6 @@ impl Reader for KafkaReader {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        self.consumer
-            .context()
-            .closing
-            .store(true, Ordering::Relaxed);
+        self.consumer.context().closing.store(true, Ordering::Relaxed);
     }
 }

@@ -25,10 +25,7 @@ impl Member {
             topics: topics.iter().map(|&t| t.to_owned()).collect(),
             session_timeout_ms: SESSION_MS,
         };
-        Self {
-            consumer: broker.consumer(options).expect("a consumer"),
-            owned: Vec::new(),
-        }
+        Self { consumer: broker.consumer(options).expect("a consumer"), owned: Vec::new() }
     }
 
     /// Polls once, and answers: nothing is read of what is assigned.
@@ -53,9 +50,7 @@ impl Member {
     /// Polls until it is assigned; returns its partitions, sorted.
     #[track_caller]
     pub(crate) fn assigned(&mut self) -> Vec<TopicPartition> {
-        until("an assignment", || {
-            matches!(self.poll(), GroupEvent::Assigned(_)).then_some(())
-        });
+        until("an assignment", || matches!(self.poll(), GroupEvent::Assigned(_)).then_some(()));
         self.owned.clone()
     }
 
@@ -72,10 +67,7 @@ impl Member {
         let (mut batch, mut seen) = (Batch::default(), Vec::new());
         let position = until("enough records", || {
             assert_eq!(self.poll(), GroupEvent::None);
-            let position = self
-                .consumer
-                .fetch(slot, 1 << 20, &mut batch)
-                .expect("a fetch");
+            let position = self.consumer.fetch(slot, 1 << 20, &mut batch).expect("a fetch");
             seen.extend(take(&mut batch));
             (seen.len() >= count).then_some(position)
         });
@@ -107,43 +99,25 @@ impl Writer {
         let mut member = Member::join(broker, &group, &id, &[&input]);
         let producer = producer(broker, &id);
         assert_eq!(member.assigned(), [at(&input, 0)]);
-        Writer {
-            group,
-            input: at(&input, 0),
-            id,
-            member,
-            producer,
-        }
+        Writer { group, input: at(&input, 0), id, member, producer }
     }
 
     #[track_caller]
     pub(crate) fn send(&mut self, to: &TopicPartition, texts: &[&str]) {
         for text in texts {
-            self.producer
-                .send(record(&to.topic, to.partition, text))
-                .expect("taken");
+            self.producer.send(record(&to.topic, to.partition, text)).expect("taken");
         }
     }
 
     #[track_caller]
     pub(crate) fn commit(&mut self) -> CommitStatus {
-        commit(
-            &mut *self.producer,
-            &[],
-            &self.member.consumer.membership(),
-            &[],
-        )
+        commit(&mut *self.producer, &[], &self.member.consumer.membership(), &[])
     }
 
     /// Commits with this offset of the input.
     #[track_caller]
     pub(crate) fn commit_at(&mut self, offset: u64, metadata: &str) -> CommitStatus {
         let offsets = [offset_commit(&self.input, offset, metadata)];
-        commit(
-            &mut *self.producer,
-            &offsets,
-            &self.member.consumer.membership(),
-            &[],
-        )
+        commit(&mut *self.producer, &offsets, &self.member.consumer.membership(), &[])
     }
 }

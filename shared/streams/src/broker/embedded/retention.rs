@@ -1,0 +1,73 @@
+//! What becomes of old records of the embedded log, and of groups that are no more.
+
+use rocksdb::WriteBatch;
+
+use super::catalogue::rows;
+use super::codec;
+use super::log::{Log, META, OFFSET, RECORDS, START, bounds, bounds_mut, failed, family};
+use crate::broker::{BrokerError, CleanupPolicy, Result, TopicPartition};
+
+impl Log {
+    /// Retention: records older than their topic keeps them go, from the oldest on, until the
+    /// first that is young enough.
+    pub(super) fn expire(&self, wall_ms: i64) -> Result<()> {
+        let due: Vec<(String, u32, i64)> = {
+            let state = self.state();
+            let topics = state.topics.values();
+            topics
+                .filter_map(|t| match t.description.cleanup {
+                    CleanupPolicy::Delete { retention_ms: Some(ms) } => {
+                        Some((t, wall_ms.saturating_sub_unsigned(ms)))
+                    }
+                    _ => None,
+                })
+                .flat_map(|(t, before)| {
+                    let name = &t.description.name;
+                    (0..t.description.partitions).map(move |p| (name.clone(), p, before))
+                })
+                .collect()
+        };
+        for (topic, partition, before) in due {
+            let at = TopicPartition { topic, partition };
+            let start = self.offset_at(&at, before)?;
+            self.cut(&at, start)?;
+        }
+        Ok(())
+    }
+
+    /// Drops the records below `start`.
+    pub(super) fn cut(&self, at: &TopicPartition, start: u64) -> Result<()> {
+        let mut state = self.state();
+        let id = bounds(&state, at).map(|_| state.topics[&at.topic].id)?;
+        let bounds = bounds_mut(&mut state, at)?;
+        if start <= bounds.start || start > bounds.end {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        let from = codec::record_key(id, at.partition, bounds.start);
+        let to = codec::record_key(id, at.partition, start);
+        batch.delete_range_cf(family(&self.db, RECORDS)?, from, to);
+        let row = format!("{START}{id}/{}", at.partition);
+        batch.put_cf(family(&self.db, META)?, row, start.to_string());
+        self.db.write(batch).map_err(failed("retention"))?;
+        bounds.start = start;
+        Ok(())
+    }
+
+    /// Forgets the offsets of a group.
+    pub(super) fn delete_group(&self, group: &str, now_ms: u64) -> Result<()> {
+        let refused = |refusal| BrokerError::Fatal {
+            what: "delete group",
+            cause: format!("{group}: {refusal}"),
+        };
+        let mut state = self.state();
+        state.coordinator.delete_group(group, now_ms).map_err(refused)?;
+        let meta = family(&self.db, META)?;
+        let prefix = format!("{OFFSET}{group}\0");
+        let mut batch = WriteBatch::default();
+        for (key, _) in rows(&self.db, &prefix)? {
+            batch.delete_cf(meta, key);
+        }
+        self.db.write(batch).map_err(failed("delete group"))
+    }
+}
