@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bps_streams::broker::{Appender, Broker, Isolation, OffsetSpec, TopicPartition};
+use bps_streams::broker::{
+    Appender, Broker, CleanupPolicy, Isolation, OffsetSpec, TopicDescription, TopicPartition,
+};
 use bps_streams::partitioner::partition_of;
 use bps_streams::record::Batch;
+use bps_streams::worker::TaskStatus;
 use bps_streams::{Application, ApplicationConfig, Outgoing, prepare_topics};
 use purchase_processor::{Settings, topology};
 use tempfile::TempDir;
@@ -28,6 +31,8 @@ pub struct Written {
     pub key: String,
     /// Value as text.
     pub value: String,
+    /// Value as it is; `None` is a null value.
+    pub raw: Option<Vec<u8>>,
     /// Headers, values as text.
     pub headers: Vec<(String, String)>,
 }
@@ -41,6 +46,12 @@ impl Written {
     /// The message for people.
     pub fn message(&self) -> String {
         self.json()["resultMessage"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The text of a header; empty where it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(n, _)| n == name);
+        found.map_or("", |(_, value)| value)
     }
 }
 
@@ -64,14 +75,19 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Installation {
     /// Topics under a fresh prefix; the processor is not started yet.
     pub fn new(broker: Arc<dyn Broker>, name: &str, partitions: u32) -> Installation {
+        let mut installation = Installation::bare(broker, name, partitions);
+        installation.prepare();
+        installation
+    }
+
+    /// A fresh prefix under which there is no topic yet.
+    pub fn bare(broker: Arc<dyn Broker>, name: &str, partitions: u32) -> Installation {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("t{}-{number}-{name}", std::process::id());
         let settings = Settings::new(&prefix, &prefix);
-        let made = prepare_topics(&*broker, &topology(&settings).unwrap(), partitions).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut config = ApplicationConfig::new(folder.path().join("state"));
         config.partitions = partitions;
-        let partitions = made.partitions;
         let appender = broker.appender().unwrap();
         Installation {
             broker,
@@ -82,6 +98,35 @@ impl Installation {
             application: None,
             _folder: folder,
         }
+    }
+
+    /// As [`Installation::new`], with input topics that take records from the future.
+    pub fn without_door(broker: Arc<dyn Broker>, name: &str, partitions: u32) -> Installation {
+        let mut installation = Installation::bare(broker, name, partitions);
+        let kept = CleanupPolicy::Delete { retention_ms: None };
+        let topics = installation.settings.topics.clone();
+        for topic in [&topics.items_added, &topics.purchase_created] {
+            installation.create(topic, kept.clone());
+        }
+        installation.prepare();
+        installation
+    }
+
+    /// Creates a topic.
+    pub fn create(&self, topic: &str, cleanup: CleanupPolicy) {
+        let description = TopicDescription {
+            name: topic.to_owned(),
+            partitions: self.partitions,
+            cleanup,
+            future_max_ms: None,
+        };
+        self.broker.create_topic(&description).unwrap();
+    }
+
+    fn prepare(&mut self) {
+        let topology = topology(&self.settings).unwrap();
+        let made = prepare_topics(&*self.broker, &topology, self.config.partitions).unwrap();
+        self.partitions = made.partitions;
     }
 
     /// Starts the processor.
@@ -101,21 +146,50 @@ impl Installation {
         self.application.as_ref().unwrap()
     }
 
+    /// Waits until all partitions are decided on; returns how many records were restored.
+    pub fn wait_running(&self) -> u64 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let statuses = self.application().status();
+            let tasks = statuses.values().flat_map(|s| s.tasks.values());
+            let restored: Option<Vec<u64>> = tasks
+                .map(|task| match task {
+                    TaskStatus::Running { restored } => Some(*restored),
+                    TaskStatus::Restoring { .. } => None,
+                })
+                .collect();
+            if let Some(restored) = restored
+                && restored.len() == self.partitions as usize
+            {
+                return restored.iter().sum();
+            }
+            assert!(!self.application().is_finished(), "the processor has ended");
+            assert!(Instant::now() < deadline, "{statuses:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Appends records (topic, partition, key, value, timestamp) and waits for all acks.
     pub fn append(&self, records: &[(&str, u32, &str, &[u8], i64)]) {
+        let records = records.iter().map(|(topic, partition, key, value, timestamp)| Outgoing {
+            topic,
+            partition: *partition,
+            timestamp: *timestamp,
+            key: Some(key.as_bytes()),
+            value: Some(value),
+            headers: &[],
+        });
+        let records: Vec<_> = records.collect();
+        self.append_all(&records);
+    }
+
+    /// Appends records and waits for all acks.
+    pub fn append_all(&self, records: &[Outgoing<'_>]) {
         let (sender, acks) = mpsc::channel();
-        for (topic, partition, key, value, timestamp) in records {
-            let record = Outgoing {
-                topic,
-                partition: *partition,
-                timestamp: *timestamp,
-                key: Some(key.as_bytes()),
-                value: Some(value),
-                headers: &[],
-            };
+        for record in records {
             let sender = sender.clone();
             let ack = Box::new(move |acked| sender.send(acked).unwrap());
-            self.appender.append(record, ack).unwrap();
+            self.appender.append(*record, ack).unwrap();
         }
         for _ in records {
             acks.recv_timeout(PATIENCE).unwrap().unwrap();
@@ -182,6 +256,7 @@ fn written(record: &bps_streams::Record<'_>) -> Written {
         timestamp: record.timestamp,
         key: text(record.key),
         value: text(record.value),
+        raw: record.value.map(<[u8]>::to_vec),
         headers: record.headers.iter().map(|(n, v)| (n.to_owned(), text(v))).collect(),
     }
 }

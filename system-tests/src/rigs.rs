@@ -4,11 +4,11 @@
 use std::sync::{Arc, OnceLock};
 
 use bps_events::Topics;
-use bps_streams::TestDriver;
 use bps_streams::broker::Broker;
 use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
 use bps_streams::partitioner::partition_of;
+use bps_streams::{Outgoing, TestDriver};
 use purchase_processor::{Settings, topology};
 
 use crate::{Installation, Written};
@@ -21,6 +21,9 @@ pub trait Rig {
     fn partitions(&self) -> u32;
     /// Appends a record to a partition; it is acknowledged when this returns.
     fn append_to(&mut self, topic: &str, partition: u32, key: &str, value: &[u8], at: i64);
+    /// Appends records at once; all are acknowledged when this returns. (The test driver knows no
+    /// headers: there they are left out.)
+    fn append_batch(&mut self, records: &[Outgoing<'_>]);
     /// Waits for at least `count` records on a topic, and returns all of it.
     fn wait_for(&mut self, topic: &str, count: usize) -> Vec<Written>;
 
@@ -66,6 +69,10 @@ impl Rig for Installation {
         Installation::append(self, &[(topic, partition, key, value, at)]);
     }
 
+    fn append_batch(&mut self, records: &[Outgoing<'_>]) {
+        self.append_all(records);
+    }
+
     fn wait_for(&mut self, topic: &str, count: usize) -> Vec<Written> {
         Installation::wait_for(self, topic, count)
     }
@@ -91,6 +98,13 @@ impl Rig for Driven {
         self.driver.send_to(topic, partition, Some(key.as_bytes()), Some(value), at).unwrap();
     }
 
+    fn append_batch(&mut self, records: &[Outgoing<'_>]) {
+        for r in records {
+            self.driver.append(r.topic, r.partition, r.key, r.value, r.timestamp).unwrap();
+        }
+        self.driver.run().unwrap();
+    }
+
     fn wait_for(&mut self, topic: &str, count: usize) -> Vec<Written> {
         let text = |b: &Option<Vec<u8>>| {
             String::from_utf8_lossy(b.as_deref().unwrap_or_default()).into_owned()
@@ -101,6 +115,7 @@ impl Rig for Driven {
             timestamp: r.timestamp,
             key: text(&r.key),
             value: text(&r.value),
+            raw: r.value,
             headers: r.headers.iter().map(|(n, v)| (n.clone(), text(v))).collect(),
         });
         let all = self.read.entry(topic.to_owned()).or_default();
@@ -138,23 +153,40 @@ pub fn embedded(folder: &std::path::Path) -> Arc<dyn Broker> {
 
 /// Runs a test on every rig, with a running processor; says so where one is not there.
 pub fn on_every_rig(name: &str, test: impl Fn(&mut dyn Rig)) {
+    on_every_rig_made(name, &Installation::new, test);
+}
+
+/// Makes an installation on a broker: name and partitions.
+pub type Make<'a> = &'a dyn Fn(Arc<dyn Broker>, &str, u32) -> Installation;
+
+/// As [`on_every_rig`], with installations as `make` makes them.
+pub fn on_every_rig_made(name: &str, make: Make<'_>, test: impl Fn(&mut dyn Rig)) {
     let partitions = 4;
-    let driver = TestDriver::with_partitions(topology(&Settings::default()).unwrap(), partitions);
+    let topology = topology(&Settings::default()).unwrap();
+    let mut driver = TestDriver::with_partitions(topology, partitions);
+    driver.set_clock(now_ms());
     test(&mut Driven { driver, partitions, read: Default::default() });
+    on_both_brokers(name, |broker| {
+        let mut installation = make(broker, name, partitions);
+        installation.start();
+        test(&mut installation);
+        installation.stop();
+    });
+}
+
+/// Runs a test on the embedded log and on Kafka; says so where that is not there.
+pub fn on_both_brokers(name: &str, test: impl Fn(Arc<dyn Broker>)) {
     let folder = tempfile::tempdir().unwrap();
-    let mut installation = Installation::new(embedded(folder.path()), name, partitions);
-    installation.start();
-    test(&mut installation);
-    installation.stop();
+    test(embedded(folder.path()));
     match kafka() {
-        Some(broker) => {
-            let mut installation = Installation::new(broker, name, partitions);
-            installation.start();
-            test(&mut installation);
-            installation.stop();
-        }
+        Some(broker) => test(broker),
         None => eprintln_skipped(name),
     }
+}
+
+/// The clock (ms since 1970).
+pub fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 #[allow(clippy::print_stderr)] // the test's own word to the one who runs it

@@ -41,7 +41,11 @@ pub(super) struct Restore {
     restored: u64,
     progress_ms: u64,
     started_ms: u64,
+    told_ms: u64,
 }
+
+/// Time between two lines of progress (ms).
+const TELL_MS: u64 = 5_000;
 
 impl Restore {
     pub(super) fn begin(
@@ -74,7 +78,22 @@ impl Restore {
             restored: 0,
             progress_ms: now.monotonic_ms,
             started_ms: now.monotonic_ms,
+            told_ms: now.monotonic_ms,
         })
+    }
+
+    /// Says, now and then, how far it is and how long it will take.
+    fn tell(&mut self, now: Now) {
+        if now.monotonic_ms.saturating_sub(self.told_ms) < TELL_MS {
+            return;
+        }
+        self.told_ms = now.monotonic_ms;
+        let seconds = (now.monotonic_ms - self.started_ms) / 1_000;
+        let (restored, remaining) = (self.restored, self.remaining());
+        let per_s = restored / seconds.max(1);
+        let left_s = remaining / per_s.max(1);
+        let partition = self.partition;
+        tracing::info!(partition, restored, remaining, per_s, left_s, "restores");
     }
 
     fn remaining(&self) -> u64 {
@@ -213,6 +232,7 @@ impl Worker {
             restoring = true;
             restore.advance(&self.env, now)?;
             restore.check_stall(now, self.config.restore_stall_ms)?;
+            restore.tell(now);
             if restore.reader.is_none() {
                 done.push(*partition);
             }

@@ -64,7 +64,9 @@ fn failed(what: &'static str, error: &KafkaError) -> BrokerError {
             RDKafkaErrorCode::FencedInstanceId
             | RDKafkaErrorCode::ProducerFenced
             | RDKafkaErrorCode::InvalidProducerEpoch
-            | RDKafkaErrorCode::Fenced,
+            | RDKafkaErrorCode::Fenced
+            // The client is of no use any more, which for a producer means that it was fenced.
+            | RDKafkaErrorCode::Fatal,
         ) => BrokerError::Fenced { what, cause },
         Some(
             RDKafkaErrorCode::TopicAuthorizationFailed

@@ -1,0 +1,182 @@
+//! An account of a run, taken from the topics alone: each purchase answered once, each restock
+//! counted once, nothing sold that was not there.
+
+use std::collections::HashMap;
+
+use bps_events::Topics;
+use bps_streams::partitioner::partition_of;
+
+use crate::Written;
+use crate::oracle::tally;
+
+/// (item, restock) or (item, purchase).
+type Key = (String, String);
+
+/// What a test has sent.
+#[derive(Debug, Default)]
+pub struct Sent {
+    restocks: HashMap<Key, i64>,
+    /// Quantity, and the units of the item that were surely there before it was sent.
+    purchases: HashMap<Key, (i64, u64)>,
+    supplied: HashMap<String, u64>,
+}
+
+impl Sent {
+    /// A restock, acknowledged before any later purchase is sent.
+    pub fn restock(&mut self, item: &str, id: &str, quantity: i64) {
+        let former = self.restocks.insert((item.to_owned(), id.to_owned()), quantity);
+        assert_eq!(former, None, "the test repeats itself: {item} {id}");
+        *self.supplied.entry(item.to_owned()).or_default() += quantity.max(0) as u64;
+    }
+
+    /// A purchase.
+    pub fn purchase(&mut self, item: &str, id: &str, quantity: i64) {
+        let seen = self.supplied.get(item).copied().unwrap_or(0);
+        let former = self.purchases.insert((item.to_owned(), id.to_owned()), (quantity, seen));
+        assert_eq!(former, None, "the test repeats itself: {item} {id}");
+    }
+
+    /// How many purchases.
+    pub fn purchases(&self) -> usize {
+        self.purchases.len()
+    }
+}
+
+/// What the topics hold, committed.
+pub struct Found {
+    restocks: Vec<Written>,
+    purchases: Vec<Written>,
+    results: Vec<Written>,
+    answers: Vec<Written>,
+    stock: Vec<Written>,
+    dead: usize,
+    partitions: u32,
+}
+
+#[derive(Default)]
+struct Item {
+    supplied: u64,
+    booked: u64,
+    last_seen: u64,
+}
+
+impl Found {
+    /// Reads all topics.
+    pub fn read(topics: &Topics, partitions: u32, read: impl Fn(&str) -> Vec<Written>) -> Found {
+        Found {
+            restocks: read(&topics.items_added),
+            purchases: read(&topics.purchase_created),
+            results: read(&topics.purchase_finished),
+            answers: read(&topics.restock_finished),
+            stock: read(&topics.stock),
+            dead: read(&topics.dead_letters).len(),
+            partitions,
+        }
+    }
+
+    /// Fails unless it is exactly what `sent` must have led to; returns it in one line.
+    pub fn settle(&self, sent: &Sent) -> String {
+        assert_eq!(self.dead, 0, "dead letters");
+        let restocks = inputs(&self.restocks, "restockId", sent.restocks.len());
+        let purchases = inputs(&self.purchases, "purchaseId", sent.purchases.len());
+        let mut items = HashMap::new();
+        self.settle_restocks(sent, &mut items);
+        self.settle_purchases(sent, &mut items);
+        self.settle_stock(&items);
+        let reason = |w: &Written| w.json()["reason"].as_str().unwrap_or("SUCCESS").to_owned();
+        let reasons: Vec<String> = self.results.iter().map(reason).collect();
+        format!(
+            "{} purchases ({} of them sent again), {} restocks ({}), all answered once: {:?}",
+            sent.purchases.len(),
+            purchases,
+            sent.restocks.len(),
+            restocks,
+            tally(reasons.iter().map(String::as_str)),
+        )
+    }
+
+    fn lies_right(&self, written: &Written, item: &str) {
+        assert_eq!(
+            written.partition,
+            partition_of(item.as_bytes(), self.partitions),
+            "{written:?}"
+        );
+    }
+
+    fn settle_restocks(&self, sent: &Sent, items: &mut HashMap<String, Item>) {
+        let mut open = sent.restocks.clone();
+        for answer in &self.answers {
+            let json = answer.json();
+            let (item, id) = key(answer, "restockId");
+            self.lies_right(answer, &item);
+            let quantity = open.remove(&(item.clone(), id));
+            let quantity = quantity.unwrap_or_else(|| panic!("a second answer: {json}"));
+            let row = items.entry(item).or_default();
+            let status = if quantity < 1 { "FAILED" } else { "SUCCESS" };
+            assert_eq!(json["status"], status, "{json}");
+            row.supplied += quantity.max(0) as u64;
+            assert_eq!(json["supplied"], row.supplied, "{json}");
+        }
+        none_open(open.keys(), "restocks without an answer");
+    }
+
+    fn settle_purchases(&self, sent: &Sent, items: &mut HashMap<String, Item>) {
+        let mut open = sent.purchases.clone();
+        for result in &self.results {
+            let json = result.json();
+            let (item, id) = key(result, "purchaseId");
+            self.lies_right(result, &item);
+            let purchase = open.remove(&(item.clone(), id));
+            let (quantity, seen) = purchase.unwrap_or_else(|| panic!("a second result: {json}"));
+            let row = items.entry(item).or_default();
+            let number = |field: &str| json[field].as_u64().unwrap();
+            let there = number("itemQuantity");
+            assert!(there >= seen, "decided before {seen} acknowledged units were seen: {json}");
+            assert!((row.last_seen..=row.supplied).contains(&there), "{json}");
+            row.last_seen = there;
+            assert_eq!(number("alreadyBooked"), row.booked, "{json}");
+            let left = there.checked_sub(row.booked).unwrap();
+            let reason = match u64::try_from(quantity) {
+                Err(_) | Ok(0) => Some("INVALID_QUANTITY"),
+                Ok(_) if there == 0 => Some("UNKNOWN_ITEM"),
+                Ok(units) if units > left => Some("INSUFFICIENT_STOCK"),
+                Ok(units) => {
+                    row.booked += units;
+                    None
+                }
+            };
+            assert_eq!(json["reason"].as_str(), reason, "{json}");
+            assert!(row.booked <= there, "oversold: {json}");
+            assert_eq!(number("remaining"), there - row.booked, "{json}");
+        }
+        none_open(open.keys(), "purchases without a result");
+    }
+
+    fn settle_stock(&self, items: &HashMap<String, Item>) {
+        let last: HashMap<&str, &Written> =
+            self.stock.iter().map(|row| (row.key.as_str(), row)).collect();
+        for (item, row) in items.iter().filter(|(_, row)| row.supplied > 0) {
+            let json = last[item.as_str()].json();
+            assert_eq!(json["supplied"], row.supplied, "{json}");
+            assert_eq!(json["booked"], row.booked, "{json}");
+        }
+    }
+}
+
+fn key(written: &Written, id: &str) -> Key {
+    let json = written.json();
+    (json["itemId"].as_str().unwrap().to_owned(), json[id].as_str().unwrap().to_owned())
+}
+
+/// All that was sent is there; returns how many records are repetitions.
+fn inputs(written: &[Written], id: &str, sent: usize) -> usize {
+    let distinct: std::collections::HashSet<Key> = written.iter().map(|w| key(w, id)).collect();
+    assert_eq!(distinct.len(), sent, "{id}: not all that was acknowledged is there");
+    written.len() - distinct.len()
+}
+
+fn none_open<'a>(open: impl ExactSizeIterator<Item = &'a Key>, what: &str) {
+    let count = open.len();
+    let some: Vec<_> = open.take(5).collect();
+    assert_eq!(count, 0, "{what}: {some:?}...");
+}
