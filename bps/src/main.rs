@@ -61,12 +61,20 @@ fn main() -> ExitCode {
             return ExitCode::from(if message.use_stderr() { exit::USAGE } else { exit::OK });
         }
     };
-    let command = match cli.command {
-        Command::Up(args) => return up::run(*args),
-        other => other,
-    };
-    let outcome = start_logging().and_then(|()| run(command));
-    match outcome {
+    match cli.command {
+        // It has settings, logs and exit codes of a service.
+        Command::Up(args) => up::run(*args),
+        Command::Import(args) => speak(|| import::run(&args)),
+        Command::Tail(args) => speak(|| tail::run(&args)),
+        Command::Topics(args) => speak(|| topics::run(&args)),
+        Command::Topology(args) => speak(|| topology::run(&args)),
+        Command::Reset(args) => speak(|| reset::run(&args)),
+    }
+}
+
+/// Runs a command and says how it ended.
+fn speak(command: impl FnOnce() -> Result<Outcome, Error>) -> ExitCode {
+    match start_logging().and_then(|()| command()) {
         Ok(outcome) => ExitCode::from(outcome.code()),
         Err(error) => {
             if !error.is_closed_pipe() {
@@ -80,15 +88,4 @@ fn main() -> ExitCode {
 /// The engine's warnings, and nothing that a command says itself.
 fn start_logging() -> Result<(), Error> {
     Ok(bps_service::logging::start("warn")?)
-}
-
-fn run(command: Command) -> Result<Outcome, Error> {
-    match command {
-        Command::Up(_) => unreachable!("it runs on its own"),
-        Command::Import(args) => import::run(&args),
-        Command::Tail(args) => tail::run(&args),
-        Command::Topics(args) => topics::run(&args),
-        Command::Topology(args) => topology::run(&args),
-        Command::Reset(args) => reset::run(&args),
-    }
 }

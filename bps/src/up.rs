@@ -16,8 +16,15 @@ use tokio::net::TcpListener;
 
 const NAME: &str = "bps up";
 
-/// Flags of `bps up`.
+const EXAMPLES: &str = "  \
+  bps up
+  bps up --data /var/lib/bps --items-listen 0.0.0.0:7401 --purchases-listen 0.0.0.0:7402
+  bps up --kafka kafka-1:9092,kafka-2:9092 --workers 2
+  bps up --print-config";
+
+/// Runs the services and the processor in one process, until it is told to end.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = crate::exit::help(EXAMPLES))]
 pub(crate) struct UpArgs {
     /// Where the embedded log and the state lie; one process owns it [default: ./data]
     #[arg(long, env = "BPS_DATA", value_name = "FOLDER")]

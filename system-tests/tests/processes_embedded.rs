@@ -25,7 +25,7 @@ const BEGIN_MS: i64 = 1_735_689_600_000;
 /// Milliseconds between two purchases.
 const PACE_MS: i64 = 60;
 /// Restocks that come with one stamp.
-const WAVE: u64 = 10;
+const WAVE: u64 = 2;
 
 #[test]
 fn bps_up_killed_in_mid_import() {
@@ -46,7 +46,7 @@ fn bps_up_killed_in_mid_import() {
         if kill % 3 != 0 {
             running.wait_line("bps up: ready");
         }
-        random.sleep(50, 700);
+        random.sleep(50, 400);
         let (before, age) = (decided(&work), running.age());
         assert!(import.is_running(), "{kill}: the import has ended before: {}", import.log());
         running.kill();

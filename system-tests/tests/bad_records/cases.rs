@@ -2,7 +2,7 @@
 
 /// What must become of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// A dead letter with this code.
     Dead(&'static str),
     /// Answered: `INVALID_QUANTITY`.
@@ -10,29 +10,29 @@ pub enum Fate {
     /// Answered: success. It looks odd, but nothing that counts is wrong.
     Granted,
 }
-pub use Fate::{Dead, Granted, Refused};
+pub(crate) use Fate::{Dead, Granted, Refused};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topic {
+pub(crate) enum Topic {
     Restocks,
     Purchases,
     Rekeyed,
 }
-pub use Topic::{Purchases, Rekeyed, Restocks};
+pub(crate) use Topic::{Purchases, Rekeyed, Restocks};
 
 /// A record whose fate is known.
-pub struct Case {
-    pub name: &'static str,
-    pub topic: Topic,
-    pub value: Option<Vec<u8>>,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) topic: Topic,
+    pub(crate) value: Option<Vec<u8>>,
     /// How far ahead of the clock it is stamped (ms).
-    pub ahead: i64,
-    pub fate: Fate,
+    pub(crate) ahead: i64,
+    pub(crate) fate: Fate,
 }
 
 const HOUR: i64 = 3_600_000;
 /// The item that odd records are about; every home partition holds good ones besides.
-pub const ITEM: &str = "odd";
+pub(crate) const ITEM: &str = "odd";
 const CODE: &str = "UNREADABLE_ID";
 
 fn case(name: &'static str, topic: Topic, value: impl Into<Vec<u8>>, fate: Fate) -> Case {
@@ -165,7 +165,7 @@ fn odd(topic: Topic, own: &str) -> Vec<Case> {
     all.enumerate().map(|(n, (name, rest, fate))| case(name, topic, value(n, rest), fate)).collect()
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let purchase = r#"{"purchaseId":"ahead","itemId":"odd","quantity":1}"#;
     let restock = r#"{"restockId":"ahead","itemId":"odd","quantity":1}"#;
     let ahead = |topic, value: &str| Case {
@@ -175,7 +175,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases = vec![
         ahead(Purchases, purchase),
         ahead(Restocks, restock),
-        case("not said from where", Rekeyed, purchase, Dead("MISROUTED")),
+        case("wrong again", Rekeyed, purchase, Dead("MISROUTED")),
     ];
     cases.extend(broken(Purchases));
     cases.extend(broken(Restocks));

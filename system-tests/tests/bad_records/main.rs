@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use bps_events::Topics;
 use bps_streams::Outgoing;
 use bps_streams::partitioner::partition_of;
+use bps_streams::record::Header;
 use serde_json::json;
 use system_tests::{Installation, Rig, Written, now_ms, on_every_rig_made};
 
@@ -16,6 +17,13 @@ use crate::cases::{Case, Dead, Granted, ITEM, Purchases, Refused, Rekeyed, Resto
 
 /// Bytes of a dead letter that are kept.
 const KEPT: usize = 256 << 10;
+/// As on a record that was sent on already.
+const MOVED: [Header<'_>; 4] = [
+    ("kind", Some(b"purchases")),
+    ("topic", Some(b"elsewhere")),
+    ("partition", Some(b"0")),
+    ("offset", Some(b"7")),
+];
 /// Items of good records.
 const ITEMS: usize = 8;
 /// Units of each at first.
@@ -53,13 +61,14 @@ impl Sheet {
     }
 
     fn send(&self, rig: &mut dyn Rig, from: usize) {
+        let rekeyed = rig.topics().rekeyed;
         let records = self.sent[from..].iter().map(|sent| Outgoing {
             topic: &sent.topic,
             partition: sent.partition,
             timestamp: sent.timestamp,
             key: Some(&sent.key),
             value: sent.value.as_deref(),
-            headers: &[],
+            headers: if sent.topic == rekeyed { &MOVED } else { &[] },
         });
         rig.append_batch(&records.collect::<Vec<_>>());
     }
@@ -106,6 +115,7 @@ impl Plan {
                 Rekeyed => self.topics.rekeyed.clone(),
             };
             let partition = match case.fate {
+                Dead("MISROUTED") => (self.home(ITEM) + 1) % self.partitions,
                 Dead(_) => n as u32 % self.partitions,
                 Refused | Granted => self.home(ITEM),
             };
