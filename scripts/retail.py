@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turns a grocer's real year (docs: semantics.md, "A real year") into two JSON-lines files.
+"""Turns a grocer's real year into two JSON-lines files.
 
     retail.py TRANSACTIONS.parquet FOLDER   writes FOLDER/restocks.jsonl, FOLDER/purchases.jsonl
     retail.py --check FOLDER                decides them by a naive oracle, compares the totals

@@ -222,3 +222,26 @@ impl Booking {
         context.put(STOCK, item.as_bytes(), &self.row)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topology_is_printed_for_people() {
+        let topology = topology(&Settings::default()).expect("well wired");
+        insta::assert_snapshot!(topology.to_string(), @r"
+        Topology bps-purchase-processor
+          source    restocks <- bps-items-added (head start 5000 ms)
+          source    purchases <- bps-purchase-created
+          rekey     bps-rekeyed (records of a wrong partition)
+          processor booking reads [restocks, purchases] keeps [stock, decided, restocked]
+          store     stock (changelog bps-stock)
+          store     decided (backed by bps-purchase-finished)
+          store     restocked (backed by bps-restock-finished)
+          sink      results -> bps-purchase-finished (from booking)
+          sink      restock-answers -> bps-restock-finished (from booking)
+          dead letters -> bps-dead-letters
+        ");
+    }
+}

@@ -141,7 +141,7 @@ impl Process {
     pub fn stop(mut self) {
         self.must_run();
         self.signal(Signal::TERM);
-        let status = self.wait(Duration::from_secs(20));
+        let status = self.wait(Duration::from_secs(15));
         assert!(status.success(), "{}: {status}", self.name);
     }
 

@@ -42,11 +42,9 @@ fn purchase_processor_killed_under_load() {
             tell(format_args!(
                 "kill {kill}, {before} decided: ready after {took:.1?}, {restored} restored"
             ));
-            tell(format_args!("{:?} {}", running.tasks(), site.work.path("").display()));
             // Far less than there is: the store was not wiped.
-            assert!(restored <= 5_000 + before / 4, "{restored} restored of {before} decided");
+            assert!(restored <= 5_000 + before / 10, "{restored} restored of {before} decided");
         }
-        std::process::Command::new("cp")
             .arg("-r")
             .arg(site.work.path(""))
             .arg("/tmp/keep-kill")
