@@ -180,3 +180,54 @@ fn none_open<'a>(open: impl ExactSizeIterator<Item = &'a Key>, what: &str) {
     let some: Vec<_> = open.take(5).collect();
     assert_eq!(count, 0, "{what}: {some:?}...");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(offset: u64, key: &str, value: &str) -> Written {
+        Written {
+            partition: 0,
+            offset,
+            timestamp: 0,
+            key: key.to_owned(),
+            raw: Some(value.as_bytes().to_vec()),
+            value: value.to_owned(),
+            headers: Vec::new(),
+        }
+    }
+
+    fn purchase(offset: u64, id: &str, booked: u64, remaining: u64) -> Written {
+        let value = format!(
+            r#"{{"itemId":"i","purchaseId":"{id}","itemQuantity":3,"alreadyBooked":{booked},
+            "remaining":{remaining},"reason":null}}"#
+        );
+        written(offset, id, &value)
+    }
+
+    fn settle(results: Vec<Written>) -> bool {
+        let mut sent = Sent::default();
+        sent.restock("i", "r", 3);
+        ["a", "b"].into_iter().for_each(|id| sent.purchase("i", id, 1));
+        let answer = r#"{"itemId":"i","restockId":"r","status":"SUCCESS","supplied":3}"#;
+        let found = Found {
+            restocks: vec![written(0, "i", r#"{"itemId":"i","restockId":"r"}"#)],
+            purchases: vec![purchase(0, "a", 0, 0), purchase(1, "b", 0, 0), purchase(2, "a", 0, 0)],
+            results,
+            answers: vec![written(0, "r", answer)],
+            stock: vec![written(0, "i", r#"{"supplied":3,"booked":2}"#)],
+            dead: 0,
+            partitions: 1,
+        };
+        std::panic::catch_unwind(|| found.settle(&sent)).is_ok()
+    }
+
+    #[test]
+    fn only_a_balanced_account_passes() {
+        let (a, b) = (purchase(0, "a", 0, 2), purchase(1, "b", 1, 1));
+        assert!(settle(vec![a.clone(), b.clone()]));
+        assert!(!settle(vec![a.clone(), b.clone(), purchase(2, "a", 2, 0)]), "a second result");
+        assert!(!settle(vec![a.clone()]), "one is missing");
+        assert!(!settle(vec![a, purchase(1, "b", 0, 2)]), "units that were booked already");
+    }
+}

@@ -141,6 +141,11 @@ impl Installation {
         self.application.take().unwrap().stop().unwrap();
     }
 
+    /// Stops the processor, which gives up its places in the group.
+    pub fn leave(&mut self) {
+        self.application.take().unwrap().leave().unwrap();
+    }
+
     /// The running processor.
     pub fn application(&self) -> &Application {
         self.application.as_ref().unwrap()

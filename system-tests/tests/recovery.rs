@@ -194,7 +194,7 @@ fn a_lost_store_is_rebuilt_and_a_kept_one_is_not() {
     });
 }
 
-/// Deletes the group as soon as it has no member: a static one stays for its session.
+/// Deletes the group as soon as the cluster has seen that its members have left.
 fn delete_group(installation: &Installation) {
     let (broker, group) = (&installation.broker, &installation.settings.application);
     let topics = &installation.settings.topics;
@@ -218,7 +218,7 @@ fn without_committed_offsets_it_goes_on_from_its_store() {
     on_both_brokers("offsets", |broker| {
         let mut load = Load::new(broker, "offsets");
         load.probe();
-        load.installation.stop();
+        load.installation.leave();
         delete_group(&load.installation);
         let restored = load.restart();
         assert!(restored <= TAIL, "{restored} records restored");
@@ -231,7 +231,7 @@ fn without_committed_offsets_it_goes_on_from_its_store() {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(load.processed(), (probes, 0));
-        load.installation.stop();
+        load.installation.leave();
         // Neither offsets nor store: the rows themselves say how far it was.
         delete_group(&load.installation);
         load.forget_store();

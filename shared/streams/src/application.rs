@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -135,6 +135,13 @@ struct Signals {
     leave: Arc<AtomicBool>,
 }
 
+/// The origin of all intervals: one for the process, since several applications may share a
+/// broker in it.
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}
+
 /// A clock for real runs: monotonic from the start of the process, and the system's.
 fn clock(origin: Instant) -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -209,7 +216,7 @@ fn run_workers(
     signals: &Signals,
     statuses: &Statuses,
 ) -> Result<()> {
-    let origin = Instant::now();
+    let origin = origin();
     // One worker's error ends all: a half-running application would look alive.
     let failed = AtomicBool::new(false);
     let outcomes = std::thread::scope(|scope| {

@@ -46,6 +46,8 @@ struct Member {
     owned: Vec<TopicPartition>,
     /// What it must be told next.
     news: GroupEvent,
+    /// Nobody will poll for it any more; its place is kept until its session ends.
+    gone: bool,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +87,7 @@ impl Coordinator {
             last_seen_ms: now_ms,
             owned: Vec::new(),
             news: GroupEvent::None,
+            gone: false,
         };
         group.members.insert(id.clone(), member);
         group.prepare();
@@ -175,13 +178,18 @@ impl Coordinator {
         self.groups.get(group)?.offsets.get(at).cloned()
     }
 
+    /// The member's process or handle has ended without leaving.
+    pub(crate) fn gone(&mut self, group: &str, member: &str) {
+        if let Some(state) = self.groups.get_mut(group).and_then(|g| g.members.get_mut(member)) {
+            state.gone = true;
+        }
+    }
+
     /// Forgets a group that has no living member.
-    pub(crate) fn delete_group(&mut self, group: &str, now_ms: u64) -> Result<(), Refusal> {
-        if let Some(state) = self.groups.get_mut(group) {
-            state.expire(now_ms);
-            if !state.members.is_empty() {
-                return Err(Refusal::GroupNotEmpty);
-            }
+    pub(crate) fn delete_group(&mut self, group: &str) -> Result<(), Refusal> {
+        let lives = |g: &Group| g.members.values().any(|m| !m.gone);
+        if self.groups.get(group).is_some_and(lives) {
+            return Err(Refusal::GroupNotEmpty);
         }
         self.groups.remove(group);
         Ok(())
@@ -333,7 +341,8 @@ mod tests {
         assert_eq!(c.check_producer("t", epoch), Ok(()));
         assert_eq!(c.init_producer("t"), epoch + 1);
         assert_eq!(c.check_producer("t", epoch), Err(Refusal::ProducerFenced));
-        assert_eq!(c.delete_group("g", 1), Err(Refusal::GroupNotEmpty));
-        assert_eq!(c.delete_group("g", 102), Ok(()));
+        assert_eq!(c.delete_group("g"), Err(Refusal::GroupNotEmpty));
+        c.gone("g", &new);
+        assert_eq!(c.delete_group("g"), Ok(()));
     }
 }

@@ -136,6 +136,9 @@ impl Consumer for EmbeddedConsumer {
 /// A dropped member has not left: as a killed process, it is missed when its session ends.
 impl Drop for EmbeddedConsumer {
     fn drop(&mut self) {
+        if let Some(member) = &self.member {
+            self.shared.log.state().coordinator.gone(&self.options.group, member);
+        }
         self.shared.log.notify();
     }
 }

@@ -156,9 +156,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn delete_group(&self, group: &str) -> Result<()> {
-        // No member outlives this process's handles, so the latest possible time is a fair one
-        // only for those that have left; the living keep the group.
-        self.shared.log.delete_group(group, 0)
+        self.shared.log.delete_group(group)
     }
 
     fn maintain(&self, now: Now) -> Result<()> {

@@ -55,13 +55,13 @@ impl Log {
     }
 
     /// Forgets the offsets of a group.
-    pub(super) fn delete_group(&self, group: &str, now_ms: u64) -> Result<()> {
+    pub(super) fn delete_group(&self, group: &str) -> Result<()> {
         let refused = |refusal| BrokerError::Fatal {
             what: "delete group",
             cause: format!("{group}: {refusal}"),
         };
         let mut state = self.state();
-        state.coordinator.delete_group(group, now_ms).map_err(refused)?;
+        state.coordinator.delete_group(group).map_err(refused)?;
         let meta = family(&self.db, META)?;
         let prefix = format!("{OFFSET}{group}\0");
         let mut batch = WriteBatch::default();
