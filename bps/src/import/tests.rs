@@ -16,8 +16,8 @@ enum Turn {
     Refuses(u16),
 }
 
-/// Serves these turns, then 202 to all; tells each request's path and body.
-fn service(turns: Vec<Turn>) -> (String, mpsc::Receiver<(String, String)>) {
+/// Serves these turns, then 202 to all; tells each request's body before it answers.
+fn service(turns: Vec<Turn>) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let (tell, told) = mpsc::channel();
@@ -25,26 +25,21 @@ fn service(turns: Vec<Turn>) -> (String, mpsc::Receiver<(String, String)>) {
         let mut turns = turns.into_iter();
         for stream in listener.incoming() {
             let turn = turns.next().unwrap_or(Turn::Answers(&[202]));
-            let request = serve(stream.expect("a connection"), &turn);
-            if tell.send(request).is_err() {
-                return;
-            }
+            serve(stream.expect("a connection"), &turn, &tell);
         }
     });
     (url, told)
 }
 
 /// One request a connection: simple, and reconnecting is tried all the time.
-fn serve(mut stream: TcpStream, turn: &Turn) -> (String, String) {
+fn serve(mut stream: TcpStream, turn: &Turn, tell: &mpsc::Sender<String>) {
     let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
-    let (mut path, mut length) = (String::new(), 0);
+    let mut length = 0;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).expect("readable");
         let lower = line.to_lowercase();
-        if line.starts_with("POST ") {
-            path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        } else if let Some(bytes) = lower.strip_prefix("content-length:") {
+        if let Some(bytes) = lower.strip_prefix("content-length:") {
             length = bytes.trim().parse().expect("a number");
         } else if line.trim().is_empty() {
             break;
@@ -60,6 +55,8 @@ fn serve(mut stream: TcpStream, turn: &Turn) -> (String, String) {
         ),
     };
     let count = body.lines().count();
+    // Told before it is answered: once the importer is done, all it sent has been told.
+    let _listens = tell.send(body);
     let (status, length, answer) = match turn {
         Turn::Answers(statuses) => {
             let status = |n: usize| statuses.get(n).or(statuses.last()).copied().unwrap_or(202);
@@ -72,7 +69,6 @@ fn serve(mut stream: TcpStream, turn: &Turn) -> (String, String) {
     let head =
         format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
     stream.write_all((head + &answer).as_bytes()).expect("written");
-    (path, body)
 }
 
 /// Imports a file of purchases; gives back the outcome, the counts and the requests' bodies.
@@ -88,7 +84,7 @@ fn import_purchases(
     let mut sender = Sender::new(&url, &url, policy, Progress::start(None)).expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.expect("a runtime").block_on(import(feeds, &mut sender));
-    (done, sender.progress.counts, told.try_iter().map(|(_, body)| body).collect())
+    (done, sender.progress.counts, told.try_iter().collect())
 }
 
 const THREE: &str = "{\"purchaseId\":\"1\"}\n{\"purchaseId\":\"2\"}\n{\"purchaseId\":\"3\"}\n";
