@@ -356,7 +356,8 @@ pub trait Producer: Send {
     ) -> Result<(), CommitStatus>;
     /// The outcome of the commit under way.
     fn poll_commit(&mut self) -> CommitStatus;
-    /// Drops the open transaction, if there is one.
+    /// Drops the open transaction, if there is one. After an error the producer is replaced; so
+    /// it is when it [is tainted](Producer::is_tainted).
     fn abort(&mut self) -> Result<()>;
     /// Whether a call went badly enough that a delayed answer could still touch the next
     /// transaction: then the producer is replaced before it begins one.

@@ -84,7 +84,7 @@ pub(crate) fn the_position_passes_the_end_of_transactions(broker: &dyn Broker, f
         ends_of(writer.commit());
         writer.send(&to, &["aborted"]);
         std::thread::sleep(STEP);
-        writer.producer.abort().expect("aborted");
+        writer.abort(broker);
     }
     let mut member = Member::join(broker, &fresh.name("readers"), "one", &[&to.topic]);
     member.assigned();
@@ -113,7 +113,7 @@ pub(crate) fn a_member_sees_no_open_and_no_aborted_record(broker: &dyn Broker, f
     };
     writer.send(&zero, &["aborted"]);
     nothing(&mut member);
-    writer.producer.abort().expect("aborted");
+    writer.abort(broker);
     nothing(&mut member);
     writer.send(&zero, &["open"]);
     nothing(&mut member);

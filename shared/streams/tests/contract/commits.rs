@@ -43,7 +43,7 @@ pub(crate) fn an_aborted_transaction_commits_no_offset(broker: &dyn Broker, fres
     let offsets = [offset_commit(&writer.input, 9, "aborted")];
     let status = commit(&mut *writer.producer, &offsets, &stale, &[]);
     assert!(matches!(status, CommitStatus::Aborted { .. }), "{status:?}");
-    writer.producer.abort().expect("aborted");
+    writer.abort(broker);
     let found = committed(broker, &writer.group, &writer.input);
     assert_eq!(found, Some((1, "kept".to_owned())));
 }
@@ -101,7 +101,7 @@ pub(crate) fn a_stale_member_cannot_commit(broker: &dyn Broker, fresh: &Fresh) {
     let offsets = [offset_commit(&writer.input, 9, "stale")];
     let status = commit(&mut *writer.producer, &offsets, &stale, &[]);
     assert!(matches!(status, CommitStatus::Aborted { .. }), "{status:?}");
-    writer.producer.abort().expect("aborted");
+    writer.abort(broker);
     assert_eq!(committed(broker, &writer.group, &writer.input), None);
     // The same producer, for the member as it is now.
     writer.send(&to, &["of the member as it is"]);
@@ -132,7 +132,7 @@ pub(crate) fn a_member_that_left_cannot_commit(broker: &dyn Broker, fresh: &Fres
     let offsets = [offset_commit(&writer.input, 9, "left")];
     let status = commit(&mut *writer.producer, &offsets, &left, &[]);
     assert!(matches!(status, CommitStatus::Aborted { .. }), "{status:?}");
-    writer.producer.abort().expect("aborted");
+    writer.abort(broker);
     writer.member.consumer.commit(&offsets).expect_err("refused");
     assert_eq!(committed(broker, &writer.group, &writer.input), None);
 }

@@ -7,8 +7,8 @@ use bps_streams::broker::{
 use bps_streams::record::Batch;
 
 use crate::harness::{
-    COMMITTED, Fresh, Member, STEP, UNCOMMITTED, Writer, at, commit, end, ends_of, now, producer,
-    read, record, shown, take, texts, topic, topic_with, until, write_texts,
+    COMMITTED, Fresh, Member, STEP, UNCOMMITTED, Writer, at, commit, end, ends_of, now, read,
+    record, shown, take, texts, topic, topic_with, until, write_texts,
 };
 
 const KEPT: CleanupPolicy = CleanupPolicy::Delete { retention_ms: None };
@@ -60,7 +60,7 @@ pub(crate) fn aborted_records_are_never_seen(broker: &dyn Broker, fresh: &Fresh)
         writer.send(&to, &["aborted", "aborted too"]);
         // Not at once, so that they lie on the log where there is one apart.
         std::thread::sleep(STEP);
-        writer.producer.abort().expect("aborted");
+        writer.abort(broker);
         write_texts(broker, &to, &[&round.to_string()]);
     }
     assert_eq!(shown(broker, &to, 3), ["0", "1", "2"]);
@@ -74,24 +74,25 @@ pub(crate) fn the_transaction_after_an_abort_holds_only_its_own(
     let mut writer = Writer::start(broker, fresh);
     writer.send(&to, &["aborted"]);
     writer.producer.abort().expect("aborted");
+    // It costs no new producer.
+    assert!(!writer.producer.is_tainted());
     writer.send(&to, &["kept"]);
     ends_of(writer.commit());
     writer.send(&to, &["aborted again"]);
-    writer.producer.abort().expect("aborted");
+    writer.abort(broker);
     writer.send(&to, &["kept as well"]);
     ends_of(writer.commit());
     assert_eq!(shown(broker, &to, 2), ["kept", "kept as well"]);
-    assert!(!writer.producer.is_tainted());
 }
 
 pub(crate) fn an_abort_of_nothing_is_fine(broker: &dyn Broker, fresh: &Fresh) {
     let to = at(&topic(broker, fresh, "t", 1), 0);
     let mut writer = Writer::start(broker, fresh);
-    writer.producer.abort().expect("nothing was sent");
-    writer.producer.abort().expect("nor since");
+    writer.abort(broker);
+    writer.abort(broker);
     writer.send(&to, &["kept"]);
     ends_of(writer.commit());
-    writer.producer.abort().expect("nothing is open");
+    writer.abort(broker);
     assert_eq!(shown(broker, &to, 1), ["kept"]);
 }
 
@@ -157,7 +158,7 @@ pub(crate) fn transactions_of_two_producers_interleave(broker: &dyn Broker, fres
     one.send(&to, &["one-b"]);
     two.send(&to, &["two-b"]);
     std::thread::sleep(STEP);
-    two.producer.abort().expect("aborted");
+    two.abort(broker);
     two.send(&to, &["two-c"]);
     ends_of(two.commit());
     ends_of(one.commit());
@@ -207,10 +208,7 @@ fn refused(broker: &dyn Broker, fresh: &Fresh, bad: Outgoing<'_>) {
             assert!(matches!(cause, BrokerError::Refused { .. }), "{cause}");
         }
     }
-    writer.producer.abort().expect("aborted");
-    if writer.producer.is_tainted() {
-        writer.producer = producer(broker, &writer.id);
-    }
+    writer.abort(broker);
     writer.send(&other, &["next"]);
     writer.send(&to, &["next"]);
     ends_of(writer.commit());

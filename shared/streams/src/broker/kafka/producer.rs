@@ -291,7 +291,17 @@ impl Producer for KafkaProducer {
         // What was purged is no failure of the next transaction.
         lock(&self.producer.client().context().delivery_failed).take();
         self.begun = false;
-        outcome.map_err(|e| failed("abort", &e))
+        match outcome {
+            // The coordinator has no open transaction of ours: the first partition was not added
+            // yet, since the markers of the last transaction were still being written. The
+            // request on its way is fenced by the successor of this producer, tainted by now.
+            Err(e)
+                if e.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidTransactionalState) =>
+            {
+                Ok(())
+            }
+            outcome => outcome.map_err(|e| failed("abort", &e)),
+        }
     }
 
     fn is_tainted(&self) -> bool {

@@ -120,4 +120,13 @@ impl Writer {
         let offsets = [offset_commit(&self.input, offset, metadata)];
         commit(&mut *self.producer, &offsets, &self.member.consumer.membership(), &[])
     }
+
+    /// Aborts, and replaces the producer where the port asks for it.
+    #[track_caller]
+    pub(crate) fn abort(&mut self, broker: &dyn Broker) {
+        self.producer.abort().expect("aborted");
+        if self.producer.is_tainted() {
+            self.producer = producer(broker, &self.id);
+        }
+    }
 }
