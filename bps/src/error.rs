@@ -25,6 +25,9 @@ pub(crate) enum Error {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] bps_streams::Error),
+    /// Nothing could be verified.
+    #[error(transparent)]
+    Verifier(bps_verifier::Error),
     /// The topology is wired wrongly.
     #[error(transparent)]
     Topology(#[from] TopologyError),
@@ -79,6 +82,16 @@ pub(crate) enum Error {
     /// Nobody reads the results any more, or they cannot be written.
     #[error("standard output: {0}")]
     Output(io::Error),
+}
+
+impl From<bps_verifier::Error> for Error {
+    fn from(error: bps_verifier::Error) -> Self {
+        match error {
+            bps_verifier::Error::Broker(error) => Self::Broker(error),
+            bps_verifier::Error::Interrupted => Self::Interrupted(String::new()),
+            other => Self::Verifier(other),
+        }
+    }
 }
 
 impl Error {

@@ -6,6 +6,8 @@ pub(crate) const OK: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// It was done, but some lines were bad and left out.
 pub(crate) const SKIPPED: u8 = 2;
+/// What was looked at breaks a promise; standard output says which.
+pub(crate) const FINDINGS: u8 = 3;
 /// The arguments or settings cannot be (`EX_USAGE` of sysexits.h).
 pub(crate) const USAGE: u8 = 64;
 /// Somebody interrupted it (128 + SIGINT).
@@ -18,6 +20,8 @@ pub(crate) enum Outcome {
     Done,
     /// Some lines were bad and left out.
     SomeSkipped,
+    /// Something was found.
+    Findings,
 }
 
 impl Outcome {
@@ -26,6 +30,7 @@ impl Outcome {
         match self {
             Self::Done => OK,
             Self::SomeSkipped => SKIPPED,
+            Self::Findings => FINDINGS,
         }
     }
 }
@@ -37,6 +42,7 @@ pub(crate) fn help(examples: &str) -> String {
          {OK:>3}  done\n  \
          {FAILED:>3}  failed; standard error says why\n  \
          {SKIPPED:>3}  done, but some lines were bad and left out (import)\n  \
+         {FINDINGS:>3}  done, and a promise is broken (verify)\n  \
          {USAGE:>3}  the arguments or settings cannot be\n  \
          {INTERRUPTED:>3}  interrupted",
         examples.trim_end()

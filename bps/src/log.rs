@@ -90,6 +90,14 @@ pub(crate) enum Log {
 }
 
 impl Log {
+    /// As a port, to be read from only.
+    pub(crate) fn broker(&self) -> &dyn Broker {
+        match self {
+            Self::Folder(follower) => follower,
+            Self::Cluster(broker) => broker,
+        }
+    }
+
     /// As [`Broker::describe_topics`].
     pub(crate) fn describe(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
         match self {

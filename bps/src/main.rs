@@ -15,6 +15,7 @@ mod tail;
 mod topics;
 mod topology;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ bps up                                     everything in one process, data in ./
   bps import --restocks r.jsonl --purchases p.jsonl
   bps tail bps-purchase-finished --from-start
   bps topics list
+  bps verify
   bps COMMAND --help                         more examples";
 
 #[derive(Debug, Parser)]
@@ -49,6 +51,7 @@ enum Command {
     Tail(tail::TailArgs),
     Topics(topics::TopicsArgs),
     Topology(topology::TopologyArgs),
+    Verify(verify::VerifyArgs),
     Reset(reset::ResetArgs),
 }
 
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => speak(|| tail::run(&args)),
         Command::Topics(args) => speak(|| topics::run(&args)),
         Command::Topology(args) => speak(|| topology::run(&args)),
+        Command::Verify(args) => speak(|| verify::run(&args)),
         Command::Reset(args) => speak(|| reset::run(&args)),
     }
 }

@@ -2,6 +2,7 @@
 
 mod import;
 mod reset;
+mod verify;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -73,7 +74,7 @@ fn interrupt(child: &Child) {
 
 #[test]
 fn every_command_has_examples_and_exit_codes_in_its_help() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &[],
         &["import"],
         &["tail"],
@@ -82,6 +83,7 @@ fn every_command_has_examples_and_exit_codes_in_its_help() {
         &["topics", "create"],
         &["topics", "describe"],
         &["topology"],
+        &["verify"],
         &["reset"],
     ];
     for args in commands {

@@ -8,6 +8,7 @@ mod appender;
 mod catalogue;
 mod codec;
 mod consumer;
+mod follower;
 mod log;
 mod producer;
 mod read;
@@ -19,6 +20,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use self::follower::Followed;
+pub use self::follower::Follower;
 use self::log::Log;
 use super::{
     Appender, Broker, BrokerError, CleanupPolicy, CommittedOffset, Consumer, ConsumerOptions,
@@ -181,57 +184,4 @@ fn describe(log: &Log, names: &[&str]) -> Vec<Option<TopicDescription>> {
         return state.topics.values().map(|t| Some(t.description.clone())).collect();
     }
     names.iter().map(|name| state.topics.get(*name).map(|t| t.description.clone())).collect()
-}
-
-/// A log that another process owns, followed read-only.
-pub struct Follower {
-    shared: Arc<Followed>,
-}
-
-struct Followed {
-    log: Log,
-    /// RocksDB's own notes of a follower; removed when it ends.
-    scratch: std::path::PathBuf,
-}
-
-impl Drop for Followed {
-    fn drop(&mut self) {
-        // Best effort: the folder lies in the system's temporary one.
-        drop(std::fs::remove_dir_all(&self.scratch));
-    }
-}
-
-impl Follower {
-    fn open(folder: &Path) -> Result<Follower> {
-        let scratch = std::env::temp_dir().join(crate::fresh_id("follow"));
-        let log = Log::follow(&folder.join("log"), &scratch)?;
-        Ok(Follower { shared: Arc::new(Followed { log, scratch }) })
-    }
-
-    /// As [`Broker::reader`].
-    ///
-    /// # Errors
-    /// None at once; unknown partitions show when they are read.
-    pub fn reader(&self, from: &[(TopicPartition, u64)]) -> Result<Box<dyn Reader>> {
-        let source = reader::Source::Followed(self.shared.clone());
-        Ok(Box::new(reader::EmbeddedReader::new(source, from)))
-    }
-
-    /// As [`Broker::offsets`].
-    ///
-    /// # Errors
-    /// When a partition is not there.
-    pub fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
-        self.shared.log.catch_up()?;
-        offsets(&self.shared.log, partitions, spec)
-    }
-
-    /// As [`Broker::describe_topics`].
-    ///
-    /// # Errors
-    /// When the owner's files cannot be read.
-    pub fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
-        self.shared.log.catch_up()?;
-        Ok(describe(&self.shared.log, names))
-    }
 }

@@ -1,0 +1,226 @@
+//! `bps verify`: proves from the topics that every promise was kept. It looks and never writes;
+//! what is checked stands in the crate `bps-verifier`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bps_events::Topics;
+use bps_service::settings::Period;
+use bps_verifier::{Acknowledged, Counts, Report, Verifier};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use purchase_processor::Settings;
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::exit::{self, Outcome};
+use crate::interrupt::Interrupt;
+use crate::log::{Place, Prefixes};
+use crate::out;
+
+const BAR: &str = "{bar:30} {percent:>3} %  {pos} records  {eta} left";
+
+const ABOUT: &str = "\
+Prove from the topics that every promise was kept
+
+Reads all topics, decides every purchase again in the recorded order, by code that the processor
+does not share, and compares. The rules:
+
+  C1   every purchase has exactly one result; what has none is a resend or a dead letter
+  C2   the recorded order of decisions never goes back
+  C3   never oversold, and each result is what the rule says
+  C4   every restock counts once and is answered once
+  C5   the table of stock agrees with the decisions
+  C7   the group's offsets agree with the decisions
+  C8   at rest, no transaction is open (--at-rest)
+  C9   nothing was written by a predecessor of the processor
+  C10  what was acknowledged is there and has a result (--acknowledged)
+
+It may run beside a live system, whose embedded log is followed read-only: what is not decided yet
+is counted as undecided. With --at-rest it is a finding, and so are open transactions and lag.
+
+--acknowledged FILE has a line for each event: {\"itemId\":...,\"purchaseId\":...}, or restockId, or
+a bare purchaseId.
+
+A finding is: RULE TOPIC-PARTITION@OFFSET: expected ...; found ...
+With --json one object is printed: counts, findings (the first 100), by_rule, records_read.";
+
+const EXAMPLES: &str = "  \
+bps verify
+  bps verify --at-rest --json
+  bps verify --kafka localhost:9092 --output-prefix trial
+  bps verify --acknowledged sent.jsonl --data /var/lib/bps";
+
+/// Arguments of `bps verify`.
+#[derive(Debug, clap::Args)]
+#[command(about = "Prove from the topics that every promise was kept")]
+#[command(long_about = ABOUT, after_help = exit::help(EXAMPLES))]
+pub(crate) struct VerifyArgs {
+    /// Nothing is sent or decided any more: what is open is a finding
+    #[arg(long)]
+    at_rest: bool,
+    /// One JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// Events that were acknowledged, one a line
+    #[arg(long, value_name = "FILE")]
+    acknowledged: Option<PathBuf>,
+    /// The processor's memory of decided ids, if it has a bound
+    #[arg(long, env = "BPS_MEMORY_WINDOW", value_name = "TIME")]
+    memory_window: Option<Period>,
+    #[command(flatten)]
+    prefixes: Prefixes,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
+    let interrupt = Interrupt::listen();
+    let Prefixes { input_prefix, output_prefix } = &args.prefixes;
+    let group = Settings::new(input_prefix, output_prefix).application;
+    let acknowledged = match &args.acknowledged {
+        Some(path) => events(path)?,
+        None => Vec::new(),
+    };
+    let log = args.place.look()?;
+    let verifier = Verifier::new(log.broker(), Topics::new(input_prefix, output_prefix), group)
+        .at_rest(args.at_rest)
+        .memory_window_ms(args.memory_window.map(|window| window.0.as_millis() as i64))
+        .acknowledged(acknowledged);
+    let begun = Instant::now();
+    let bar = bar();
+    let report = verifier.run(&|progress| {
+        if let Some(bar) = &bar {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+        }
+        if interrupt.is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    let report = report?;
+    if args.json {
+        let text = serde_json::to_string(&report).map_err(|e| Error::Output(e.into()))?;
+        out::result(text)?;
+    } else {
+        people(&report, begun.elapsed().as_secs_f64())?;
+    }
+    Ok(if report.is_clean() { Outcome::Done } else { Outcome::Findings })
+}
+
+/// A bar, where somebody sees it.
+fn bar() -> Option<ProgressBar> {
+    std::io::stderr().is_terminal().then(|| {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        // The template is a constant; a bar without style is a bar all the same.
+        if let Ok(style) = ProgressStyle::with_template(BAR) {
+            bar.set_style(style);
+        }
+        bar
+    })
+}
+
+/// Counts, findings, verdict.
+fn people(report: &Report, seconds: f64) -> Result<(), Error> {
+    let Counts { purchases, results, restocks, items, units_sold, .. } = &report.counts;
+    let Counts { moved, dead_letters, resends, undecided, foreign, .. } = &report.counts;
+    let list = |counts: &std::collections::BTreeMap<String, u64>| {
+        let words: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+    };
+    out::result(format_args!("purchases     {purchases}: {}", list(results)))?;
+    let sum: u64 = restocks.values().sum();
+    out::result(format_args!("restocks      {sum}: {}", list(restocks)))?;
+    out::result(format_args!("items         {items}, {units_sold} units sold"))?;
+    out::result(format_args!(
+        "others        {moved} moved, {dead_letters} dead letters, {resends} resends, \
+         {undecided} undecided, {foreign} foreign rows"
+    ))?;
+    for finding in &report.findings {
+        out::result(finding)?;
+    }
+    let read = report.records_read;
+    if report.is_clean() {
+        return out::result(format_args!("clean: {read} records in {seconds:.1} s, 0 findings"));
+    }
+    let found: u64 = report.by_rule.values().sum();
+    let rules: Vec<_> =
+        report.by_rule.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
+    let rules = rules.join(", ");
+    out::result(format_args!("broken: {read} records, {found} findings ({rules})"))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    item_id: Option<String>,
+    purchase_id: Option<String>,
+    restock_id: Option<String>,
+}
+
+fn events(path: &Path) -> Result<Vec<Acknowledged>, Error> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let mut events = Vec::new();
+    for (number, line) in BufReader::new(File::open(path).map_err(failed)?).lines().enumerate() {
+        let line = line.map_err(failed)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let event = event(line.trim()).ok_or_else(|| {
+            let cause = format!(
+                "{}: line {} names neither a purchaseId, nor a restockId and its itemId",
+                path.display(),
+                number + 1
+            );
+            Error::Usage(cause)
+        })?;
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// An object with ids, or a bare id (a JSON string, or the line itself).
+fn event(line: &str) -> Option<Acknowledged> {
+    if !line.starts_with('{') {
+        let id = serde_json::from_str(line).unwrap_or_else(|_| line.to_owned());
+        return Some(Acknowledged::Purchase { item: None, id });
+    }
+    match serde_json::from_str(line).ok()? {
+        Line { item_id, purchase_id: Some(id), .. } => {
+            Some(Acknowledged::Purchase { item: item_id, id })
+        }
+        Line { item_id: Some(item), restock_id: Some(id), .. } => {
+            Some(Acknowledged::Restock { item, id })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: Option<Acknowledged>) {
+        assert_eq!(event(line), expected, "{line}");
+    }
+
+    #[test]
+    fn a_line_is_an_object_or_an_id() {
+        let purchase = |item: Option<&str>, id: &str| {
+            Some(Acknowledged::Purchase { item: item.map(str::to_owned), id: id.to_owned() })
+        };
+        check("p-1", purchase(None, "p-1"));
+        check("\"p\\\"1\"", purchase(None, "p\"1"));
+        check(r#"{"purchaseId":"p","itemId":"i","quantity":1}"#, purchase(Some("i"), "p"));
+        check(r#"{"purchaseId":"p"}"#, purchase(None, "p"));
+        let restock = Acknowledged::Restock { item: "i".to_owned(), id: "r".to_owned() };
+        check(r#"{"restockId":"r","itemId":"i"}"#, Some(restock));
+        check(r#"{"restockId":"r"}"#, None);
+        check("{", None);
+    }
+}

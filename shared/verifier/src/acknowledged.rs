@@ -1,0 +1,118 @@
+//! What services have acknowledged: each must lie in its input, and have a result.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bps_streams::partitioner::partition_of;
+
+use crate::Env;
+use crate::due::Due;
+use crate::memory::PlainHash;
+use crate::report::{Report, Rule};
+use crate::wish::Kind;
+use crate::written::fingerprint;
+
+const SEEN: u8 = 1;
+const ANSWERED: u8 = 2;
+
+/// An acknowledged restock or purchase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// A purchase of an item; `None`: of whatever item.
+    Purchase {
+        /// The item.
+        item: Option<String>,
+        /// Its purchaseId.
+        id: String,
+    },
+    /// A restock of an item.
+    Restock {
+        /// The item.
+        item: String,
+        /// Its restockId.
+        id: String,
+    },
+}
+
+struct Entry {
+    number: u64,
+    partition_of: Option<String>,
+    is_purchase: bool,
+    state: AtomicU8,
+}
+
+/// All of them: about 100 bytes each.
+#[derive(Default)]
+pub(crate) struct All {
+    entries: HashMap<u128, Entry, PlainHash>,
+    /// Whether some name no item.
+    bare: bool,
+}
+
+impl All {
+    pub(crate) fn add(&mut self, acknowledged: Acknowledged) {
+        let number = self.entries.len() as u64 + 1;
+        let (key, item, is_purchase) = match acknowledged {
+            Acknowledged::Purchase { item: Some(item), id } => {
+                (fingerprint(&item, &id), Some(item), true)
+            }
+            // No item has an empty id.
+            Acknowledged::Purchase { item: None, id } => {
+                self.bare = true;
+                (fingerprint("", &id), None, true)
+            }
+            Acknowledged::Restock { item, id } => (!fingerprint(&item, &id), Some(item), false),
+        };
+        let state = AtomicU8::new(0);
+        let entry = Entry { number, partition_of: item, is_purchase, state };
+        self.entries.entry(key).or_insert(entry);
+    }
+
+    /// It lies in an input.
+    pub(crate) fn see(&self, due: &Due<'_>) {
+        self.mark(due, SEEN);
+    }
+
+    /// It has a result.
+    pub(crate) fn answer(&self, due: &Due<'_>) {
+        self.mark(due, SEEN | ANSWERED);
+    }
+
+    fn mark(&self, due: &Due<'_>, flags: u8) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let mark = |key| {
+            if let Some(entry) = self.entries.get(&key) {
+                entry.state.fetch_or(flags, Ordering::Relaxed);
+            }
+        };
+        match due.wish.kind {
+            Kind::Restock => mark(!due.fingerprint),
+            Kind::Purchase => mark(due.fingerprint),
+        }
+        if self.bare && due.wish.kind == Kind::Purchase {
+            mark(fingerprint("", &due.id));
+        }
+    }
+
+    /// Those that are not there, or have no result.
+    pub(crate) fn check(&self, env: &Env<'_>, report: &mut Report) {
+        let mut missing: Vec<_> =
+            self.entries.values().filter(|e| e.state.load(Ordering::Relaxed) != 3).collect();
+        missing.sort_by_key(|entry| entry.number);
+        for Entry { number, partition_of: item, is_purchase, state } in missing {
+            let [restocks, purchases, _] = env.inputs();
+            let topic = if *is_purchase { purchases } else { restocks };
+            let partition = item.as_ref().map(|i| partition_of(i.as_bytes(), env.partitions));
+            let is_there = state.load(Ordering::Relaxed) & SEEN != 0;
+            // What is there is counted as undecided, unless it had to be decided by now.
+            if is_there && !env.at_rest {
+                continue;
+            }
+            let expected = format!("acknowledged event number {number}, and its result");
+            let found = if is_there { "the event without a result" } else { "no such event" };
+            report.note(Rule::C10, topic, partition, None, expected, found);
+        }
+    }
+}

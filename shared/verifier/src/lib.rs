@@ -1,0 +1,317 @@
+//! The independent checker: reads the topics and proves that every promise was kept.
+//!
+//! It knows what lies on the topics and what the rule is, from `docs` and nothing else: it shares
+//! no code with the processor. It parses the records itself, decides each purchase again in the
+//! recorded order, and compares. What is found wrong is named with its rule ([`Rule`]), topic,
+//! partition and offset.
+//!
+//! It never: writes to a topic, joins a group, looks into a store, reads a clock, or believes a
+//! record that is not committed. It runs beside a live system: what is not decided yet is counted
+//! as undecided, and is a finding only at rest ([`Verifier::at_rest`]).
+//!
+//! How: partition p of all topics belongs together. Every result carries a stamp with the
+//! positions of all inputs at its decision, so that the decisions can be walked through in their
+//! order, one partition after the other, with no more in memory than
+//!
+//! - 16 to 40 bytes for each decision of the partition (fingerprints; the set grows by doubling),
+//! - about 300 bytes and the id for each item of the partition,
+//! - 64 bytes for each moved record and dead letter, [`TRACES_MAX`] of them at a time; more take
+//!   one reading of those two topics for each such lot,
+//! - 4 MiB that Kafka's client reads ahead for each of the six topics,
+//!
+//! for each thread. A partition with more input records than
+//! [`Verifier::records_per_pass`] is walked through several times, each time for a slice of the
+//! items. All is freed before the next partition.
+//!
+//! Reading order: [`report`] (what is found), `cut` (up to where is read, and why it is right on a
+//! live system), `wish` and `written` (what is read), `walk` (the order), `decide` (results),
+//! `silent` (records without one), `table` (stock, and the end), `traces` (moved records, dead
+//! letters).
+
+mod acknowledged;
+mod cut;
+mod decide;
+mod due;
+mod feed;
+mod fold;
+mod item;
+mod memory;
+mod order;
+pub mod report;
+mod silent;
+mod table;
+mod traces;
+mod walk;
+mod wish;
+mod written;
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bps_events::Topics;
+use bps_streams::broker::{Broker, BrokerError};
+
+pub use crate::acknowledged::Acknowledged;
+pub use crate::report::{Counts, Finding, Report, Rule};
+
+use crate::cut::Cut;
+use crate::feed::Meter;
+use crate::fold::Pass;
+use crate::traces::Traces;
+use crate::walk::Walk;
+
+/// Moved records and dead letters in memory at a time.
+pub const TRACES_MAX: u64 = 1_000_000;
+const RECORDS_PER_PASS: u64 = 2_000_000;
+/// Longer than the broker lets a transaction of the processor be open.
+const TRANSACTION_WAIT: Duration = Duration::from_secs(15);
+
+/// Why nothing could be verified. (What is found wrong is no error but a [`Finding`].)
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A topic is not there.
+    #[error("topic {topic} does not exist: are the prefixes right, and did a processor ever run?")]
+    NoTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// Topics that belong together differ.
+    #[error("topic {topic} has {count} partitions, {input} has {first}")]
+    Partitions {
+        /// The topic.
+        topic: String,
+        /// Its partitions.
+        count: u32,
+        /// The first input.
+        input: String,
+        /// Its partitions.
+        first: u32,
+    },
+    /// The caller wished it.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Result of a verification.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Records read.
+    pub done: u64,
+    /// Records to read, all passes together.
+    pub total: u64,
+}
+
+/// What all parts of a run share.
+pub(crate) struct Env<'a> {
+    pub(crate) broker: &'a dyn Broker,
+    pub(crate) topics: &'a Topics,
+    pub(crate) group: &'a str,
+    pub(crate) partitions: u32,
+    pub(crate) letter_partitions: u32,
+    pub(crate) at_rest: bool,
+    pub(crate) window_ms: Option<i64>,
+    pub(crate) acknowledged: &'a acknowledged::All,
+    pub(crate) transaction_wait: Duration,
+}
+
+impl<'a> Env<'a> {
+    /// The inputs of a task, in the order of the topology.
+    pub(crate) fn inputs(&self) -> [&'a str; 3] {
+        [&self.topics.items_added, &self.topics.purchase_created, &self.topics.rekeyed]
+    }
+
+    /// The outputs that carry stamps: ledger, answers, table.
+    pub(crate) fn outputs(&self) -> [&'a str; 3] {
+        [&self.topics.purchase_finished, &self.topics.restock_finished, &self.topics.stock]
+    }
+}
+
+/// A verification to be run.
+pub struct Verifier<'a> {
+    broker: &'a dyn Broker,
+    topics: Topics,
+    group: String,
+    at_rest: bool,
+    window_ms: Option<i64>,
+    acknowledged: acknowledged::All,
+    records_per_pass: u64,
+    threads: usize,
+    transaction_wait: Duration,
+}
+
+impl<'a> Verifier<'a> {
+    /// Of the topics under these names, and the offsets of `group` (the application's name).
+    pub fn new(broker: &'a dyn Broker, topics: Topics, group: impl Into<String>) -> Verifier<'a> {
+        Verifier {
+            broker,
+            topics,
+            group: group.into(),
+            at_rest: false,
+            window_ms: None,
+            acknowledged: acknowledged::All::default(),
+            records_per_pass: RECORDS_PER_PASS,
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),
+            transaction_wait: TRANSACTION_WAIT,
+        }
+    }
+
+    /// Nothing is being sent or decided: what is undecided, open or not reached is a finding.
+    pub fn at_rest(mut self, at_rest: bool) -> Self {
+        self.at_rest = at_rest;
+        self
+    }
+
+    /// How long the processor remembers decided ids, in stream time (ms); `None`: for ever.
+    pub fn memory_window_ms(mut self, window_ms: Option<i64>) -> Self {
+        self.window_ms = window_ms;
+        self
+    }
+
+    /// What services have acknowledged (C10). All of it is kept in memory.
+    pub fn acknowledged(mut self, events: impl IntoIterator<Item = Acknowledged>) -> Self {
+        events.into_iter().for_each(|event| self.acknowledged.add(event));
+        self
+    }
+
+    /// Input records of a partition that one pass may take (two million by default): a bound of
+    /// the memory, at the price of reading the partition once more for each such number.
+    pub fn records_per_pass(mut self, records: u64) -> Self {
+        self.records_per_pass = records.max(1);
+        self
+    }
+
+    /// Partitions that are verified side by side (by default a thread for each core, at most 4).
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// How long open transactions are waited for (15 s by default).
+    pub fn transaction_wait(mut self, wait: Duration) -> Self {
+        self.transaction_wait = wait;
+        self
+    }
+
+    /// Reads and checks everything. `progress` is told now and then, from any thread, and may end
+    /// it.
+    ///
+    /// # Errors
+    /// When the topics cannot be read or do not belong together, or `progress` ended it.
+    pub fn run(&self, progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync)) -> Result<Report> {
+        let (partitions, letter_partitions) = cut::partitions(self.broker, &self.topics)?;
+        let env = Env {
+            broker: self.broker,
+            topics: &self.topics,
+            group: &self.group,
+            partitions,
+            letter_partitions,
+            at_rest: self.at_rest,
+            window_ms: self.window_ms,
+            acknowledged: &self.acknowledged,
+            transaction_wait: self.transaction_wait,
+        };
+        let cut = cut::ask(&env)?;
+        let traces: u64 = cut.traces.iter().map(|s| s.end - s.start).sum();
+        let lots = traces.div_ceil(TRACES_MAX).clamp(1, u64::from(partitions)) as u32;
+        let walks = (0..partitions).map(|p| {
+            let spans = &cut.partitions[p as usize].spans;
+            spans.iter().map(|s| s.end - s.start).sum::<u64>() * u64::from(self.passes(&cut, p))
+        });
+        let total = walks.sum::<u64>() + traces * u64::from(lots);
+        let meter = Meter { done: AtomicU64::new(0), total, tell: progress };
+        let mut report = Report::default();
+        if self.at_rest {
+            for (at, stable, high) in &cut.open {
+                let expected = format!("no open transaction below {high}");
+                let (topic, p) = (&at.topic, Some(at.partition));
+                report.note(Rule::C8, topic, p, Some(*stable), expected, "one that stays open");
+            }
+        }
+        let size = partitions.div_ceil(lots);
+        for from in (0..partitions).step_by(size as usize) {
+            let range = (from, (from + size).min(partitions));
+            let traces = traces::read(&env, &cut, range, &meter, &mut report)?;
+            let jobs = (range.0..range.1).zip(traces).rev().collect();
+            report.merge(self.lot(&env, &cut, jobs, &meter)?);
+        }
+        self.acknowledged.check(&env, &mut report);
+        report.records_read = meter.done.load(Ordering::Relaxed);
+        Ok(report.finish())
+    }
+
+    /// How often a partition is walked through.
+    fn passes(&self, cut: &Cut, partition: u32) -> u32 {
+        let inputs = &cut.partitions[partition as usize].spans[..3];
+        let records: u64 = inputs.iter().map(|s| s.end - s.start).sum();
+        u32::try_from(records.div_ceil(self.records_per_pass)).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Verifies some partitions, each by one thread.
+    fn lot(
+        &self,
+        env: &Env<'_>,
+        cut: &Cut,
+        jobs: Vec<(u32, Traces)>,
+        meter: &Meter<'_>,
+    ) -> Result<Report> {
+        let threads = self.threads.min(jobs.len());
+        let jobs = Mutex::new(jobs);
+        let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let work = || {
+            let mut report = Report::default();
+            while let Some((partition, mut traces)) = next() {
+                report.merge(self.partition(env, cut, partition, &mut traces, meter)?);
+            }
+            Ok::<_, Error>(report)
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let mut report = Report::default();
+            for worker in workers {
+                match worker.join() {
+                    Ok(done) => report.merge(done?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok(report)
+        })
+    }
+
+    fn partition(
+        &self,
+        env: &Env<'_>,
+        cut: &Cut,
+        partition: u32,
+        traces: &mut Traces,
+        meter: &Meter<'_>,
+    ) -> Result<Report> {
+        let cut_here = &cut.partitions[partition as usize];
+        let mut report = Report::default();
+        for span in &cut_here.spans[..3] {
+            if span.start > 0 {
+                let at = report::Place::new(&span.at.topic, partition, 0);
+                let found = format!("none before offset {}: they are gone", span.start);
+                report.find(Rule::C1, at, "all records of the input", found);
+            }
+        }
+        if !report.is_clean() {
+            // Without its inputs no decision can be followed.
+            return Ok(report);
+        }
+        let of = self.passes(cut, partition);
+        for number in 0..of {
+            let pass = Pass { number, of };
+            let walk = Walk::open(env, cut_here, partition, pass, traces, meter)?;
+            report.merge(walk.run()?);
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,129 @@
+//! Records without a result: resends, dead letters, those that were sent on, and those that wait.
+
+use bps_streams::Record;
+use bps_streams::partitioner::partition_of;
+
+use crate::due::{Due, MOVED, origin};
+use crate::fold::{Fold, PENDING_MAX, Pending};
+use crate::report::{Place, Rule};
+use crate::traces::{Trace, Traces, What};
+use crate::wish::Kind;
+
+impl Fold<'_> {
+    /// Takes a record that led to no result so far. `is_settled`: it must have led to something.
+    pub(crate) fn silent(
+        &mut self,
+        input: usize,
+        record: &Record<'_>,
+        traces: &mut Traces,
+        is_settled: bool,
+    ) {
+        let due = Due::read(input, record);
+        let found = traces.take(self.env, input, record.offset);
+        let is_mine = due.as_ref().map_or(self.pass.is_first(), |due| self.has(&due.wish.item));
+        if let Some(due) = due.as_ref().filter(|_| is_mine) {
+            self.env.acknowledged.see(due);
+        }
+        if let Some((at, offset)) = found.second.filter(|_| is_mine) {
+            let place = Place::new(&at.topic, at.partition, offset);
+            let expected = format!("{} put away once", Place::of(record));
+            self.report.find(Rule::C1, place, expected, "once more");
+        }
+        if let Some(trace) = found.trace {
+            if is_mine {
+                self.put_away(input, record, due.as_ref(), &trace);
+            }
+            return;
+        }
+        let is_right = due.as_ref().is_some_and(|due| self.lies_right(&due.wish.item));
+        match due {
+            _ if !is_settled => self.report.counts.undecided += u64::from(is_mine),
+            Some(due) if is_right => {
+                self.time = self.time.max(record.timestamp);
+                if is_mine {
+                    self.passed_by((input, record.offset), due);
+                }
+            }
+            due if is_mine => {
+                let expected = match due {
+                    Some(_) if input < MOVED => "a record that sends it on to its partition",
+                    _ => "a dead letter",
+                };
+                self.report.find(Rule::C1, Place::of(record), expected, "nothing");
+            }
+            _ => {}
+        }
+    }
+
+    /// A readable record in its place, passed without a result: a resend, or the result is late.
+    fn passed_by(&mut self, key: (usize, u64), due: Due<'_>) {
+        let since = self.since;
+        if self.memory(due.wish.kind).knows(due.fingerprint, since) {
+            self.report.counts.resends += 1;
+        } else if self.pending.len() < PENDING_MAX {
+            self.pending.insert(key, Pending { due: due.into_owned() });
+        } else {
+            self.unanswered(key, &due);
+        }
+    }
+
+    /// No result came.
+    pub(crate) fn unanswered(&mut self, (input, offset): (usize, u64), due: &Due<'_>) {
+        let (word, rule) = match due.wish.kind {
+            Kind::Purchase => ("result", Rule::C1),
+            Kind::Restock => ("answer", Rule::C4),
+        };
+        let behind = offset >= self.passed[input];
+        // Behind all decisions only the group's offset says that it was decided.
+        let rule = if behind && offset < self.horizon[input] { Rule::C7 } else { rule };
+        let expected = format!("one {word} to {:?} of item {:?}", due.id, due.wish.item);
+        let at = self.horizon[input];
+        let found = match (rule, behind) {
+            (Rule::C7, _) => format!("none, and the group is at {at}"),
+            (_, true) => format!("none: the group is at {at} and has not reached it"),
+            _ => "none".to_owned(),
+        };
+        self.report.find(rule, self.input(input, offset), expected, found);
+    }
+
+    /// A record that was sent on or became a dead letter: rightly?
+    fn put_away(
+        &mut self,
+        input: usize,
+        record: &Record<'_>,
+        due: Option<&Due<'_>>,
+        trace: &Trace,
+    ) {
+        let item = due.map(|due| &*due.wish.item);
+        let home = item.map(|item| partition_of(item.as_bytes(), self.env.partitions));
+        let is_right = home == Some(self.partition);
+        let wanted = match trace.what {
+            What::Moved(to) => {
+                self.report.counts.moved += 1;
+                input < MOVED && !is_right && home == Some(to)
+            }
+            What::Unreadable => due.is_none() && origin(input, record).is_some(),
+            What::Future(now) => due.is_some() && record.timestamp > now,
+            What::Misrouted => {
+                input == MOVED
+                    && match due {
+                        Some(_) => !is_right,
+                        None => origin(input, record).is_none(),
+                    }
+            }
+        };
+        if !matches!(trace.what, What::Moved(_)) {
+            self.report.counts.dead_letters += 1;
+        }
+        let (at, offset) = trace.place(self.env);
+        let place = Place::new(&at.topic, at.partition, offset);
+        let source = Place::of(record);
+        if !wanted {
+            let expected = format!("{source} decided, or put away for what it is");
+            self.report.find(Rule::C1, place, expected, format!("{:?}", trace.what));
+        } else if !trace.repeats(record, item) {
+            let expected = format!("{source} as it came");
+            self.report.find(Rule::C1, place, expected, "another content, key or timestamp");
+        }
+    }
+}

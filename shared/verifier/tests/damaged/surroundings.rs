@@ -1,0 +1,145 @@
+//! Damage to the table of stock, to what was put away, and to the group's offsets.
+
+use bps_verifier::Rule;
+
+use crate::clean::item;
+use crate::log::Log;
+use crate::{LEDGER, LETTERS, MOVED, PURCHASES, RESTOCKS, STOCK, check, id, undecided};
+
+#[test]
+fn wrong_stock_is_found() {
+    let last = |log: &mut Log, item: &str| {
+        let part = log.part("bps-stock", 0);
+        part.records.iter().rposition(|r| r.text().contains(item)).expect("a row")
+    };
+    let a = item(0, 0);
+    let row = |damage: &str, from: &'static str, to: &'static str| {
+        check(damage, |log| {
+            let index = last(log, &a);
+            let record = &mut log.part("bps-stock", 0).records[index];
+            record.replace(from, to);
+            (Rule::C5, STOCK, 0, record.offset)
+        });
+    };
+    row("wrong booked", "booked\":4", "booked\":5");
+    row("wrong supplied", "supplied\":10", "supplied\":11");
+    row("wrong remaining", "remaining\":6", "remaining\":7");
+    row("wrong description", "red", "blue");
+    row("wrong time of the row", "updatedAt\":1", "updatedAt\":2");
+    row("a row of another item", "itemId\":\"", "itemId\":\"x");
+    check("a torn row", |log| {
+        let index = last(log, &a);
+        let record = &mut log.part("bps-stock", 0).records[index];
+        record.value = Some(b"{".to_vec());
+        (Rule::C5, STOCK, 0, record.offset)
+    });
+    check("a stale row", |log| {
+        let index = last(log, &a);
+        log.part("bps-stock", 0).records.remove(index);
+        let index = last(log, &a);
+        (Rule::C5, STOCK, 0, log.part("bps-stock", 0).records[index].offset)
+    });
+    check("a stranger's row", |log| {
+        let index = last(log, &a);
+        let record = &mut log.part("bps-stock", 0).records[index];
+        record.headers.clear();
+        (Rule::C5, STOCK, 0, record.offset)
+    });
+    check("no row", |log| {
+        log.part("bps-stock", 0).records.retain(|r| !r.text().contains(&a));
+        let (partition, record) = log.record("bps-purchase-finished", &[&id("p8")]);
+        (Rule::C5, LEDGER, partition, record.offset)
+    });
+}
+
+#[test]
+fn what_moved_or_died_wrongly_is_found() {
+    check("a moved record lost", |log| {
+        log.remove("bps-rekeyed", &[&id("moved")]);
+        let (partition, record) = log.record("bps-purchase-created", &[&id("moved")]);
+        (Rule::C1, PURCHASES, partition, record.offset)
+    });
+    check("a moved record doubled", |log| {
+        let (partition, record) = log.record("bps-rekeyed", &[&id("moved")]);
+        let copy = record.clone();
+        (Rule::C1, MOVED, partition, log.part("bps-rekeyed", partition).push(copy))
+    });
+    check("a moved record changed", |log| {
+        let (partition, record) = log.record("bps-rekeyed", &[&id("moved")]);
+        record.timestamp += 1;
+        (Rule::C1, MOVED, partition, record.offset)
+    });
+    check("a moved record of nothing", |log| {
+        let (partition, record) = log.record("bps-rekeyed", &[&id("moved")]);
+        record.headers[3].1 = Some(b"77".to_vec());
+        (Rule::C1, MOVED, partition, record.offset)
+    });
+    check("a dead letter lost", |log| {
+        let (partition, letter) = log.remove("bps-dead-letters", &["{"]);
+        let source = String::from_utf8(letter.headers[2].1.clone().expect("a value"));
+        let source = source.expect("a number").parse().expect("a number");
+        let topic = letter.headers[0].1.clone().expect("a value");
+        assert_eq!(String::from_utf8(topic).expect("a name"), "bps-items-added");
+        (Rule::C1, RESTOCKS, partition, source)
+    });
+    check("a dead letter changed", |log| {
+        let (partition, letter) = log.record("bps-dead-letters", &[&id("late")]);
+        letter.replace("late", "soon");
+        (Rule::C1, LETTERS, partition, letter.offset)
+    });
+    check("a good record put away", |log| {
+        let (_, letter) = log.record("bps-dead-letters", &[&id("late")]);
+        let mut letter = letter.clone();
+        let (partition, purchase) = log.record("bps-purchase-created", &[&id("p2")]);
+        letter.headers[2].1 = Some(purchase.offset.to_string().into_bytes());
+        log.part("bps-dead-letters", partition).push(letter);
+        let (_, record) = log.record("bps-purchase-finished", &[&id("p2")]);
+        (Rule::C1, LEDGER, partition, record.offset)
+    });
+    check("a good record put away instead of decided", |log| {
+        let (_, letter) = log.record("bps-dead-letters", &[&id("late")]);
+        let mut letter = letter.clone();
+        let (partition, purchase) = log.record("bps-purchase-created", &[&id("p2")]);
+        letter.headers[2].1 = Some(purchase.offset.to_string().into_bytes());
+        log.remove("bps-purchase-finished", &[&id("p2")]);
+        (Rule::C1, LETTERS, partition, log.part("bps-dead-letters", partition).push(letter))
+    });
+}
+
+#[test]
+fn wrong_offsets_are_found() {
+    let purchases = || ("bps-purchase-created".to_owned(), 0);
+    check("early offset", |log| {
+        let end = log.part("bps-purchase-created", 0).end();
+        log.committed.insert(purchases(), Some(end - 4));
+        (Rule::C7, PURCHASES, 0, end - 4)
+    });
+    check("no offset", |log| {
+        log.committed.insert(purchases(), None);
+        (Rule::C7, PURCHASES, 0, 0)
+    });
+    check("an offset behind an undecided purchase", |log| {
+        let offset = undecided(log);
+        log.committed.insert(purchases(), Some(offset + 1));
+        (Rule::C7, PURCHASES, 0, offset)
+    });
+    check("an offset behind the end", |log| {
+        let end = log.part("bps-purchase-created", 0).end();
+        log.committed.insert(purchases(), Some(end + 9));
+        (Rule::C7, PURCHASES, 0, end + 9)
+    });
+    check("lag", |log| {
+        let offset = undecided(log);
+        (Rule::C7, PURCHASES, 0, offset)
+    });
+    check("gap: records of an input are gone", |log| {
+        let part = log.part("bps-items-added", 0);
+        part.start = 1;
+        part.records.remove(0);
+        (Rule::C1, RESTOCKS, 0, 0)
+    });
+    check("a hanging transaction", |log| {
+        log.part("bps-purchase-finished", 1).open = 2;
+        (Rule::C8, LEDGER, 1, log.part("bps-purchase-finished", 1).end())
+    });
+}
