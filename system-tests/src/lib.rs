@@ -7,6 +7,7 @@ pub mod installation;
 pub mod oracle;
 pub mod processes;
 pub mod rigs;
+pub mod simulator;
 
 pub use installation::{Installation, Written};
 pub use rigs::{Rig, now_ms, on_both_brokers, on_every_rig, on_every_rig_made};

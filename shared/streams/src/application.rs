@@ -179,13 +179,7 @@ fn run(
         let retired = &ids[config.workers.max(1) as usize..];
         settle_retired(&**broker, retired, &stopped)?;
     }
-    let env = Arc::new(TaskEnv {
-        inputs: topology.inputs(),
-        topology: Arc::new(topology),
-        store: Arc::new(store),
-        partitions: prepared.partitions,
-        dead_letter_partitions: prepared.dead_letter_partitions,
-    });
+    let env = Arc::new(TaskEnv::new(Arc::new(topology), Arc::new(store), prepared));
     run_workers(broker, &env, &config, &ids, signals, statuses)
 }
 

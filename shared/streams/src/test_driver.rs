@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::broker::{BrokerError, Now};
 use crate::error::{Error, Result};
 use crate::partitioner::partition_of;
+use crate::prepare::Prepared;
 use crate::record::{Batch, Outgoing};
 use crate::store::memory::MemoryStore;
 use crate::store::{Row, StoreBatch};
@@ -90,14 +91,10 @@ impl TestDriver {
 
     /// As [`TestDriver::new`], with this many partitions (at least one).
     pub fn with_partitions(topology: Topology, partitions: u32) -> TestDriver {
-        let inputs = topology.inputs();
-        let env = Arc::new(TaskEnv {
-            topology: Arc::new(topology),
-            store: Arc::new(MemoryStore::default()),
-            partitions: partitions.max(1),
-            dead_letter_partitions: partitions.max(1),
-            inputs,
-        });
+        let count = partitions.max(1);
+        let topics = Prepared { partitions: count, dead_letter_partitions: count };
+        let store = Arc::new(MemoryStore::default());
+        let env = Arc::new(TaskEnv::new(Arc::new(topology), store, topics));
         let begin = Progress { positions: vec![0; env.inputs.len()], ..Progress::default() };
         let tasks = (0..env.partitions).map(|p| Task::new(env.clone(), p, 1, begin.clone()));
         TestDriver {

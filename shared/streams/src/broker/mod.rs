@@ -9,6 +9,7 @@
 pub(crate) mod coordinator;
 pub mod embedded;
 pub mod kafka;
+pub(crate) mod seat;
 
 use std::fmt;
 use std::time::Duration;

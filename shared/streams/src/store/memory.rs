@@ -1,4 +1,4 @@
-//! A store in memory, for the [`crate::TestDriver`] and for simulation.
+//! A store in memory, for the [`crate::TestDriver`].
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,49 @@ use super::{Checkpoint, Result, Store, StoreBatch};
 
 type Key = (usize, u32, Vec<u8>);
 
+/// Rows in a map, and what they stand for.
 #[derive(Clone, Debug, Default)]
-struct Tables {
+pub(crate) struct Tables {
     rows: BTreeMap<Key, Vec<u8>>,
     checkpoints: BTreeMap<u32, Checkpoint>,
+}
+
+impl Tables {
+    pub(crate) fn checkpoint(&self, partition: u32) -> Option<&Checkpoint> {
+        self.checkpoints.get(&partition)
+    }
+
+    pub(crate) fn get(&self, table: usize, partition: u32, key: &[u8]) -> Option<&Vec<u8>> {
+        self.rows.get(&(table, partition, key.to_vec()))
+    }
+
+    pub(crate) fn rows(
+        &self,
+        table: usize,
+        partition: u32,
+        from: &[u8],
+    ) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.rows
+            .range((table, partition, from.to_vec())..)
+            .take_while(move |((t, p, _), _)| (*t, *p) == (table, partition))
+            .map(|((_, _, key), row)| (key.as_slice(), row.as_slice()))
+    }
+
+    pub(crate) fn apply(&mut self, batch: &StoreBatch) {
+        for (table, partition, key, row) in batch.writes() {
+            let key = (table, partition, key.to_vec());
+            match row {
+                Some(row) => self.rows.insert(key, row.to_vec()),
+                None => self.rows.remove(&key),
+            };
+        }
+        self.checkpoints.extend(batch.checkpoints.iter().cloned());
+    }
+
+    pub(crate) fn forget(&mut self, partition: u32) {
+        self.rows.retain(|(_, p, _), _| *p != partition);
+        self.checkpoints.remove(&partition);
+    }
 }
 
 /// Rows in a map.
@@ -27,13 +66,13 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>> {
-        Ok(self.tables().checkpoints.get(&partition).cloned())
+        Ok(self.tables().checkpoint(partition).cloned())
     }
 
     fn get(&self, table: usize, partition: u32, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
         into.clear();
         let tables = self.tables();
-        let row = tables.rows.get(&(table, partition, key.to_vec()));
+        let row = tables.get(table, partition, key);
         into.extend_from_slice(row.map_or(&[], Vec::as_slice));
         Ok(row.is_some())
     }
@@ -45,8 +84,7 @@ impl Store for MemoryStore {
         keys: &[&[u8]],
     ) -> Result<Vec<Option<Vec<u8>>>> {
         let tables = self.tables();
-        let row = |key: &&[u8]| tables.rows.get(&(table, partition, key.to_vec())).cloned();
-        Ok(keys.iter().map(row).collect())
+        Ok(keys.iter().map(|key| tables.get(table, partition, key).cloned()).collect())
     }
 
     fn scan(
@@ -57,34 +95,18 @@ impl Store for MemoryStore {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()> {
         // A copy, so that the visitor may read other rows.
-        let rows: Vec<_> = self
-            .tables()
-            .rows
-            .range((table, partition, from.to_vec())..)
-            .take_while(|((t, p, _), _)| (*t, *p) == (table, partition))
-            .map(|((_, _, key), row)| (key.clone(), row.clone()))
-            .collect();
-        rows.iter().all(|(key, row)| visit(key, row));
+        let tables = self.tables().clone();
+        tables.rows(table, partition, from).all(|(key, row)| visit(key, row));
         Ok(())
     }
 
     fn apply(&self, batch: &StoreBatch) -> Result<()> {
-        let mut tables = self.tables();
-        for (table, partition, key, row) in batch.writes() {
-            let key = (table, partition, key.to_vec());
-            match row {
-                Some(row) => tables.rows.insert(key, row.to_vec()),
-                None => tables.rows.remove(&key),
-            };
-        }
-        tables.checkpoints.extend(batch.checkpoints.iter().cloned());
+        self.tables().apply(batch);
         Ok(())
     }
 
     fn quarantine(&self, partition: u32, _cause: &str) -> Result<()> {
-        let mut tables = self.tables();
-        tables.rows.retain(|(_, p, _), _| *p != partition);
-        tables.checkpoints.remove(&partition);
+        self.tables().forget(partition);
         Ok(())
     }
 }

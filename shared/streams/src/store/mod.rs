@@ -128,6 +128,11 @@ impl StoreBatch {
         self.checkpoints.push((partition, checkpoint));
     }
 
+    #[cfg(feature = "mutants")]
+    pub(crate) fn forget_checkpoint(&mut self, partition: u32) {
+        self.checkpoints.retain(|(p, _)| *p != partition);
+    }
+
     /// Number of rows written.
     pub fn len(&self) -> usize {
         self.writes.len()

@@ -20,6 +20,7 @@ use self::queue::InputQueue;
 pub(crate) use self::scope::Scope;
 use crate::broker::{BrokerError, CommittedOffset, Now, OffsetCommit, TopicPartition};
 use crate::error::{Error, Result};
+use crate::prepare::Prepared;
 use crate::processor::{Context, Origin, ProcessError, Processor};
 use crate::record::{Outgoing, Record};
 use crate::stamp::{STAMP, StampParts};
@@ -45,6 +46,13 @@ pub(crate) struct TaskEnv {
     pub(crate) inputs: Vec<String>,
     pub(crate) partitions: u32,
     pub(crate) dead_letter_partitions: u32,
+}
+
+impl TaskEnv {
+    pub(crate) fn new(topology: Arc<Topology>, store: Arc<dyn Store>, topics: Prepared) -> Self {
+        let Prepared { partitions, dead_letter_partitions } = topics;
+        TaskEnv { inputs: topology.inputs(), topology, store, partitions, dead_letter_partitions }
+    }
 }
 
 /// How far a task is.
@@ -206,7 +214,8 @@ impl Task {
                 out.send(Outgoing {
                     topic,
                     partition: state.partition,
-                    timestamp: state.progress.stream_time,
+                    // Its own, so that a restored row is the live one to the byte.
+                    timestamp: row.map_or(state.progress.stream_time, |r| r.timestamp),
                     key: Some(key),
                     value: row.map(|_| value.as_slice()),
                     headers: &[(STAMP, Some(&stamp))],

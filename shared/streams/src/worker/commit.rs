@@ -80,11 +80,23 @@ impl Worker {
         if refresh {
             self.refreshed_ms = Some(now.monotonic_ms);
         }
+        #[cfg(feature = "mutants")]
+        {
+            self.offsets_mutated(&mut offsets)?;
+            if self.is(super::Mutant::StoreBeforeCommit) {
+                self.store_first(&partitions)?;
+            }
+        }
         let membership = self.consumer.membership();
         let backing = self.backing(&partitions);
         let in_transaction = match self.config.guarantee {
             Guarantee::ExactlyOnce => offsets.as_slice(),
             Guarantee::AtLeastOnce => &[],
+        };
+        #[cfg(feature = "mutants")]
+        let in_transaction = match self.is(super::Mutant::OffsetsOutside) {
+            true => &[],
+            false => in_transaction,
         };
         // 2. drain, and 3. offsets
         let started = self.producer.start_commit(in_transaction, &membership, &backing);
@@ -128,10 +140,17 @@ impl Worker {
                     self.consumer.commit(&commit.offsets)?;
                 }
                 self.apply(ends)?;
-                if self.producer.is_tainted() {
+                let tainted = self.producer.is_tainted();
+                #[cfg(feature = "mutants")]
+                let tainted = tainted && !self.is(super::Mutant::LateEndIgnored);
+                if tainted {
                     self.replace_producer()?;
                 }
                 Ok(())
+            }
+            #[cfg(feature = "mutants")]
+            CommitStatus::Unknown { cause } if self.is(super::Mutant::TimeoutIsAbort) => {
+                self.give_up(cause.into(), now)
             }
             CommitStatus::Unknown { cause } => {
                 tracing::warn!(worker = %self.config.id, %cause, "commit: outcome not known");

@@ -50,6 +50,9 @@ pub struct WorkerConfig {
     pub refresh_offsets_ms: u64,
     /// Go on where records are gone, instead of stopping: the operator's word.
     pub skip_gap: bool,
+    /// What is wrong with this worker, on purpose.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<super::Mutant>,
 }
 
 impl WorkerConfig {
@@ -64,6 +67,8 @@ impl WorkerConfig {
             restore_stall_ms: 60_000,
             refresh_offsets_ms: 3_600_000,
             skip_gap: false,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }

@@ -16,6 +16,8 @@
 
 mod commit;
 mod config;
+#[cfg(feature = "mutants")]
+mod mutant;
 mod open;
 mod process;
 mod restore;
@@ -27,13 +29,18 @@ use std::time::Duration;
 
 use self::commit::Commit;
 pub use self::config::{CommitPolicy, Guarantee, TaskStatus, WorkerConfig, WorkerStatus};
+#[cfg(feature = "mutants")]
+pub use self::mutant::Mutant;
 use self::restore::Restore;
 use crate::broker::{
     Broker, BrokerError, Consumer, ConsumerOptions, GroupEvent, Now, Producer, ProducerMode,
     TopicPartition,
 };
 use crate::error::{Error, Result};
+use crate::prepare::Prepared;
+use crate::store::Store;
 use crate::task::{Task, TaskEnv};
+use crate::topology::Topology;
 
 /// Whether a step found something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +88,21 @@ pub struct Worker {
 const ABORT_PAUSE_MS: u64 = 100;
 
 impl Worker {
+    /// A worker on a store of the caller's, to be stepped by the caller. [`crate::Application`] does
+    /// the rest that a real run needs.
+    ///
+    /// # Errors
+    /// When the broker gives it no consumer or no producer.
+    pub fn on(
+        broker: Arc<dyn Broker>,
+        topology: Arc<Topology>,
+        store: Arc<dyn Store>,
+        topics: Prepared,
+        config: WorkerConfig,
+    ) -> Result<Worker> {
+        Self::new(broker, Arc::new(TaskEnv::new(topology, store, topics)), config)
+    }
+
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
         env: Arc<TaskEnv>,
@@ -260,7 +282,6 @@ impl Worker {
             }
         }
         self.slots.clear();
-        self.status.tasks.clear();
     }
 
     /// Drops the open transaction, and closes the tasks, whose state it held.
@@ -269,10 +290,17 @@ impl Worker {
             self.status.aborts += 1;
         }
         self.commit = None;
+        #[cfg(feature = "mutants")]
+        if self.is(Mutant::OverlayKept) {
+            self.keep_overlay()?;
+        }
         self.close_tasks();
         self.opening = Some(self.assignment.clone());
         self.resume_at_ms = now.monotonic_ms + ABORT_PAUSE_MS;
-        if self.producer.abort().is_err() || self.producer.is_tainted() {
+        let lost = self.producer.abort().is_err() || self.producer.is_tainted();
+        #[cfg(feature = "mutants")]
+        let lost = lost && !self.is(Mutant::TimeoutIsAbort);
+        if lost {
             self.replace_producer()?;
         }
         Ok(())
@@ -327,14 +355,22 @@ impl Worker {
 
     /// What the worker is doing.
     pub fn status(&mut self) -> &WorkerStatus {
-        for (partition, assigned) in &self.tasks {
-            let status = match assigned {
-                Assigned::Restoring(restore) => restore.status(),
-                Assigned::Running(_, restored) => TaskStatus::Running { restored: *restored },
-            };
-            self.status.tasks.insert(*partition, status);
-        }
+        self.status.tasks = self.tasks();
         &self.status
+    }
+
+    /// Whether a transaction is open, or its outcome is awaited.
+    pub fn is_in_transaction(&self) -> bool {
+        self.transaction_since.is_some()
+    }
+
+    /// What each of its tasks is doing, by partition.
+    pub fn tasks(&self) -> BTreeMap<u32, TaskStatus> {
+        let status = |assigned: &Assigned| match assigned {
+            Assigned::Restoring(restore) => restore.status(),
+            Assigned::Running(_, restored) => TaskStatus::Running { restored: *restored },
+        };
+        self.tasks.iter().map(|(partition, assigned)| (*partition, status(assigned))).collect()
     }
 }
 

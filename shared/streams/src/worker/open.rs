@@ -31,7 +31,7 @@ impl Worker {
         for partition in numbers {
             let known = self.look_up(partition)?;
             let checkpoint = self.usable_checkpoint(partition, &known)?;
-            let restore = Restore::begin(self, partition, known, checkpoint, now)?;
+            let restore = Restore::begin(partition, &known, checkpoint, now);
             opened.insert(partition, Assigned::Restoring(Box::new(restore)));
         }
         self.tasks = opened;
@@ -82,6 +82,11 @@ impl Worker {
         let Some(checkpoint) = &known.checkpoint else {
             return Ok(None);
         };
+        #[cfg(feature = "mutants")]
+        if self.is(super::Mutant::WipeOnRestart) {
+            self.env.store.quarantine(partition, "a mutant")?;
+            return Ok(None);
+        }
         match self.contradiction(checkpoint, known) {
             None => Ok(Some(checkpoint.clone())),
             Some(cause) => {

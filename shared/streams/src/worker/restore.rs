@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::open::Known;
 use super::{Assigned, TaskStatus, Worker};
-use crate::broker::{Isolation, Now, OffsetSpec, Reader, TopicPartition};
+use crate::broker::{Broker, Isolation, Now, OffsetSpec, Reader, TopicPartition};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Record};
 use crate::stamp::{STAMP, Stamp};
@@ -31,17 +31,24 @@ pub(super) struct Restore {
     /// What the group has committed, by input.
     group: Vec<Option<u64>>,
     metadata: Option<Metadata>,
-    checkpoint: Checkpoint,
-    /// Rows of ours were there before or have been found: this is not a new application.
-    evidence: bool,
+    reached: Reached,
     /// The store held rows when the restore began: older records must not undo them.
     compare: bool,
-    missing: Vec<Missing>,
+    /// Opened when it is needed; dropped with a chunk that failed, since it has moved on.
     reader: Option<Box<dyn Reader>>,
-    restored: u64,
     progress_ms: u64,
     started_ms: u64,
     told_ms: u64,
+}
+
+/// How far a restore is; all of it holds as soon as a chunk is in the store, and not before.
+#[derive(Clone)]
+struct Reached {
+    missing: Vec<Missing>,
+    checkpoint: Checkpoint,
+    /// Rows of ours were there before or have been found: this is not a new application.
+    evidence: bool,
+    restored: u64,
 }
 
 /// Time between two lines of progress (ms).
@@ -49,37 +56,31 @@ const TELL_MS: u64 = 5_000;
 
 impl Restore {
     pub(super) fn begin(
-        worker: &Worker,
         partition: u32,
-        known: Known,
+        known: &Known,
         checkpoint: Option<Checkpoint>,
         now: Now,
-    ) -> Result<Restore> {
+    ) -> Restore {
         let metadata = known.metadata();
         let missing = known.missing(checkpoint.as_ref());
-        let from: Vec<_> = missing
-            .iter()
-            .map(|m| (TopicPartition::new(&m.topic, partition), m.position))
-            .collect();
-        let behind = missing.iter().any(|m| m.position < m.end);
-        let reader = match behind {
-            true => Some(worker.broker.reader(&from, Isolation::ReadCommitted)?),
-            false => None,
+        let compare = checkpoint.is_some();
+        let reached = Reached {
+            missing,
+            evidence: metadata.is_some() || compare,
+            checkpoint: checkpoint.unwrap_or_default(),
+            restored: 0,
         };
-        Ok(Restore {
+        Restore {
             partition,
             group: known.group.iter().map(|c| c.as_ref().map(|c| c.offset)).collect(),
             metadata,
-            evidence: metadata.is_some() || checkpoint.is_some(),
-            compare: checkpoint.is_some(),
-            checkpoint: checkpoint.unwrap_or_default(),
-            missing,
-            reader,
-            restored: 0,
+            reached,
+            compare,
+            reader: None,
             progress_ms: now.monotonic_ms,
             started_ms: now.monotonic_ms,
             told_ms: now.monotonic_ms,
-        })
+        }
     }
 
     /// Says, now and then, how far it is and how long it will take.
@@ -89,7 +90,7 @@ impl Restore {
         }
         self.told_ms = now.monotonic_ms;
         let seconds = (now.monotonic_ms - self.started_ms) / 1_000;
-        let (restored, remaining) = (self.restored, self.remaining());
+        let (restored, remaining) = (self.reached.restored, self.remaining());
         let per_s = restored / seconds.max(1);
         let left_s = remaining / per_s.max(1);
         let partition = self.partition;
@@ -97,47 +98,64 @@ impl Restore {
     }
 
     fn remaining(&self) -> u64 {
-        self.missing.iter().map(|m| m.end.saturating_sub(m.position)).sum()
+        self.reached.missing.iter().map(|m| m.end.saturating_sub(m.position)).sum()
     }
 
     pub(super) fn status(&self) -> TaskStatus {
-        TaskStatus::Restoring { restored: self.restored, remaining: self.remaining() }
+        TaskStatus::Restoring { restored: self.reached.restored, remaining: self.remaining() }
     }
 
-    /// Reads and applies a chunk of each topic.
-    fn advance(&mut self, env: &TaskEnv, now: Now) -> Result<()> {
-        let Some(mut reader) = self.reader.take() else {
-            return Ok(());
+    fn is_done(&self) -> bool {
+        self.remaining() == 0
+    }
+
+    /// Reads and applies a chunk of each topic. After an error nothing of the chunk holds.
+    fn advance(&mut self, broker: &dyn Broker, env: &TaskEnv, now: Now) -> Result<()> {
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.reader(broker)?,
         };
+        let mut next = self.reached.clone();
         reader.wait(Duration::from_millis(1))?;
         let mut batch = Batch::default();
         let mut rows = StoreBatch::default();
-        let mut moved = false;
-        for slot in 0..self.missing.len() {
+        for slot in 0..next.missing.len() {
             batch.clear();
             let position = reader.fetch(slot, CHUNK_BYTES, &mut batch)?;
-            moved |= position > self.missing[slot].position;
-            self.missing[slot].position = position.max(self.missing[slot].position);
-            let topic = self.missing[slot].topic.clone();
+            next.missing[slot].position = position.max(next.missing[slot].position);
+            let topic = next.missing[slot].topic.clone();
             for index in 0..batch.len() {
-                self.apply(env, &batch.get(index, &topic, self.partition), &mut rows)?;
+                let record = batch.get(index, &topic, self.partition);
+                self.apply(env, &record, &mut next, &mut rows)?;
             }
         }
-        if moved {
+        if next.missing != self.reached.missing {
             self.progress_ms = now.monotonic_ms;
-            let backing = self.missing.iter().map(|m| (m.topic.clone(), m.position));
-            self.checkpoint.backing = backing.collect();
-            rows.checkpoint(self.partition, self.checkpoint.clone());
+            let backing = next.missing.iter().map(|m| (m.topic.clone(), m.position));
+            next.checkpoint.backing = backing.collect();
+            rows.checkpoint(self.partition, next.checkpoint.clone());
             env.store.apply(&rows)?;
         }
-        if self.remaining() > 0 {
-            self.reader = Some(reader);
-        }
+        self.reached = next;
+        self.reader = Some(reader);
         Ok(())
     }
 
+    /// Reads on from where the store is; only what is committed.
+    fn reader(&self, broker: &dyn Broker) -> Result<Box<dyn Reader>> {
+        let from = |m: &Missing| (TopicPartition::new(&m.topic, self.partition), m.position);
+        let from: Vec<_> = self.reached.missing.iter().map(from).collect();
+        Ok(broker.reader(&from, Isolation::ReadCommitted)?)
+    }
+
     /// Takes one record into the tables that its topic backs.
-    fn apply(&mut self, env: &TaskEnv, record: &Record<'_>, rows: &mut StoreBatch) -> Result<()> {
+    fn apply(
+        &self,
+        env: &TaskEnv,
+        record: &Record<'_>,
+        next: &mut Reached,
+        rows: &mut StoreBatch,
+    ) -> Result<()> {
         let stamp = record.headers.get(STAMP).and_then(Stamp::decode);
         let mut encoded = Vec::new();
         for (table, spec) in env.topology.stores.iter().enumerate() {
@@ -176,7 +194,7 @@ impl Restore {
             rows.write(table, self.partition, &key, row);
         }
         if let Some(stamp) = stamp {
-            self.learn(env, record, &stamp);
+            next.learn(env, record, &stamp);
         }
         Ok(())
     }
@@ -188,6 +206,23 @@ impl Restore {
         Ok(there && Row::decode(&row).is_some_and(|row| row.sequence > sequence))
     }
 
+    fn check_stall(&self, now: Now, limit_ms: u64) -> Result<()> {
+        let Some(stuck) = self.reached.missing.iter().find(|m| m.position < m.end) else {
+            return Ok(());
+        };
+        if now.monotonic_ms.saturating_sub(self.progress_ms) < limit_ms {
+            return Ok(());
+        }
+        Err(Error::RestoreStalled {
+            partition: TopicPartition::new(&stuck.topic, self.partition),
+            position: stuck.position,
+            end: stuck.end,
+            cause: "a transaction is left open, or the topic was cut",
+        })
+    }
+}
+
+impl Reached {
     /// What a row says of the task that wrote it: enough to go on where the group's offsets are
     /// lost.
     fn learn(&mut self, env: &TaskEnv, record: &Record<'_>, stamp: &Stamp) {
@@ -203,20 +238,29 @@ impl Restore {
             }
         }
     }
+}
 
-    fn check_stall(&self, now: Now, limit_ms: u64) -> Result<()> {
-        let Some(stuck) = self.missing.iter().find(|m| m.position < m.end) else {
-            return Ok(());
-        };
-        if now.monotonic_ms.saturating_sub(self.progress_ms) < limit_ms {
-            return Ok(());
+#[cfg(feature = "mutants")]
+impl Restore {
+    /// Ends the restore where a mutant would.
+    fn mutated(
+        &mut self,
+        advanced: Result<()>,
+        before: u64,
+        mutant: Option<super::Mutant>,
+    ) -> Result<()> {
+        use super::Mutant::{RestoreEndsEarly, RestoreFailureIsEnd};
+        match (advanced, mutant) {
+            (Ok(()), Some(RestoreEndsEarly)) if self.remaining() == before => {
+                self.reached.missing.clear();
+                Ok(())
+            }
+            (Err(_), Some(RestoreFailureIsEnd)) => {
+                self.reached.missing.clear();
+                Ok(())
+            }
+            (advanced, _) => advanced,
         }
-        Err(Error::RestoreStalled {
-            partition: TopicPartition::new(&stuck.topic, self.partition),
-            position: stuck.position,
-            end: stuck.end,
-            cause: "a transaction is left open, or the topic was cut",
-        })
     }
 }
 
@@ -230,10 +274,17 @@ impl Worker {
                 continue;
             };
             restoring = true;
-            restore.advance(&self.env, now)?;
+            if !restore.is_done() {
+                #[cfg(feature = "mutants")]
+                let before = restore.remaining();
+                let advanced = restore.advance(&*self.broker, &self.env, now);
+                #[cfg(feature = "mutants")]
+                let advanced = restore.mutated(advanced, before, self.config.mutant);
+                advanced?;
+            }
             restore.check_stall(now, self.config.restore_stall_ms)?;
             restore.tell(now);
-            if restore.reader.is_none() {
+            if restore.is_done() {
                 done.push(*partition);
             }
         }
@@ -252,14 +303,14 @@ impl Worker {
         };
         let positions = self.positions(restore)?;
         let metadata = restore.metadata.unwrap_or_default();
-        let checkpoint = &restore.checkpoint;
+        let checkpoint = &restore.reached.checkpoint;
         let incarnation = metadata.incarnation.max(checkpoint.incarnation) + 1;
         let progress = Progress {
             positions,
             stream_time: metadata.stream_time.max(checkpoint.stream_time),
             sequence: metadata.sequence.max(checkpoint.sequence),
         };
-        let (restored, ms) = (restore.restored, now.monotonic_ms - restore.started_ms);
+        let (restored, ms) = (restore.reached.restored, now.monotonic_ms - restore.started_ms);
         tracing::info!(partition, incarnation, restored, ms, "task runs");
         let task = Task::new(self.env.clone(), partition, incarnation, progress);
         self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));
@@ -275,7 +326,8 @@ impl Worker {
         let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadUncommitted))?;
         let mut positions = Vec::new();
         for (input, at) in partitions.into_iter().enumerate() {
-            let known = restore.group[input].or_else(|| restore.checkpoint.input(&at.topic));
+            let known =
+                restore.group[input].or_else(|| restore.reached.checkpoint.input(&at.topic));
             let (start, end) = (starts[input], ends[input]);
             let position = match known {
                 None => start,
@@ -288,7 +340,7 @@ impl Worker {
                     return Err(Error::Gap { partition: at, from, start, end });
                 }
             };
-            if known.is_none() && restore.evidence {
+            if known.is_none() && restore.reached.evidence {
                 tracing::warn!(%at, start, "no position is known of this input: reads it all");
             }
             positions.push(position);

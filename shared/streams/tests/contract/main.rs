@@ -5,8 +5,8 @@
 //! which broker it runs on. What cannot be asked of a broker stands in the table with the
 //! reason, which `cargo test` prints in its place.
 
-/// Every behaviour, by subject. One that cannot run on all brokers names the only one that it
-/// can run on, and the reason.
+/// Every behaviour, by subject. One that cannot run on all brokers names those that it cannot run
+/// on, with the reason.
 macro_rules! contract {
     ($broker:ident) => {
         rows! {
@@ -100,7 +100,7 @@ macro_rules! contract {
                 leaving_hands_over_at_once;
                 an_instance_that_comes_back_finds_its_partitions;
                 a_silent_member_loses_its_partitions
-                    only embedded "cannot run on kafka: the client speaks for the member";
+                    not kafka "the client speaks for the member";
             }
             assignments {
                 records_come_from_the_offset_assigned;
@@ -114,19 +114,26 @@ macro_rules! contract {
             }
             durability {
                 a_folder_opened_again_holds_everything
-                    only embedded "cannot run on kafka: a cluster is not opened by its user";
+                    not kafka "a cluster is not opened by its user",
+                        simulated "it has no folder";
                 the_second_to_open_is_told_the_owner
-                    only embedded "cannot run on kafka: a cluster has no folder";
+                    not kafka "a cluster has no folder",
+                        simulated "it has no folder";
                 an_open_transaction_does_not_survive_its_process
-                    only embedded "cannot run on kafka: a cluster is not opened by its user";
+                    not kafka "a cluster is not opened by its user",
+                        simulated "it has no folder; its simulation does this";
                 retention_moves_the_start
-                    only embedded "cannot run on kafka: it has a clock of its own";
+                    not kafka "it has a clock of its own",
+                        simulated "it keeps everything";
                 retention_survives_opening_again
-                    only embedded "cannot run on kafka: it has a clock of its own";
+                    not kafka "it has a clock of its own",
+                        simulated "it keeps everything";
                 compaction_keeps_the_last_of_each_key
-                    only embedded "cannot run on kafka: it compacts when it likes";
+                    not kafka "it compacts when it likes",
+                        simulated "it keeps everything";
                 a_follower_sees_what_is_appended
-                    only embedded "cannot run on kafka: a cluster has no folder";
+                    not kafka "a cluster has no folder",
+                        simulated "it has no folder";
             }
         }
     };
@@ -134,10 +141,12 @@ macro_rules! contract {
 
 /// Makes the table the tests of one broker, in whose module a function `with` lends it out.
 macro_rules! rows {
-    ($broker:ident; $($subject:ident { $($row:ident $(only $only:ident $why:literal)?;)* })*) => {
+    ($broker:ident; $($subject:ident {
+        $($row:ident $(not $($other:ident $why:literal),+)?;)*
+    })*) => {
         $(
             mod $subject {
-                $(row! { $broker, $subject, $row $(, $only, $why)? })*
+                $(row! { $broker, $subject, $row $($(, $other $why)+)? })*
             }
         )*
     };
@@ -150,10 +159,19 @@ macro_rules! row {
             super::with(stringify!($row), crate::$subject::$row);
         }
     };
-    (embedded, $subject:ident, $row:ident, embedded, $why:literal) => {
-        row! { embedded, $subject, $row }
+    (kafka, $subject:ident, $row:ident, kafka $why:literal $($rest:tt)*) => {
+        cannot_run! { kafka, $row, $why }
     };
-    ($broker:ident, $subject:ident, $row:ident, $only:ident, $why:literal) => {
+    (simulated, $subject:ident, $row:ident, simulated $why:literal $($rest:tt)*) => {
+        cannot_run! { simulated, $row, $why }
+    };
+    ($broker:ident, $subject:ident, $row:ident, $other:ident $why:literal $($rest:tt)*) => {
+        row! { $broker, $subject, $row $($rest)* }
+    };
+}
+
+macro_rules! cannot_run {
+    ($broker:ident, $row:ident, $why:literal) => {
         #[test]
         fn $row() {
             crate::harness::cannot_run(stringify!($row), stringify!($broker), $why);
@@ -172,5 +190,6 @@ mod harness;
 mod kafka;
 mod offsets;
 mod readers;
+mod simulated;
 mod topics;
 mod transactions;

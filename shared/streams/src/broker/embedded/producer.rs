@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Shared, consumer, log};
+use super::{Shared, log};
+use crate::broker::seat::check_member;
 use crate::broker::{
     BrokerError, CommitStatus, Membership, OffsetCommit, Producer, ProducerMode, Result,
     TopicPartition,
@@ -68,7 +69,7 @@ impl EmbeddedProducer {
         });
         let admit = |state: &log::State| {
             self.check_epoch(state)?;
-            commit.map_or(Ok(()), |(membership, _)| consumer::check_member(state, membership))
+            commit.map_or(Ok(()), |(m, _)| check_member(&state.coordinator, m))
         };
         let offsets = commit.map(|(membership, offsets)| (membership.group.as_str(), offsets));
         let (_, ends) = self.shared.log.append(records, offsets, backing, admit)?;

@@ -1,0 +1,100 @@
+//! A member of a group in the simulated cluster.
+
+use std::time::Duration;
+
+use super::machine::Machine;
+use super::reader::{Slots, read};
+use crate::broker::seat::{Seat, check_member};
+use crate::broker::{
+    Consumer, ConsumerOptions, GroupEvent, Isolation, Membership, Now, OffsetCommit, Result,
+    TopicPartition,
+};
+use crate::record::Batch;
+
+pub(super) struct SimulatedConsumer {
+    machine: Machine,
+    seat: Seat,
+    slots: Slots,
+}
+
+impl SimulatedConsumer {
+    pub(super) fn new(machine: Machine, options: ConsumerOptions) -> Self {
+        Self { machine, seat: Seat::new(options), slots: Slots::default() }
+    }
+}
+
+impl Consumer for SimulatedConsumer {
+    /// Never waits: time passes by the simulation's word only. A poll that tells nothing is no
+    /// effect.
+    fn poll(&mut self, now: Now, _: Duration) -> Result<GroupEvent> {
+        let Self { machine, seat, .. } = self;
+        let event = machine.look(|world| {
+            let (topics, groups) = (&world.topics, &mut world.groups);
+            let count = |name: &str| topics.get(name).map_or(0, |t| t.description.partitions);
+            seat.poll(groups, now, count)
+        })?;
+        let name = match event {
+            GroupEvent::None => return Ok(event),
+            GroupEvent::Assigned(_) => "assigned",
+            GroupEvent::Revoking => "revoking",
+            GroupEvent::Lost => "lost",
+        };
+        // Whatever becomes of it, the news is not lost: a client keeps it.
+        let mut world = machine.world();
+        world.decide(machine.process, name);
+        world.check_alive(machine.process, machine.life)?;
+        Ok(event)
+    }
+
+    fn assign(&mut self, from: &[(TopicPartition, u64)]) -> Result<()> {
+        self.slots = from.to_vec();
+        Ok(())
+    }
+
+    fn fetch(&mut self, slot: usize, bytes_max: usize, batch: &mut Batch) -> Result<u64> {
+        read(&self.machine, &mut self.slots[slot], Isolation::ReadCommitted, bytes_max, batch)
+    }
+
+    fn release(&mut self) -> Result<()> {
+        self.slots.clear();
+        let Self { machine, seat, .. } = self;
+        // The group hears of it sooner or later.
+        let released = machine.effect("release", |_| Ok(()));
+        machine.look(|world| {
+            seat.release(&mut world.groups);
+            Ok(())
+        })?;
+        released.or_else(|error| if error.is_unavailable() { Ok(()) } else { Err(error) })
+    }
+
+    fn membership(&self) -> Membership {
+        self.seat.membership()
+    }
+
+    fn commit(&mut self, offsets: &[OffsetCommit]) -> Result<()> {
+        let membership = self.seat.membership();
+        self.machine.effect("commit outside", |world| {
+            check_member(&world.groups, &membership)?;
+            for offset in offsets {
+                let OffsetCommit { partition, committed } = offset.clone();
+                world.groups.set_offset(&membership.group, partition, committed);
+            }
+            Ok(())
+        })
+    }
+
+    fn leave(&mut self, _: Now) -> Result<()> {
+        self.slots.clear();
+        let Self { machine, seat, .. } = self;
+        machine.effect("leave", |world| {
+            seat.leave(&mut world.groups);
+            Ok(())
+        })
+    }
+}
+
+impl Drop for SimulatedConsumer {
+    fn drop(&mut self) {
+        self.seat.abandon(&mut self.machine.world().groups);
+    }
+}

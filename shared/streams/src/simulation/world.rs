@@ -1,0 +1,145 @@
+//! Everything there is in a simulated cluster, behind one lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::log::{Partition, Topic};
+use super::plan::{Effect, Fault, Plan};
+use super::store::Disk;
+use super::trace::Trace;
+use super::transactions::Writer;
+use crate::broker::coordinator::Coordinator;
+use crate::broker::{BrokerError, CleanupPolicy, Now, Result, TopicPartition};
+use crate::record::Outgoing;
+
+/// What is on its way.
+pub(super) enum Message {
+    /// The end of a transaction that its sender no longer waits for.
+    End { id: String, epoch: u64, commit: bool },
+    /// The markers of a decided transaction.
+    Markers { id: String, number: u64 },
+}
+
+pub(super) struct World {
+    pub(super) plan: Box<dyn Plan>,
+    pub(super) now: Now,
+    pub(super) topics: BTreeMap<String, Topic>,
+    pub(super) groups: Coordinator,
+    pub(super) writers: BTreeMap<String, Writer>,
+    /// Transactions begun so far.
+    pub(super) transactions: u64,
+    pub(super) network: Vec<(u64, Message)>,
+    pub(super) disks: BTreeMap<u32, Disk>,
+    pub(super) trace: Trace,
+    effects: u64,
+    /// The process's present life; a handle of an earlier one does nothing any more.
+    lives: BTreeMap<u32, u64>,
+    dead: BTreeSet<u32>,
+    /// Nobody answers until then (monotonic ms).
+    pub(super) outage_until_ms: u64,
+}
+
+impl World {
+    pub(super) fn new(plan: Box<dyn Plan>) -> World {
+        World {
+            plan,
+            now: Now::default(),
+            topics: BTreeMap::new(),
+            groups: Coordinator::default(),
+            writers: BTreeMap::new(),
+            transactions: 0,
+            network: Vec::new(),
+            disks: BTreeMap::new(),
+            trace: Trace::default(),
+            effects: 0,
+            lives: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            outage_until_ms: 0,
+        }
+    }
+
+    pub(super) fn effects(&self) -> u64 {
+        self.effects
+    }
+
+    /// A process begins anew; returns the number of its life.
+    pub(super) fn boot(&mut self, process: u32) -> u64 {
+        self.dead.remove(&process);
+        self.disks.entry(process).or_default();
+        let life = self.lives.entry(process).or_default();
+        *life += 1;
+        *life
+    }
+
+    pub(super) fn kill(&mut self, process: u32) {
+        self.dead.insert(process);
+    }
+
+    pub(super) fn is_dead(&self, process: u32) -> bool {
+        self.dead.contains(&process)
+    }
+
+    /// Nothing is done by the dead.
+    pub(super) fn check_alive(&self, process: u32, life: u64) -> Result<()> {
+        if self.lives.get(&process) == Some(&life) && !self.dead.contains(&process) {
+            return Ok(());
+        }
+        Err(BrokerError::Fatal { what: "crash", cause: "this process is dead".to_owned() })
+    }
+
+    /// Numbers an effect and asks what becomes of it.
+    pub(super) fn decide(&mut self, process: u32, name: &'static str) -> Fault {
+        self.effects += 1;
+        let effect = Effect { number: self.effects, process, name };
+        let fault = self.plan.fault(&effect);
+        self.trace.effect(self.now, &effect, fault);
+        if matches!(fault, Fault::CrashBefore | Fault::CrashAfter) {
+            self.kill(process);
+        }
+        fault
+    }
+
+    pub(super) fn set_time(&mut self, now: Now) {
+        self.now = self.now.max(now);
+        let now_ms = self.now.monotonic_ms;
+        let (due, later) = std::mem::take(&mut self.network)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(due_ms, _)| *due_ms <= now_ms);
+        self.network = later;
+        for (_, message) in due {
+            match message {
+                Message::End { id, epoch, commit } => {
+                    // Nobody waits for the answer.
+                    let applied = self.end_transaction(&id, epoch, commit).is_ok();
+                    self.trace.event(self.now, || {
+                        format!("a late end of {id} arrives, commit: {commit}, applied: {applied}")
+                    });
+                }
+                Message::Markers { id, number } => self.write_markers(&id, Some(number)),
+            }
+        }
+        self.time_out_transactions();
+    }
+
+    pub(super) fn partition(&mut self, at: &TopicPartition) -> Result<&mut Partition> {
+        let topic = self.topics.get_mut(&at.topic);
+        let partition = topic.and_then(|t| t.partitions.get_mut(at.partition as usize));
+        partition.ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
+    }
+
+    /// What a broker refuses in a record.
+    pub(super) fn admit(&self, record: &Outgoing<'_>) -> Result<()> {
+        let partition = || TopicPartition::new(record.topic, record.partition);
+        let refused = |cause: String| BrokerError::Refused { partition: partition(), cause };
+        let topic = self.topics.get(record.topic).map(|t| &t.description);
+        let topic = topic.filter(|t| record.partition < t.partitions);
+        let topic = topic.ok_or_else(|| BrokerError::UnknownPartition(partition()))?;
+        if record.key.is_none() && topic.cleanup == CleanupPolicy::Compact {
+            return Err(refused("a compacted topic takes no record without a key".to_owned()));
+        }
+        let latest = topic.future_max_ms.map(|max| self.now.wall_ms.saturating_add_unsigned(max));
+        if latest.is_some_and(|latest| record.timestamp > latest) {
+            return Err(refused(format!("timestamp {} is ahead of the clock", record.timestamp)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! The verdict on a run: the stores, a rebuild of them from the topics, and the topics themselves.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use bps_streams::broker::Broker;
+use bps_verifier::{Acknowledged, Verifier};
+use purchase_processor::Settings;
+
+use super::town::{PROCESSES_MAX, Town};
+
+/// The process that rebuilds everything from the topics in the end.
+const AUDITOR: u32 = 999;
+/// It must have done so within this many rounds.
+const REBUILD_ROUNDS_MAX: u32 = 2_000;
+
+impl Town {
+    /// Judges the end: the stores, a rebuild of them from the topics, and the topics themselves.
+    pub fn audit(
+        &mut self,
+        broker: &dyn Broker,
+        acknowledged: &[Acknowledged],
+    ) -> Result<(), String> {
+        for process in 0..PROCESSES_MAX {
+            if let Some(cause) = self.cluster.quarantined(process).first() {
+                return Err(format!("process {process} moved its store aside: {cause}"));
+            }
+        }
+        self.audit_rows()?;
+        verify(broker, &self.settings, acknowledged)
+    }
+
+    /// A process without a store takes over: its rows must be those of the former owners.
+    fn audit_rows(&mut self) -> Result<(), String> {
+        let tables = self.topology.stores.len();
+        let owners = self.owners();
+        let rows = |process: u32, partition| self.cluster.rows(process, tables, partition);
+        let live: Vec<_> = owners.iter().map(|(p, owner)| rows(*owner, *p)).collect();
+        self.close();
+        self.boot(AUDITOR);
+        let mut rounds = 0;
+        while self.owners().len() < self.partitions as usize {
+            self.rounds(1);
+            rounds += 1;
+            if let Some(violation) = &self.violation {
+                return Err(violation.clone());
+            }
+            if rounds > REBUILD_ROUNDS_MAX {
+                return Err("the stores cannot be rebuilt".to_owned());
+            }
+        }
+        for (partition, live) in (0..self.partitions).zip(live) {
+            let rebuilt = self.cluster.rows(AUDITOR, tables, partition);
+            if live != rebuilt {
+                let differs = live.iter().zip(&rebuilt).find(|(a, b)| a != b);
+                return Err(format!(
+                    "partition {partition}: the store has {} rows, rebuilt it has {}; {differs:?}",
+                    live.len(),
+                    rebuilt.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The checker's word on the topics.
+fn verify(
+    broker: &dyn Broker,
+    settings: &Settings,
+    acknowledged: &[Acknowledged],
+) -> Result<(), String> {
+    let report = Verifier::new(broker, settings.topics.clone(), &settings.application)
+        .at_rest(true)
+        .acknowledged(acknowledged.iter().cloned())
+        .threads(1)
+        .transaction_wait(Duration::ZERO)
+        .run(&|_| ControlFlow::Continue(()))
+        .map_err(|error| error.to_string())?;
+    report.findings.first().map_or(Ok(()), |finding| Err(finding.to_string()))
+}

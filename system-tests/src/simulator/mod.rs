@@ -1,0 +1,136 @@
+//! The simulator: the real engine and the real rule on a simulated cluster, in one thread, in
+//! virtual time, everything from one seed; then the checker. The same seed is the same run.
+//!
+//! Reading order: [`random`], [`chaos`] (what goes wrong with an effect), [`market`] (who writes
+//! the inputs), [`town`] (processes, and what goes wrong with them), `audit` (the
+//! verdict), this file (a run from its
+//! beginning to its verdict), [`campaign`] (many runs), [`script`] (a crash at every step).
+
+mod audit;
+pub mod campaign;
+pub mod chaos;
+pub mod market;
+pub mod random;
+pub mod script;
+pub mod town;
+
+use bps_streams::prepare_topics;
+use bps_streams::simulation::Cluster;
+use bps_streams::worker::WorkerConfig;
+
+use self::chaos::{Chaos, Weather};
+use self::market::Market;
+use self::random::Random;
+use self::town::Town;
+
+/// Partitions of every topic.
+pub const PARTITIONS: u32 = 3;
+/// The process of those who write the inputs, and of the checker.
+pub const OUTSIDE: u32 = 1_000;
+/// When it begins (ms since 1970): in 2026.
+pub(crate) const BEGIN_MS: i64 = 1_780_000_000_000;
+/// Once healed, everything must be decided within this virtual time (ms).
+const LIVENESS_MS: u64 = 120_000;
+
+/// What is to be simulated.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// Decides everything.
+    pub seed: u64,
+    /// Steps before everything is healed; a shorter run of the same seed begins in the same way.
+    pub steps: u32,
+    /// Changes how workers are set: for engines that are wrong on purpose.
+    pub configure: fn(&mut WorkerConfig),
+    /// Whether lines of what happened are kept.
+    pub keep_trace: bool,
+}
+
+impl Scenario {
+    /// The scenario of a seed, as long as the seed says.
+    pub fn new(seed: u64) -> Scenario {
+        let steps = 200 + Random::new(!seed).below(2_800) as u32;
+        Scenario { seed, steps, configure: |_| (), keep_trace: false }
+    }
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What is wrong, if anything.
+    pub violation: Option<String>,
+    /// The same for the same run.
+    pub trace_hash: u64,
+    /// Faults met.
+    pub faults: u64,
+    /// Transactions committed by workers that lived to tell.
+    pub commits: u64,
+    /// Lines, if they were asked for.
+    pub trace: Vec<String>,
+}
+
+/// Runs a scenario.
+pub fn simulate(scenario: &Scenario) -> Outcome {
+    let Scenario { seed, steps, configure, keep_trace } = *scenario;
+    let weather = Weather::default();
+    weather.set_healed(true);
+    let cluster = Cluster::new(Chaos::new(seed, weather.clone()));
+    if keep_trace {
+        cluster.keep_trace();
+    }
+    let mut random = Random::new(seed ^ 0x5eed);
+    let mut town = Town::new(cluster.clone(), BEGIN_MS, PARTITIONS, configure);
+    let (outside, _) = cluster.boot(OUTSIDE);
+    prepare_topics(&*outside, town.topology(), PARTITIONS).unwrap();
+    let topics = town.settings().topics.clone();
+    let mut market = Market::new(outside.clone(), topics, PARTITIONS, seed);
+    weather.set_healed(false);
+    for _ in 0..steps {
+        if town.violation().is_some() {
+            break;
+        }
+        match random.below(100) {
+            0..=11 => market.act(&mut random, town.now().wall_ms),
+            12..=13 => town.trouble(&mut random),
+            _ => town.step(&mut random),
+        }
+        // Those outside are not what is tested: they come back at once.
+        if cluster.is_dead(OUTSIDE) {
+            let (broker, _) = cluster.boot(OUTSIDE);
+            market.reconnect(broker);
+        }
+    }
+    weather.set_healed(true);
+    let violation = match town.violation() {
+        Some(violation) => Some(violation),
+        None => finish(&cluster, &mut town, &mut market).err(),
+    };
+    Outcome {
+        violation,
+        trace_hash: cluster.trace_hash(),
+        faults: weather.faults(),
+        commits: town.commits(),
+        trace: cluster.trace(),
+    }
+}
+
+/// Heals everything and judges what came of it.
+fn finish(cluster: &Cluster, town: &mut Town, market: &mut Market) -> Result<(), String> {
+    let (outside, _) = cluster.boot(OUTSIDE);
+    market.reconnect(outside.clone());
+    town.heal();
+    let deadline_ms = town.now().monotonic_ms + LIVENESS_MS;
+    loop {
+        let sent = market.settle();
+        town.rounds(20);
+        if let Some(violation) = town.violation() {
+            return Err(violation);
+        }
+        if sent && town.is_settled(&*outside) {
+            break;
+        }
+        if town.now().monotonic_ms > deadline_ms {
+            return Err(format!("not settled {LIVENESS_MS} ms after all was healed"));
+        }
+    }
+    town.audit(&*outside, market.acknowledged())
+}

@@ -1,0 +1,355 @@
+//! The processes of a simulated run, what befalls them, and whether they did right.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bps_streams::broker::{
+    Broker, BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition,
+};
+use bps_streams::record::Batch;
+use bps_streams::simulation::Cluster;
+use bps_streams::store::StoreError;
+use bps_streams::worker::{Activity, CommitPolicy, TaskStatus, Worker, WorkerConfig};
+use bps_streams::{Error, Prepared, Topology};
+use purchase_processor::{Settings, topology};
+
+use super::random::Random;
+
+/// Processes at most at a time.
+pub(super) const PROCESSES_MAX: u32 = 3;
+
+enum State {
+    /// Its workers.
+    Running(Vec<Worker>),
+    /// As one that was stopped (SIGSTOP): alive, and silent until then (monotonic ms).
+    Paused(Vec<Worker>, u64),
+    /// It comes back then (monotonic ms).
+    Down(u64),
+}
+
+/// All processes, and the time.
+pub struct Town {
+    pub(super) cluster: Cluster,
+    pub(super) partitions: u32,
+    pub(super) settings: Settings,
+    pub(super) topology: Arc<Topology>,
+    configure: fn(&mut WorkerConfig),
+    processes: BTreeMap<u32, State>,
+    begin_ms: i64,
+    now: Now,
+    pub(super) violation: Option<String>,
+    commits: u64,
+}
+
+impl Town {
+    /// One with a single process.
+    pub fn new(
+        cluster: Cluster,
+        begin_ms: i64,
+        partitions: u32,
+        configure: fn(&mut WorkerConfig),
+    ) -> Town {
+        let settings = Settings::default();
+        let topology = Arc::new(topology(&settings).unwrap());
+        let mut town = Town {
+            cluster,
+            partitions,
+            settings,
+            topology,
+            configure,
+            processes: BTreeMap::new(),
+            begin_ms,
+            now: Now { monotonic_ms: 0, wall_ms: begin_ms },
+            violation: None,
+            commits: 0,
+        };
+        town.cluster.set_time(town.now);
+        town.boot(0);
+        town
+    }
+
+    /// The settings of all.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The topology of all.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// What was seen to be wrong.
+    pub fn violation(&self) -> Option<String> {
+        self.violation.clone()
+    }
+
+    /// Commits of the workers that have ended or live.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// A process begins.
+    pub fn boot(&mut self, process: u32) {
+        let (broker, store) = self.cluster.boot(process);
+        let topics =
+            Prepared { partitions: self.partitions, dead_letter_partitions: self.partitions };
+        let count = 1 + process % 2;
+        let worker = |number: u32| {
+            let id = format!("{}-p{process}-{number}", self.settings.application);
+            let mut config = WorkerConfig::new(id);
+            // Small bounds, so that few records make many transactions.
+            config.commit = CommitPolicy { records_max: 7, ..CommitPolicy::default() };
+            config.queue_bytes_max = 600;
+            (self.configure)(&mut config);
+            let (broker, store) = (broker.clone(), store.clone());
+            Worker::on(broker, self.topology.clone(), store, topics, config)
+        };
+        let workers: Result<Vec<Worker>, Error> = (0..count).map(worker).collect();
+        let state = match workers {
+            Ok(workers) => State::Running(workers),
+            Err(_) => State::Down(self.now.monotonic_ms + 50),
+        };
+        self.processes.insert(process, state);
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now.monotonic_ms += ms;
+        self.now.wall_ms += ms as i64;
+        self.cluster.set_time(self.now);
+    }
+
+    /// A step of somebody, and a little time.
+    pub fn step(&mut self, random: &mut Random) {
+        self.pass(match random.below(400) {
+            0 => 2_000 + random.below(14_000),
+            1..=8 => 50 + random.below(400),
+            9..=200 => random.below(6),
+            _ => 0,
+        });
+        let numbers: Vec<u32> = self.processes.keys().copied().collect();
+        let process = numbers[random.below(numbers.len() as u64) as usize];
+        self.step_process(process, |workers| random.below(workers as u64) as usize);
+    }
+
+    fn step_process(&mut self, process: u32, choose: impl FnOnce(usize) -> usize) {
+        let now = self.now;
+        match self.processes.get_mut(&process) {
+            Some(State::Running(workers)) => {
+                let worker = choose(workers.len());
+                let stepped = workers[worker].step(now, Duration::ZERO);
+                self.after(process, stepped);
+            }
+            Some(State::Paused(_, until_ms)) if *until_ms <= now.monotonic_ms => {
+                if let Some(State::Paused(workers, _)) = self.processes.remove(&process) {
+                    self.processes.insert(process, State::Running(workers));
+                }
+            }
+            Some(State::Down(until_ms)) if *until_ms <= now.monotonic_ms => self.boot(process),
+            _ => {}
+        }
+    }
+
+    /// A process ends by a crash, or by an error that a supervisor answers with a restart.
+    fn after(&mut self, process: u32, stepped: Result<Activity, Error>) {
+        let dead = self.cluster.is_dead(process);
+        let error = match stepped {
+            Ok(_) if !dead => return,
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error
+            && !dead
+            && !is_expected(&error)
+        {
+            self.violation = Some(format!("process {process} stops: {error}"));
+        }
+        self.end(process, 20);
+    }
+
+    /// A process is killed, and comes back after this time (ms).
+    pub fn end(&mut self, process: u32, after_ms: u64) {
+        self.cluster.kill(process);
+        let down = State::Down(self.now.monotonic_ms + after_ms);
+        if let Some(State::Running(workers) | State::Paused(workers, _)) =
+            self.processes.insert(process, down)
+        {
+            self.commits += commits_of(workers);
+        }
+    }
+
+    /// Something befalls somebody.
+    pub fn trouble(&mut self, random: &mut Random) {
+        let numbers: Vec<u32> = self.processes.keys().copied().collect();
+        let process = numbers[random.below(numbers.len() as u64) as usize];
+        let soon_ms = match random.chance(1, 4) {
+            true => random.below(15_000),
+            false => random.below(200),
+        };
+        match random.below(10) {
+            0 | 1 => self.end(process, soon_ms),
+            2 => {
+                self.end(process, soon_ms);
+                self.cluster.lose_power(process, 1 + random.below(6) as usize);
+            }
+            3 | 4 => self.pause(process, soon_ms),
+            5 => self.cluster.outage(soon_ms),
+            6 => self.cluster.fence(&format!("{}-p{process}-0", self.settings.application)),
+            7 => self.cluster.set_disk_full(process, random.chance(1, 3)),
+            8 if (numbers.len() as u32) < PROCESSES_MAX => {
+                if let Some(next) = (0..PROCESSES_MAX).find(|p| !self.processes.contains_key(p)) {
+                    self.boot(next);
+                }
+            }
+            9 if numbers.len() > 1 => self.scale_down(process),
+            // The clock is set; by less than would make what is sent now lie in the future.
+            _ => {
+                let right_ms = self.begin_ms + self.now.monotonic_ms as i64;
+                self.now.wall_ms = right_ms + random.below(240_000) as i64 - 120_000;
+            }
+        }
+    }
+
+    fn pause(&mut self, process: u32, ms: u64) {
+        let until_ms = self.now.monotonic_ms + ms;
+        match self.processes.remove(&process) {
+            Some(State::Running(workers)) => {
+                self.cluster.event(|| format!("process {process} is silent for {ms} ms"));
+                self.processes.insert(process, State::Paused(workers, until_ms));
+            }
+            Some(other) => drop(self.processes.insert(process, other)),
+            None => {}
+        }
+    }
+
+    /// A process ends and gives its place up, as far as it can.
+    pub fn scale_down(&mut self, process: u32) {
+        self.cluster.event(|| format!("process {process} leaves"));
+        if let Some(State::Running(mut workers) | State::Paused(mut workers, _)) =
+            self.processes.remove(&process)
+        {
+            for worker in &mut workers {
+                // One that cannot leave is missed when its session ends.
+                drop(worker.leave(self.now));
+            }
+            self.commits += commits_of(workers);
+        }
+        self.cluster.kill(process);
+    }
+
+    /// Nothing is wrong any more, and everybody is there.
+    pub fn heal(&mut self) {
+        for process in 0..PROCESSES_MAX {
+            self.cluster.set_disk_full(process, false);
+        }
+        self.cluster.outage(0);
+        let numbers: Vec<u32> = self.processes.keys().copied().collect();
+        for process in numbers {
+            match self.processes.remove(&process) {
+                Some(State::Running(workers) | State::Paused(workers, _)) => {
+                    self.processes.insert(process, State::Running(workers));
+                }
+                Some(State::Down(_)) | None => self.boot(process),
+            }
+        }
+    }
+
+    /// Everybody's turn, so many times.
+    pub fn rounds(&mut self, count: u32) {
+        for _ in 0..count {
+            self.pass(10);
+            let numbers: Vec<u32> = self.processes.keys().copied().collect();
+            for process in numbers {
+                for worker in 0..2 {
+                    self.step_process(process, |workers| worker % workers);
+                }
+            }
+        }
+    }
+
+    /// Whether every committed record has been taken into a committed transaction, and no worker
+    /// waits for the outcome of one.
+    pub fn is_settled(&self, broker: &dyn Broker) -> bool {
+        let of = |topics: Vec<String>| -> Vec<TopicPartition> {
+            let at =
+                |topic: String| (0..self.partitions).map(move |p| TopicPartition::new(&topic, p));
+            topics.into_iter().flat_map(at).collect()
+        };
+        // A transaction left open by a dead process ends by its time-out.
+        let topics = self.topology.topics(self.partitions).into_iter().map(|t| t.name);
+        let all = of(topics.collect());
+        let ends = |isolation| broker.offsets(&all, OffsetSpec::End(isolation)).unwrap();
+        if ends(Isolation::ReadCommitted) != ends(Isolation::ReadUncommitted) {
+            return false;
+        }
+        let inputs = of(self.topology.inputs());
+        let Ok(committed) = broker.committed(&self.settings.application, &inputs) else {
+            return false;
+        };
+        let is_taken = |at: &TopicPartition, committed: Option<CommittedOffset>| {
+            let from = committed.map_or(0, |c| c.offset);
+            let mut batch = Batch::default();
+            let mut reader =
+                broker.reader(&[(at.clone(), from)], Isolation::ReadCommitted).unwrap();
+            reader.fetch(0, 1, &mut batch).unwrap();
+            batch.is_empty()
+        };
+        self.owners().len() == self.partitions as usize
+            && self.workers().all(|worker| !worker.is_in_transaction())
+            && inputs.iter().zip(committed).all(|(at, committed)| is_taken(at, committed))
+    }
+
+    /// Every process gives its place up.
+    pub(super) fn close(&mut self) {
+        let numbers: Vec<u32> = self.processes.keys().copied().collect();
+        for process in numbers {
+            self.scale_down(process);
+        }
+    }
+
+    /// The workers of running processes.
+    fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.processes
+            .values()
+            .filter_map(|s| match s {
+                State::Running(workers) => Some(workers),
+                _ => None,
+            })
+            .flatten()
+    }
+
+    /// Who runs each partition.
+    pub(super) fn owners(&self) -> BTreeMap<u32, u32> {
+        let mut owners = BTreeMap::new();
+        for (process, state) in &self.processes {
+            let State::Running(workers) = state else { continue };
+            for worker in workers {
+                for (partition, status) in worker.tasks() {
+                    if matches!(status, TaskStatus::Running { .. }) {
+                        owners.insert(partition, *process);
+                    }
+                }
+            }
+        }
+        owners
+    }
+}
+
+/// What a supervisor answers with a restart, and nothing else.
+fn is_expected(error: &Error) -> bool {
+    match error {
+        // Its place was taken, as after a restart that it did not notice.
+        Error::Broker(BrokerError::Fenced { .. }) => true,
+        Error::Store(StoreError::Io { .. }) => true,
+        _ => false,
+    }
+}
+
+fn commits_of(workers: Vec<Worker>) -> u64 {
+    workers.into_iter().map(|mut worker| worker.status().commits).sum()
+}

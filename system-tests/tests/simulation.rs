@@ -1,0 +1,76 @@
+//! The simulator in every run of the tests: the real engine under thousands of seeds, and engines
+//! that are wrong on purpose, each of which it must find.
+
+use std::io::Write as _;
+
+use bps_streams::worker::{Mutant, WorkerConfig};
+use system_tests::simulator::campaign::{self, Failure};
+use system_tests::simulator::{Scenario, simulate};
+
+/// What one run of the tests may spend on each engine.
+const SEEDS: u64 = 2_000;
+
+fn say(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    match campaign::run(0..SEEDS, Scenario::new, |_| ()) {
+        Ok(tally) => say(&format!("{tally:?}")),
+        Err(Failure { seed, violation }) => {
+            panic!("seed {seed}: {violation}\nscripts/simulate --seeds 1 --from {seed}")
+        }
+    }
+}
+
+/// How many seeds it took to find an engine that is set like this.
+#[track_caller]
+fn must_be_found(mutant: Mutant, configure: fn(&mut WorkerConfig)) {
+    let scenario = |seed| Scenario { configure, ..Scenario::new(seed) };
+    match campaign::run(0..SEEDS, scenario, |_| ()) {
+        Ok(_) => panic!("{mutant:?} is not found within {SEEDS} seeds"),
+        Err(Failure { seed, violation }) => {
+            say(&format!("{mutant:?}: found by seed {seed}: {violation}"));
+        }
+    }
+}
+
+/// A test for each mutant, and none forgotten.
+macro_rules! mutants {
+    ($($name:ident: $mutant:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                must_be_found(Mutant::$mutant, |config| config.mutant = Some(Mutant::$mutant));
+            }
+        )*
+
+        #[test]
+        fn every_mutant_has_its_test() {
+            assert_eq!(Mutant::ALL, [$(Mutant::$mutant),*]);
+        }
+    };
+}
+
+mutants! {
+    a_store_written_before_the_commit_is_found: StoreBeforeCommit,
+    offsets_outside_of_the_transaction_are_found: OffsetsOutside,
+    an_overlay_kept_after_an_abort_is_found: OverlayKept,
+    a_store_wiped_on_a_restart_is_found: WipeOnRestart,
+    a_time_out_taken_for_an_abort_is_found: TimeoutIsAbort,
+    a_late_end_ignored_is_found: LateEndIgnored,
+    a_restore_ended_by_an_empty_fetch_is_found: RestoreEndsEarly,
+    positions_before_the_last_record_are_found: PositionsBehind,
+    a_restore_ended_by_a_failure_is_found: RestoreFailureIsEnd,
+}
+
+#[test]
+fn a_shorter_run_begins_in_the_same_way() {
+    let long = Scenario { keep_trace: true, ..Scenario::new(7) };
+    let short = Scenario { steps: long.steps / 2, ..long };
+    let (long, short) = (simulate(&long).trace, simulate(&short).trace);
+    let same = long.iter().zip(&short).take_while(|(a, b)| a == b).count();
+    // What heals the shorter one comes at its end.
+    assert!(same * 3 > short.len(), "{same} of {} lines are the same", short.len());
+}
