@@ -42,7 +42,7 @@ pub(crate) fn help(examples: &str) -> String {
          {OK:>3}  done\n  \
          {FAILED:>3}  failed; standard error says why\n  \
          {SKIPPED:>3}  done, but some lines were bad and left out (import)\n  \
-         {FINDINGS:>3}  done, and a promise is broken (verify)\n  \
+         {FINDINGS:>3}  done, and a promise is broken, or not the same (verify, replay)\n  \
          {USAGE:>3}  the arguments or settings cannot be\n  \
          {INTERRUPTED:>3}  interrupted",
         examples.trim_end()

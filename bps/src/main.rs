@@ -4,12 +4,14 @@
 //! files, or moves local state aside. Reading order: [`exit`] and [`error`] (how a command ends),
 //! [`log`] (which log it looks at), then any command.
 
+mod bar;
 mod error;
 mod exit;
 mod import;
 mod interrupt;
 mod log;
 mod out;
+mod replay;
 mod reset;
 mod tail;
 mod topics;
@@ -52,6 +54,7 @@ enum Command {
     Topics(topics::TopicsArgs),
     Topology(topology::TopologyArgs),
     Verify(verify::VerifyArgs),
+    Replay(replay::ReplayArgs),
     Reset(reset::ResetArgs),
 }
 
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Topics(args) => speak(|| topics::run(&args)),
         Command::Topology(args) => speak(|| topology::run(&args)),
         Command::Verify(args) => speak(|| verify::run(&args)),
+        Command::Replay(args) => speak(|| replay::run(&args)),
         Command::Reset(args) => speak(|| reset::run(&args)),
     }
 }

@@ -2,7 +2,7 @@
 //! what is checked stands in the crate `bps-verifier`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,7 +10,6 @@ use std::time::Instant;
 use bps_events::Topics;
 use bps_service::settings::Period;
 use bps_verifier::{Acknowledged, Counts, Report, Verifier};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use purchase_processor::Settings;
 use serde::Deserialize;
 
@@ -18,9 +17,7 @@ use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::interrupt::Interrupt;
 use crate::log::{Place, Prefixes};
-use crate::out;
-
-const BAR: &str = "{bar:30} {percent:>3} %  {pos} records  {eta} left";
+use crate::{bar, out};
 
 const ABOUT: &str = "\
 Prove from the topics that every promise was kept
@@ -91,7 +88,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
         .memory_window_ms(args.memory_window.map(|window| window.0.as_millis() as i64))
         .acknowledged(acknowledged);
     let begun = Instant::now();
-    let bar = bar();
+    let bar = bar::records();
     let report = verifier.run(&|progress| {
         if let Some(bar) = &bar {
             bar.set_length(progress.total);
@@ -110,18 +107,6 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
         people(&report, begun.elapsed().as_secs_f64())?;
     }
     Ok(if report.is_clean() { Outcome::Done } else { Outcome::Findings })
-}
-
-/// A bar, where somebody sees it.
-fn bar() -> Option<ProgressBar> {
-    std::io::stderr().is_terminal().then(|| {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        // The template is a constant; a bar without style is a bar all the same.
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
-            bar.set_style(style);
-        }
-        bar
-    })
 }
 
 /// Counts, findings, verdict.

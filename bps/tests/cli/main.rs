@@ -1,6 +1,7 @@
 //! The binary as an operator meets it: help, exit codes, output, folders.
 
 mod import;
+mod replay;
 mod reset;
 mod verify;
 

@@ -26,7 +26,7 @@ fn put_to(broker: &EmbeddedBroker, topic: &str, to: (u32, &str), value: &str, at
 }
 
 /// Decides a few purchases; the folder is free again afterwards.
-fn decide(folder: &Path) {
+pub(super) fn decide(folder: &Path) {
     let broker = EmbeddedBroker::open(folder).expect("free");
     let settings = Settings::default();
     let mut config = ApplicationConfig::new(folder.join("state"));

@@ -60,6 +60,7 @@ pub mod partitioner;
 mod prepare;
 pub mod processor;
 pub mod record;
+pub mod replay;
 pub mod simulation;
 mod skip_gap;
 pub mod stamp;

@@ -1,11 +1,14 @@
 //! The verdict on a run: the stores, a rebuild of them from the topics, and the topics themselves.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bps_streams::broker::Broker;
+use bps_streams::replay::Replay;
+use bps_streams::store::memory::MemoryStore;
 use bps_verifier::{Acknowledged, Verifier};
-use purchase_processor::Settings;
+use purchase_processor::{Settings, topology};
 
 use super::town::{PROCESSES_MAX, Town};
 
@@ -27,7 +30,8 @@ impl Town {
             }
         }
         self.audit_rows()?;
-        verify(broker, &self.settings, acknowledged)
+        verify(broker, &self.settings, acknowledged)?;
+        replay(broker, &self.settings)
     }
 
     /// A process without a store takes over: its rows must be those of the former owners.
@@ -78,4 +82,13 @@ fn verify(
         .run(&|_| ControlFlow::Continue(()))
         .map_err(|error| error.to_string())?;
     report.findings.first().map_or(Ok(()), |finding| Err(finding.to_string()))
+}
+
+/// The same again, byte by byte.
+fn replay(broker: &dyn Broker, settings: &Settings) -> Result<(), String> {
+    let topology = topology(settings).map_err(|error| error.to_string())?;
+    let report = Replay::new(broker, topology, Arc::new(MemoryStore::default()))
+        .and_then(|replay| replay.run(&|_, _| true))
+        .map_err(|error| error.to_string())?;
+    report.differences.first().map_or(Ok(()), |difference| Err(difference.to_string()))
 }

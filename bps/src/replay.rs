@@ -1,0 +1,197 @@
+//! `bps replay`: decides everything again from topic history, by the same code in the recorded
+//! order, into a fresh folder, and compares rows and results byte by byte.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bps_service::settings::Period;
+use bps_streams::FolderLock;
+use bps_streams::replay::{Replay, ReplayReport};
+use bps_streams::store::Store;
+use bps_streams::store::rocks::{MemoryBounds, RocksStore};
+use purchase_processor::Settings;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::exit::{self, Outcome};
+use crate::interrupt::Interrupt;
+use crate::log::{Place, Prefixes};
+use crate::{bar, out};
+
+const ABOUT: &str = "\
+Decide everything again from topic history, and compare byte by byte
+
+The inputs are processed again in the order that the results record, by the code that decides, into
+a store of its own. Every result and every answer to a restock must come out as it lies on its
+topic, and every row of stock as it lies on the changelog; with --state, also as it lies in that
+state folder (its processor must be stopped). Nothing is written to any topic.
+
+It is meant for an application at rest. (`bps verify` looks for broken promises, by code of its
+own, and may run at any time; replay shows that nothing but the inputs decides.)";
+
+const EXAMPLES: &str = "  \
+bps replay
+  bps replay --state ./data/state
+  bps replay --kafka localhost:9092 --into ./rebuilt --json";
+
+/// Arguments of `bps replay`.
+#[derive(Debug, clap::Args)]
+#[command(about = "Decide everything again from topic history, and compare byte by byte")]
+#[command(long_about = ABOUT, after_help = exit::help(EXAMPLES))]
+pub(crate) struct ReplayArgs {
+    /// Where the rows are built and kept [default: a temporary folder, removed in the end]
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+    /// A processor's state folder whose rows are compared too
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// One JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// The processor's memory of decided ids, if it has a bound
+    #[arg(long, env = "BPS_MEMORY_WINDOW", value_name = "TIME")]
+    memory_window: Option<Period>,
+    #[command(flatten)]
+    prefixes: Prefixes,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
+    let interrupt = Interrupt::listen();
+    let mut settings = Settings::new(&args.prefixes.input_prefix, &args.prefixes.output_prefix);
+    settings.memory_window = args.memory_window.map(|window| window.0);
+    let topology = purchase_processor::topology(&settings)?;
+    let tables: Vec<String> = topology.stores.iter().map(|s| s.name.clone()).collect();
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let log = args.place.look()?;
+    let (_lock, against) = match &args.state {
+        Some(state) => {
+            let store = existing(state)?.join("store");
+            (Some(FolderLock::take(state)?), Some(open(&store, &tables)?))
+        }
+        None => (None, None),
+    };
+    let folder = Fresh::make(args.into.as_deref())?;
+    let store: Arc<dyn Store> = Arc::new(open(&folder.path.join("store"), &tables)?);
+    let mut replay = Replay::new(log.broker(), topology, store)?;
+    if let Some(store) = &against {
+        replay = replay.against(store);
+    }
+    let begun = Instant::now();
+    let bar = bar::records();
+    let report = replay.run(&|done, total| {
+        if let Some(bar) = &bar {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+        !interrupt.is_raised()
+    });
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    let report = match report {
+        Err(_) if interrupt.is_raised() => return Err(Error::Interrupted(String::new())),
+        report => report?,
+    };
+    if args.json {
+        out::result(json(&report)?)?;
+    } else {
+        people(&report, begun.elapsed().as_secs_f64())?;
+    }
+    Ok(if report.differing == 0 { Outcome::Done } else { Outcome::Findings })
+}
+
+fn open(folder: &Path, tables: &[&str]) -> Result<RocksStore, Error> {
+    let store = RocksStore::open(folder, tables, MemoryBounds::default());
+    Ok(store.map_err(bps_streams::Error::from)?)
+}
+
+/// A store that is not there would be made, and be empty.
+fn existing(state: &Path) -> Result<&Path, Error> {
+    match state.join("store").is_dir() {
+        true => Ok(state),
+        false => Err(Error::Refused(format!("{} holds no store", state.display()))),
+    }
+}
+
+/// A folder that was not there before.
+struct Fresh {
+    path: PathBuf,
+    is_temporary: bool,
+}
+
+impl Fresh {
+    fn make(wanted: Option<&Path>) -> Result<Fresh, Error> {
+        let temporary = || std::env::temp_dir().join(format!("bps-replay-{}", std::process::id()));
+        let path = wanted.map_or_else(temporary, Path::to_owned);
+        if path.join("store").exists() {
+            let cause = format!("{} holds a store: replay wants a fresh folder", path.display());
+            return Err(Error::Refused(cause));
+        }
+        let failed = |source| Error::File { path: path.clone(), source };
+        fs::create_dir_all(&path).map_err(failed)?;
+        Ok(Fresh { path, is_temporary: wanted.is_none() })
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if self.is_temporary {
+            // Best effort: it lies in the system's temporary folder.
+            drop(fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+fn people(report: &ReplayReport, seconds: f64) -> Result<(), Error> {
+    for difference in &report.differences {
+        out::result(difference)?;
+    }
+    let ReplayReport { records, outputs, rows, differing, .. } = report;
+    let verdict = if *differing == 0 { "the same" } else { "not the same" };
+    out::result(format_args!(
+        "{verdict}: {records} records again in {seconds:.1} s, {outputs} results and answers and \
+         {rows} rows compared, {differing} differences"
+    ))
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    records: u64,
+    outputs: u64,
+    rows: u64,
+    differing: u64,
+    differences: Vec<JsonDifference<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonDifference<'a> {
+    place: &'a str,
+    partition: u32,
+    offset: Option<u64>,
+    recorded: &'a str,
+    replayed: &'a str,
+}
+
+fn json(report: &ReplayReport) -> Result<String, Error> {
+    let ReplayReport { records, outputs, rows, differing, differences } = report;
+    let differences = differences.iter().map(|d| JsonDifference {
+        place: &d.place,
+        partition: d.partition,
+        offset: d.offset,
+        recorded: &d.recorded,
+        replayed: &d.replayed,
+    });
+    let json = Json {
+        records: *records,
+        outputs: *outputs,
+        rows: *rows,
+        differing: *differing,
+        differences: differences.collect(),
+    };
+    serde_json::to_string(&json).map_err(|e| Error::Output(e.into()))
+}
