@@ -64,6 +64,9 @@ pub(crate) struct VerifyArgs {
     /// Events that were acknowledged, one a line
     #[arg(long, value_name = "FILE")]
     acknowledged: Option<PathBuf>,
+    /// Partitions that are read side by side: faster on several cores, each wants its own memory
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: u16,
     /// The processor's memory of decided ids, if it has a bound
     #[arg(long, env = "BPS_MEMORY_WINDOW", value_name = "TIME")]
     memory_window: Option<Period>,
@@ -85,6 +88,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
     let log = args.place.look()?;
     let verifier = Verifier::new(log.broker(), Topics::new(input_prefix, output_prefix), group)
         .at_rest(args.at_rest)
+        .threads(usize::from(args.threads))
         .memory_window_ms(args.memory_window.map(|window| window.0.as_millis() as i64))
         .acknowledged(acknowledged);
     let begun = Instant::now();

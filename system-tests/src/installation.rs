@@ -1,5 +1,6 @@
 //! An installation of the product on one broker, under prefixes of its own.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
@@ -9,9 +10,10 @@ use bps_streams::broker::{
     Appender, Broker, CleanupPolicy, Isolation, OffsetSpec, TopicDescription, TopicPartition,
 };
 use bps_streams::partitioner::partition_of;
-use bps_streams::record::Batch;
+use bps_streams::record::{Batch, Record};
 use bps_streams::worker::TaskStatus;
 use bps_streams::{Application, ApplicationConfig, Outgoing, prepare_topics};
+use bps_verifier::{Report, Verifier};
 use purchase_processor::{Settings, topology};
 use tempfile::TempDir;
 
@@ -201,6 +203,25 @@ impl Installation {
         }
     }
 
+    /// The checker's report on the topics, read through `broker` (this one, or a view of it); with
+    /// nothing on its way any more.
+    pub fn report_through(&self, broker: &dyn Broker) -> Report {
+        let Settings { topics, application, memory_window, .. } = &self.settings;
+        Verifier::new(broker, topics.clone(), application)
+            .at_rest(true)
+            .memory_window_ms(memory_window.map(|window| window.as_millis() as i64))
+            .run(&|_| ControlFlow::Continue(()))
+            .unwrap()
+    }
+
+    /// Fails unless the checker finds every promise kept; the processor has stopped.
+    pub fn verify(&self) -> Report {
+        assert!(self.application.is_none(), "it may still decide something");
+        let report = self.report_through(&*self.broker);
+        assert!(report.is_clean(), "{:#?}", report.findings);
+        report
+    }
+
     /// The partition of an item.
     pub fn partition(&self, item: &str) -> u32 {
         partition_of(item.as_bytes(), self.partitions)
@@ -209,26 +230,32 @@ impl Installation {
     /// Everything that is committed on a topic now, by partition and offset.
     pub fn read(&self, topic: &str) -> Vec<Written> {
         let at: Vec<_> = (0..self.partitions).map(|p| TopicPartition::new(topic, p)).collect();
+        let starts = self.broker.offsets(&at, OffsetSpec::Start).unwrap();
+        let from: Vec<_> = at.into_iter().zip(starts).collect();
+        let mut found = vec![Vec::new(); from.len()];
+        self.scan(&from, |slot, record| found[slot].push(written(record)));
+        found.into_iter().flatten().collect()
+    }
+
+    /// Shows all that is committed now behind these offsets, with the index of its partition.
+    pub fn scan(&self, from: &[(TopicPartition, u64)], mut visit: impl FnMut(usize, &Record<'_>)) {
+        let (at, mut positions): (Vec<_>, Vec<u64>) = from.iter().cloned().unzip();
         let end = OffsetSpec::End(Isolation::ReadCommitted);
         let ends = self.broker.offsets(&at, end).unwrap();
-        let starts = self.broker.offsets(&at, OffsetSpec::Start).unwrap();
-        let from: Vec<_> = at.iter().cloned().zip(starts).collect();
-        let mut reader = self.broker.reader(&from, Isolation::ReadCommitted).unwrap();
+        let mut reader = self.broker.reader(from, Isolation::ReadCommitted).unwrap();
         let deadline = Instant::now() + PATIENCE;
-        let mut positions: Vec<u64> = from.iter().map(|(_, start)| *start).collect();
-        let mut found = vec![Vec::new(); at.len()];
+        let mut batch = Batch::default();
         while positions.iter().zip(&ends).any(|(position, end)| position < end) {
-            assert!(Instant::now() < deadline, "{topic}: {positions:?} of {ends:?}");
+            assert!(Instant::now() < deadline, "{at:?}: {positions:?} of {ends:?}");
             reader.wait(Duration::from_millis(20)).unwrap();
             for (slot, at) in at.iter().enumerate() {
-                let mut batch = Batch::default();
+                batch.clear();
                 positions[slot] = reader.fetch(slot, 1 << 20, &mut batch).unwrap();
                 for index in 0..batch.len() {
-                    found[slot].push(written(&batch.get(index, topic, at.partition)));
+                    visit(slot, &batch.get(index, &at.topic, at.partition));
                 }
             }
         }
-        found.into_iter().flatten().collect()
     }
 
     /// Waits until a topic holds at least `count` records, and reads it.
@@ -253,7 +280,7 @@ impl Installation {
     }
 }
 
-fn written(record: &bps_streams::Record<'_>) -> Written {
+fn written(record: &Record<'_>) -> Written {
     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"")).into_owned();
     Written {
         partition: record.partition,

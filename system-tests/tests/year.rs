@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bps_streams::TestDriver;
-use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
+use bps_streams::broker::{Broker, TopicPartition};
 use bps_streams::partitioner::partition_of;
-use bps_streams::record::Batch;
 use purchase_processor::{Settings, topology};
 use system_tests::Installation;
+use system_tests::damaged::{Damage, Damaged};
 use system_tests::oracle::{Event, decide, merge, tally};
+use system_tests::processes::is_long;
 use system_tests::rigs::{embedded, kafka};
 
 /// As the binaries have it.
@@ -155,7 +156,27 @@ fn backlog(broker: Arc<dyn Broker>, name: &str, merged: &[Event]) -> Results {
     );
     let results = read_results(&installation);
     installation.stop();
+    let started = Instant::now();
+    let read = installation.verify().records_read;
+    eprintln!("{name}: {read} records verified in {:.1} s", started.elapsed().as_secs_f64());
+    if is_long() {
+        damaged_results_are_found(&installation);
+    }
     results
+}
+
+/// One byte changed in one result, one result dropped, one there twice: each is found and named.
+fn damaged_results_are_found(installation: &Installation) {
+    let topic = &installation.settings.topics.purchase_finished;
+    for damage in [Damage::ByteChanged, Damage::Dropped, Damage::Doubled] {
+        let at = TopicPartition::new(topic, 2);
+        let view = Damaged::new(installation.broker.clone(), damage, at, 100_000);
+        let report = installation.report_through(&view);
+        let touched = view.touched().unwrap();
+        let lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+        eprintln!("{damage:?}, {topic}-2@{touched}: {lines:#?}");
+        assert!(!lines.is_empty() && lines.len() < 10, "{damage:?}");
+    }
 }
 
 /// Waits until all is decided; returns the time since the first commit's transaction began.
@@ -181,22 +202,8 @@ fn wait_processed(installation: &Installation, count: u64) -> Duration {
 /// Reads the ledger without keeping it.
 fn read_results(installation: &Installation) -> Results {
     let topic = &installation.settings.topics.purchase_finished;
-    let at: Vec<_> = (0..4).map(|p| TopicPartition::new(topic, p)).collect();
-    let end = OffsetSpec::End(Isolation::ReadCommitted);
-    let ends = installation.broker.offsets(&at, end).unwrap();
-    let from: Vec<_> = at.iter().cloned().map(|at| (at, 0)).collect();
-    let mut reader = installation.broker.reader(&from, Isolation::ReadCommitted).unwrap();
-    let (mut results, mut positions) = (Results::new(), vec![0; 4]);
-    let mut batch = Batch::default();
-    while positions.iter().zip(&ends).any(|(position, end)| position < end) {
-        reader.wait(Duration::from_millis(20)).unwrap();
-        for (slot, position) in positions.iter_mut().enumerate() {
-            batch.clear();
-            *position = reader.fetch(slot, 1 << 20, &mut batch).unwrap();
-            for index in 0..batch.len() {
-                take(&mut results, batch.get(index, topic, slot as u32).value.unwrap());
-            }
-        }
-    }
+    let from: Vec<_> = (0..4).map(|p| (TopicPartition::new(topic, p), 0)).collect();
+    let mut results = Results::new();
+    installation.scan(&from, |_, record| take(&mut results, record.value.unwrap()));
     results
 }

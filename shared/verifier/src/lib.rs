@@ -158,7 +158,7 @@ impl<'a> Verifier<'a> {
             window_ms: None,
             acknowledged: acknowledged::All::default(),
             records_per_pass: RECORDS_PER_PASS,
-            threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),
+            threads: 1,
             transaction_wait: TRANSACTION_WAIT,
         }
     }
@@ -188,7 +188,7 @@ impl<'a> Verifier<'a> {
         self
     }
 
-    /// Partitions that are verified side by side (by default a thread for each core, at most 4).
+    /// Partitions that are verified side by side (one by default): each takes its own memory.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self

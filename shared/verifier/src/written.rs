@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 /// A record of the ledger.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Outcome<'a> {
     #[serde(borrow)]
     pub(crate) purchase_id: Cow<'a, str>,
@@ -48,7 +48,7 @@ impl Outcome<'_> {
 
 /// A record of the answers to restocks.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Answer<'a> {
     #[serde(borrow)]
     pub(crate) restock_id: Cow<'a, str>,
@@ -63,7 +63,7 @@ pub(crate) struct Answer<'a> {
 
 /// A record of the table of stock.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Row<'a> {
     #[serde(borrow)]
     pub(crate) item_id: Cow<'a, str>,

@@ -1,10 +1,10 @@
 //! Damage to results, answers and their order.
 
-use bps_verifier::Rule;
+use bps_verifier::{Finding, Rule};
 
-use crate::clean::item;
+use crate::clean::{everything, item};
 use crate::log::Rec;
-use crate::{ANSWERS, LEDGER, PURCHASES, RESTOCKS, STOCK, check, id};
+use crate::{ANSWERS, LEDGER, PURCHASES, RESTOCKS, STOCK, check, id, lines, verify};
 
 /// Changes the result of a purchase; the finding is there.
 #[track_caller]
@@ -99,6 +99,26 @@ fn a_wrong_result_is_found() {
     result("phantom refusal", "p1", Rule::C3, refused);
     let early = |r: &mut Rec| r.timestamp -= 1;
     result("wrong stream time", "p2", Rule::C2, early);
+}
+
+#[test]
+fn no_byte_of_a_result_can_change_unseen() {
+    const TOPIC: &str = "bps-purchase-finished";
+    let mut log = everything();
+    for purchase in ["p1", "p2"] {
+        let (partition, index) = log.find(TOPIC, &[&id(purchase)]);
+        let whole = log.part(TOPIC, partition).records[index].clone();
+        for byte in 0..whole.text().len() {
+            let record = &mut log.part(TOPIC, partition).records[index];
+            record.value.as_mut().expect("a value")[byte] ^= 1;
+            let report = verify(&log, true, u64::MAX);
+            let place = (TOPIC, Some(partition), Some(whole.offset));
+            let is_it = |f: &Finding| (&*f.topic, f.partition, f.offset) == place;
+            let found = lines(&report);
+            assert!(report.findings.iter().any(is_it), "byte {byte} of {whole:?}: {found}");
+            log.part(TOPIC, partition).records[index] = whole.clone();
+        }
+    }
 }
 
 #[test]

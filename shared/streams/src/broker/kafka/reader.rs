@@ -30,6 +30,9 @@ impl KafkaReader {
             Isolation::ReadUncommitted => "read_uncommitted",
         };
         let mut config = shared.config.fetcher();
+        // A message that waits costs librdkafka some 500 bytes besides its own: of small records
+        // 10,000 a partition would be most of a reader's memory.
+        config.set("queued.min.messages", "3000");
         // librdkafka assigns to groups only; this one is never joined and never committed to.
         config.set("group.id", "streams-reader").set("isolation.level", level);
         let consumer: BaseConsumer<Context> =
