@@ -56,6 +56,7 @@ mod application;
 pub mod broker;
 pub mod error;
 mod folder;
+pub mod global;
 pub mod partitioner;
 mod prepare;
 pub mod processor;

@@ -1,0 +1,204 @@
+//! Keeps a global table up to date: opens it at its positions, and takes round after round of
+//! records into it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{GLOBAL, GlobalProcessor, GlobalTableConfig, GlobalView, Positions, Rows};
+use crate::broker::{
+    Broker, BrokerError, Isolation, OffsetSpec, Reader, Result as BrokerResult, TopicPartition,
+};
+use crate::error::Result;
+use crate::record::Batch;
+use crate::store::rocks::RocksStore;
+use crate::store::{Checkpoint, Store};
+
+/// Longest wait for records, in which a stop is not seen.
+const WAIT: Duration = Duration::from_millis(20);
+/// Between two tries to reach a broker that is away, or a topic that is not there.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Records of one partition in one round (bytes).
+const ROUND_BYTES_MAX: usize = 256 << 10;
+/// The ends of the topics are asked after so many rounds: about once a second where nothing comes.
+const ROUNDS_PER_END: u32 = 50;
+
+/// Runs until it is stopped.
+pub(super) fn run(
+    broker: &dyn Broker,
+    processor: &dyn GlobalProcessor,
+    config: &GlobalTableConfig,
+    view: &GlobalView,
+    stopped: &dyn Fn() -> bool,
+) -> Result<()> {
+    let opened = patiently(view, stopped, || {
+        let at = partitions(broker, &config.topics)?;
+        let starts = broker.offsets(&at, OffsetSpec::Start)?;
+        let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
+        Ok((broker.cluster_id()?, at, starts, ends))
+    })?;
+    let Some((cluster, at, starts, ends)) = opened else {
+        return Ok(());
+    };
+    let folder = config.folder.join(format!("{}-{cluster}", config.name));
+    let store = RocksStore::open(&folder, processor.tables(), config.memory)?;
+    let positions = positions(&store, at, &starts, &ends)?;
+    let reader = patiently(view, stopped, || broker.reader(&positions, Isolation::ReadCommitted))?;
+    let Some(reader) = reader else {
+        return Ok(());
+    };
+    let store = Arc::new(store);
+    let mut update = Update { processor, store: &store, view, reader, positions };
+    update.publish();
+    view.set_store(Some(store.clone()));
+    let mut goal = Some(ends);
+    let mut rounds: u32 = 0;
+    while !stopped() {
+        match update.round() {
+            Err(crate::Error::Broker(error)) if error.is_unavailable() => wait(view, &error),
+            other => other?,
+        }
+        if goal.as_ref().is_some_and(|goal| update.lag(goal) == 0) {
+            goal = None;
+            view.tell(|status| status.is_caught_up = true);
+        }
+        rounds = rounds.wrapping_add(1);
+        if rounds % ROUNDS_PER_END == 0 {
+            update.ask_lag(broker)?;
+        }
+    }
+    Ok(())
+}
+
+/// Repeats a call while the broker is away; `None` when stopped meanwhile.
+fn patiently<T>(
+    view: &GlobalView,
+    stopped: &dyn Fn() -> bool,
+    call: impl Fn() -> BrokerResult<T>,
+) -> Result<Option<T>> {
+    while !stopped() {
+        match call() {
+            Err(error) if error.is_unavailable() => wait(view, &error),
+            other => {
+                view.tell(|status| status.trouble = None);
+                return Ok(Some(other?));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn wait(view: &GlobalView, error: &BrokerError) {
+    view.trouble(error);
+    std::thread::sleep(PAUSE);
+}
+
+/// All partitions of the topics; a topic that is not there yet is waited for.
+fn partitions(broker: &dyn Broker, topics: &[String]) -> BrokerResult<Vec<TopicPartition>> {
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let mut all = Vec::new();
+    for (topic, found) in topics.iter().zip(broker.describe_topics(&names)?) {
+        let Some(found) = found.filter(|found| found.partitions > 0) else {
+            let cause = format!("topic {topic} is not there yet");
+            return Err(BrokerError::Unavailable { what: "global table", cause });
+        };
+        all.extend((0..found.partitions).map(|p| TopicPartition::new(topic, p)));
+    }
+    Ok(all)
+}
+
+/// Where to go on. Rows of records that are gone, or that the topics never held, are set aside.
+fn positions(
+    store: &RocksStore,
+    at: Vec<TopicPartition>,
+    starts: &[u64],
+    ends: &[u64],
+) -> Result<Positions> {
+    let checkpoint = store.checkpoint(GLOBAL)?.unwrap_or_default();
+    let known: Vec<_> = at.iter().map(|at| checkpoint.input(&at.to_string())).collect();
+    let places = at.iter().zip(&known).zip(starts.iter().zip(ends));
+    let gone = places.filter_map(|((at, known), (start, end))| {
+        let known = known.filter(|known| known < start || known > end)?;
+        Some(format!("{at}: it stands at offset {known}, the topic holds {start}..{end}"))
+    });
+    let causes: Vec<String> = gone.collect();
+    let is_kept = causes.is_empty();
+    if !is_kept {
+        store.quarantine(GLOBAL, &causes.join("; "))?;
+    }
+    let from = |(known, start): (Option<u64>, &u64)| known.filter(|_| is_kept).unwrap_or(*start);
+    Ok(at.into_iter().zip(known.into_iter().zip(starts).map(from)).collect())
+}
+
+struct Update<'a> {
+    processor: &'a dyn GlobalProcessor,
+    store: &'a RocksStore,
+    view: &'a GlobalView,
+    reader: Box<dyn Reader>,
+    positions: Positions,
+}
+
+impl Update<'_> {
+    /// Takes what can be fetched into the rows, in one batch.
+    fn round(&mut self) -> Result<()> {
+        self.reader.wait(WAIT)?;
+        let mut rows = Rows::new(self.store);
+        let mut batches = Vec::new();
+        let mut moved = false;
+        for (slot, (at, position)) in self.positions.iter_mut().enumerate() {
+            let mut batch = Batch::default();
+            let behind = match self.reader.fetch(slot, ROUND_BYTES_MAX, &mut batch) {
+                // What the others have brought is not lost for it.
+                Err(error) if error.is_unavailable() => {
+                    self.view.trouble(&error);
+                    *position
+                }
+                other => other?,
+            };
+            moved |= behind > *position;
+            *position = behind.max(*position);
+            for index in 0..batch.len() {
+                self.processor.process(&batch.get(index, &at.topic, at.partition), &mut rows)?;
+            }
+            batches.push(batch);
+        }
+        if !moved {
+            return Ok(());
+        }
+        let inputs = self.positions.iter().map(|(at, offset)| (at.to_string(), *offset)).collect();
+        let mut changes = rows.into_batch();
+        changes.checkpoint(GLOBAL, Checkpoint { inputs, ..Checkpoint::default() });
+        self.store.apply(&changes)?;
+        self.publish();
+        for ((at, _), batch) in self.positions.iter().zip(&batches) {
+            for index in 0..batch.len() {
+                self.processor.applied(&batch.get(index, &at.topic, at.partition));
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.view.publish(&self.positions);
+    }
+
+    /// Offsets between here and these ends.
+    fn lag(&self, ends: &[u64]) -> u64 {
+        let left = |(&end, (_, position)): (&u64, &(_, u64))| end.saturating_sub(*position);
+        ends.iter().zip(&self.positions).map(left).sum()
+    }
+
+    fn ask_lag(&self, broker: &dyn Broker) -> Result<()> {
+        let at: Vec<_> = self.positions.iter().map(|(at, _)| at.clone()).collect();
+        match broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted)) {
+            Ok(ends) => {
+                let lag = self.lag(&ends);
+                self.view.tell(|status| (status.lag, status.trouble) = (lag, None));
+            }
+            Err(error) if error.is_unavailable() => {
+                self.view.trouble(&error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}

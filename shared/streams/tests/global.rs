@@ -1,0 +1,152 @@
+//! A global table on the embedded log: it follows all partitions, goes on where it was, and is
+//! built anew where its records are no more.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use bps_streams::broker::embedded::EmbeddedBroker;
+use bps_streams::broker::{Broker, CleanupPolicy, TopicDescription};
+use bps_streams::global::{GlobalProcessor, GlobalTable, GlobalTableConfig, GlobalView, Rows};
+use bps_streams::store::rocks::MemoryBounds;
+use bps_streams::{Outgoing, Record, store};
+
+const PARTITIONS: u32 = 3;
+const LAST: usize = 0;
+const COUNTS: usize = 1;
+
+/// The last value of each key, and how often it changed; tells of each record.
+struct Fold {
+    applied: Mutex<Vec<String>>,
+}
+
+impl GlobalProcessor for Fold {
+    fn tables(&self) -> &[&'static str] {
+        &["last", "counts"]
+    }
+
+    fn process(&self, record: &Record<'_>, rows: &mut Rows<'_>) -> store::Result<()> {
+        let key = record.key.unwrap();
+        match record.value {
+            Some(value) => rows.put(LAST, key, value),
+            None => rows.delete(LAST, key),
+        }
+        let count = rows.get(COUNTS, key)?.map_or(0, |row| row[0]);
+        rows.put(COUNTS, key, [count + 1]);
+        Ok(())
+    }
+
+    fn applied(&self, record: &Record<'_>) {
+        let key = String::from_utf8_lossy(record.key.unwrap()).into_owned();
+        self.applied.lock().unwrap().push(key);
+    }
+}
+
+fn start(broker: &Arc<EmbeddedBroker>, folder: &Path) -> (GlobalTable, Arc<Fold>) {
+    let fold = Arc::new(Fold { applied: Mutex::default() });
+    let config = GlobalTableConfig {
+        name: "fold-1".to_owned(),
+        folder: folder.to_owned(),
+        topics: vec!["t".to_owned()],
+        memory: MemoryBounds::default(),
+    };
+    let table = GlobalTable::start(broker.clone(), fold.clone(), config).unwrap();
+    (table, fold)
+}
+
+fn append(broker: &EmbeddedBroker, partition: u32, key: &str, value: Option<&str>) {
+    let (sender, acks) = mpsc::channel();
+    let record = Outgoing {
+        topic: "t",
+        partition,
+        timestamp: 1,
+        key: Some(key.as_bytes()),
+        value: value.map(str::as_bytes),
+        headers: &[],
+    };
+    let ack = Box::new(move |acked| sender.send(acked).unwrap());
+    broker.appender().unwrap().append(record, ack).unwrap();
+    acks.recv().unwrap().unwrap();
+}
+
+fn create(broker: &EmbeddedBroker) {
+    let description = TopicDescription {
+        name: "t".to_owned(),
+        partitions: PARTITIONS,
+        cleanup: CleanupPolicy::Delete { retention_ms: None },
+        future_max_ms: None,
+    };
+    broker.create_topic(&description).unwrap();
+}
+
+fn wait(view: &GlobalView, what: &str, until: impl Fn(&GlobalView) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !until(view) {
+        assert!(Instant::now() < deadline, "{what}: {:?}", view.status());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn row(view: &GlobalView, key: &str) -> Option<String> {
+    let row = view.get(LAST, key.as_bytes()).unwrap();
+    row.map(|row| String::from_utf8(row).unwrap())
+}
+
+fn count(view: &GlobalView, key: &str) -> u8 {
+    view.get(COUNTS, key.as_bytes()).unwrap().map_or(0, |row| row[0])
+}
+
+#[test]
+fn it_follows_all_partitions_and_goes_on_where_it_was() {
+    let (log, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
+    let (table, fold) = start(&broker, folder.path());
+    let view = table.view();
+    wait(&view, "a missing topic is named", |v| {
+        v.status().trouble.is_some_and(|t| t.contains("topic t is not there"))
+    });
+    assert!(!view.status().is_caught_up);
+    create(&broker);
+    for (partition, key) in [(0, "a"), (1, "b"), (2, "c")] {
+        append(&broker, partition, key, Some("1"));
+    }
+    append(&broker, 1, "b", None);
+    wait(&view, "rows", |v| count(v, "b") == 2 && count(v, "c") == 1 && count(v, "a") == 1);
+    assert_eq!((row(&view, "a").as_deref(), row(&view, "b")), (Some("1"), None));
+    assert!(view.status().is_caught_up);
+    let mut keys = Vec::new();
+    let visit = &mut |key: &[u8], _: &[u8]| {
+        keys.push(key.to_vec());
+        keys.len() < 2
+    };
+    view.scan(COUNTS, b"a", visit).unwrap();
+    assert_eq!(keys, [b"a", b"b"]);
+    wait(&view, "applied", |_| fold.applied.lock().unwrap().len() == 4);
+    assert_eq!(view.positions().iter().map(|(_, offset)| offset).sum::<u64>(), 4);
+    drop(table);
+
+    append(&broker, 0, "a", Some("2"));
+    let (table, fold) = start(&broker, folder.path());
+    let view = table.view();
+    wait(&view, "it catches up", |v| v.status().is_caught_up);
+    wait(&view, "the new record", |v| row(v, "a").as_deref() == Some("2"));
+    // Had it begun anew, each would count twice.
+    assert_eq!((count(&view, "a"), count(&view, "b"), count(&view, "c")), (2, 2, 1));
+    wait(&view, "applied", |_| !fold.applied.lock().unwrap().is_empty());
+    assert_eq!(*fold.applied.lock().unwrap(), ["a"]);
+}
+
+#[test]
+fn another_log_has_a_table_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for value in ["1", "2"] {
+        let log = tempfile::tempdir().unwrap();
+        let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
+        create(&broker);
+        append(&broker, 0, "a", Some(value));
+        let (table, _) = start(&broker, folder.path());
+        wait(&table.view(), "its row", |v| row(v, "a").as_deref() == Some(value));
+        assert_eq!(count(&table.view(), "a"), 1);
+    }
+}
