@@ -155,7 +155,7 @@ fn backlog(broker: Arc<dyn Broker>, name: &str, merged: &[Event]) -> Results {
         started.elapsed().as_secs_f64(),
     );
     let results = read_results(&installation);
-    installation.stop();
+    installation.end().unwrap();
     let started = Instant::now();
     let read = installation.verify().records_read;
     eprintln!("{name}: {read} records verified in {:.1} s", started.elapsed().as_secs_f64());
@@ -171,7 +171,7 @@ fn damaged_results_are_found(installation: &Installation) {
     for damage in [Damage::ByteChanged, Damage::Dropped, Damage::Doubled] {
         let at = TopicPartition::new(topic, 2);
         let view = Damaged::new(installation.broker.clone(), damage, at, 100_000);
-        let report = installation.report_through(&view);
+        let report = installation.report_through(&view, true);
         let touched = view.touched().unwrap();
         let lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
         eprintln!("{damage:?}, {topic}-2@{touched}: {lines:#?}");
