@@ -146,6 +146,23 @@ impl Installation {
         self.application.take().unwrap().leave().unwrap();
     }
 
+    /// Waits until the processor has ended by itself; why it did.
+    pub fn failure(&mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.application().is_finished() {
+            assert!(Instant::now() < deadline, "it does not end: {:?}", self.application().status());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.application.take().unwrap().stop().unwrap_err().to_string()
+    }
+
+    /// Starts the processor, which must refuse to; why it does.
+    pub fn refused(&self) -> String {
+        let topology = topology(&self.settings).unwrap();
+        let config = self.config.clone();
+        Application::start(self.broker.clone(), topology, config).err().unwrap().to_string()
+    }
+
     /// The running processor.
     pub fn application(&self) -> &Application {
         self.application.as_ref().unwrap()

@@ -62,6 +62,7 @@ pub mod processor;
 pub mod record;
 pub mod replay;
 pub mod simulation;
+mod seal;
 mod skip_gap;
 pub mod stamp;
 mod state_folder;

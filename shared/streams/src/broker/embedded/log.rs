@@ -14,10 +14,12 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Options};
 
 use super::catalogue::read_catalogue;
 use super::codec;
+use super::damage::{self, failed};
 use super::write::Writing;
 use crate::broker::coordinator::Coordinator;
 use crate::broker::{BrokerError, OffsetCommit, Result, TopicDescription, TopicPartition};
 use crate::record::Outgoing;
+use crate::seal::Seal;
 
 /// Records by topic id, partition, offset.
 pub(super) const RECORDS: &str = "records";
@@ -84,6 +86,8 @@ struct Syncs {
 
 pub(super) struct Log {
     pub(super) db: DB,
+    /// Of a log that is written here. Dropped after the database, whose last write it then has.
+    seal: Option<Seal>,
     cluster: String,
     state: Mutex<State>,
     /// Signalled when an end moves or a group has news.
@@ -124,10 +128,6 @@ pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
         .into()
 }
 
-pub(super) fn failed(what: &'static str) -> impl Fn(rocksdb::Error) -> BrokerError {
-    move |error| BrokerError::Fatal { what, cause: format!("the embedded log: {error}") }
-}
-
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere leaves the state consistent: it changes in single steps under the lock.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -135,8 +135,15 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Log {
     pub(super) fn open(folder: &Path) -> Result<Log> {
-        let db = DB::open_cf_descriptors(&options(), folder, families()).map_err(failed("open"))?;
-        Self::load(db, true)
+        damage::check(folder)?;
+        let failed = |error| damage::failure(folder, "open", &error);
+        // A write-ahead log that is missing, or lacks its end though a later one follows, would
+        // otherwise be left out silently.
+        let checked = "track_and_verify_wals=true";
+        let mut options = options().get_options_from_string(checked).map_err(failed)?;
+        options.set_track_and_verify_wals_in_manifest(true);
+        let db = DB::open_cf_descriptors(&options, folder, families()).map_err(failed)?;
+        Ok(Log { seal: Some(Seal::of(folder)), ..Self::load(db, true)? })
     }
 
     /// Opens a log that another process writes. `scratch` is a folder of this process's own.
@@ -146,13 +153,13 @@ impl Log {
         // A secondary must keep every file open: the owner may delete one at any time.
         options.set_max_open_files(-1);
         let db = DB::open_cf_descriptors_as_secondary(&options, folder, scratch, families())
-            .map_err(failed("follow"))?;
+            .map_err(|error| damage::failure(folder, "follow", &error))?;
         Self::load(db, false)
     }
 
     /// Takes in what the owner has written since (followers only).
     pub(super) fn catch_up(&self) -> Result<()> {
-        self.db.try_catch_up_with_primary().map_err(failed("follow"))?;
+        self.db.try_catch_up_with_primary().map_err(failed(&self.db, "follow"))?;
         let (topics, _) = read_catalogue(&self.db)?;
         self.state().topics = topics;
         Ok(())
@@ -160,7 +167,7 @@ impl Log {
 
     fn load(db: DB, writable: bool) -> Result<Log> {
         let meta = family(&db, META)?;
-        let cluster = match db.get_cf(meta, CLUSTER).map_err(failed("open"))? {
+        let cluster = match db.get_cf(meta, CLUSTER).map_err(failed(&db, "open"))? {
             Some(id) => String::from_utf8_lossy(&id).into_owned(),
             None if !writable => {
                 let cause = "no embedded log lies in this folder".to_owned();
@@ -168,13 +175,14 @@ impl Log {
             }
             None => {
                 let id = crate::fresh_id("embedded");
-                db.put_cf(meta, CLUSTER, &id).map_err(failed("open"))?;
+                db.put_cf(meta, CLUSTER, &id).map_err(failed(&db, "open"))?;
                 id
             }
         };
         let (topics, coordinator) = read_catalogue(&db)?;
         Ok(Log {
             db,
+            seal: None,
             cluster,
             state: Mutex::new(State {
                 topics,
@@ -220,7 +228,8 @@ impl Log {
         let id = state.topics.values().map(|t| t.id + 1).max().unwrap_or(0);
         let meta = family(&self.db, META)?;
         let row = codec::encode_topic(id, topic);
-        self.db.put_cf(meta, format!("{TOPIC}{}", topic.name), row).map_err(failed("create"))?;
+        let key = format!("{TOPIC}{}", topic.name);
+        self.db.put_cf(meta, key, row).map_err(failed(&self.db, "create"))?;
         let partitions = vec![Bounds::default(); topic.partitions as usize];
         let entry = Topic { id, description: topic.clone(), partitions };
         state.topics.insert(topic.name.clone(), entry);
@@ -256,8 +265,12 @@ impl Log {
         if let Some((group, commits)) = commit {
             writing.add_offsets(group, commits)?;
         }
-        let Writing { batch, first: touched, .. } = writing;
-        self.db.write(batch).map_err(failed("append"))?;
+        if let Err(error) = self.db.write(std::mem::take(&mut writing.batch)) {
+            // Nothing of it is in the log: the next batch gets these offsets.
+            writing.give_back(&mut state);
+            return Err(failed(&self.db, "append")(error));
+        }
+        let touched = writing.first;
         state.written += 1;
         let ticket = state.written;
         state.unpublished.insert(ticket);
@@ -327,12 +340,19 @@ impl Log {
             drop(syncs);
             let covers = self.state().written;
             let outcome = self.db.flush_wal(true);
+            if let Some(seal) = &self.seal {
+                seal.renew();
+            }
             syncs = lock(&self.syncs);
             syncs.running = false;
             match outcome {
                 Ok(()) => syncs.synced = syncs.synced.max(covers),
                 // After a failed sync nobody knows what is on the disk: nothing more is taken.
-                Err(error) => syncs.failed = Some(format!("cannot write to the disk: {error}")),
+                Err(error) => {
+                    let folder = self.db.path().display();
+                    let failed = format!("the embedded log in {folder} cannot be synced: {error}");
+                    syncs.failed = Some(failed);
+                }
             }
             self.sync_done.notify_all();
         }

@@ -8,6 +8,7 @@ mod appender;
 mod catalogue;
 mod codec;
 mod consumer;
+mod damage;
 mod follower;
 mod log;
 mod producer;
