@@ -63,7 +63,7 @@ fn poison(random: &mut Random, n: usize, purchase: bool) -> (Option<Vec<u8>>, Fa
     let size = random.below(4_000) as usize;
     let filler = "y".repeat(size);
     let depth = 1 + random.below(2_000) as usize;
-    let mut object = |fields: String, fate| (Some(format!("{{{fields}}}").into_bytes()), fate);
+    let object = |fields: String, fate| (Some(format!("{{{fields}}}").into_bytes()), fate);
     let bad = "INVALID_QUANTITY";
     let (value, fate) = match random.below(30) {
         0 => (None, Dead("NO_VALUE")),

@@ -28,7 +28,7 @@ struct Unbounded;
 struct Bounded;
 
 fn market(window: Option<i64>) -> BoxedStrategy<Market> {
-    Just(Market { window, clock: T0, ..Market::default() }).boxed()
+    Just(Market::new(window, T0)).boxed()
 }
 
 macro_rules! reference {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use bps_streams::partitioner::partition_of;
 use serde_json::{Value, json};
 
-use crate::steps::{Batch, Kind, Poison, Sent, Step, Wish};
+use crate::steps::{Batch, Kind, Sent, Step, Wish};
 
 /// Partitions of all topics.
 pub(crate) const PARTITIONS: u32 = 2;
@@ -62,6 +62,10 @@ fn home(item: &str) -> u32 {
 }
 
 impl Market {
+    pub(crate) fn new(window: Option<i64>, clock: i64) -> Market {
+        Market { window, clock, ..Market::default() }
+    }
+
     pub(crate) fn take(&mut self, step: &Step) {
         self.results.clear();
         self.answers.clear();
@@ -70,14 +74,9 @@ impl Market {
         match step {
             Step::Tick(ms) => self.clock += i64::from(*ms),
             Step::Send(sent) => self.one(sent),
-            Step::Poison { kind, partition, poison, ahead } => {
+            Step::Poison { kind, partition, poison, .. } => {
                 let offset = self.place(*kind, *partition);
-                let code = match poison {
-                    Poison::Ahead => "FUTURE",
-                    other => other.code(),
-                };
-                drop(ahead);
-                self.letters.push((*kind, *partition, offset, code));
+                self.letters.push((*kind, *partition, offset, poison.code()));
             }
             Step::Together(batch) => self.together(batch),
         }
