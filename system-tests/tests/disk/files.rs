@@ -49,11 +49,11 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The column family that a file of rows is of, as its properties say.
-fn family(bytes: &[u8]) -> Option<&[u8]> {
-    const PROPERTY: &[u8] = b"column.family.name";
-    let at = bytes.windows(PROPERTY.len()).rposition(|window| window == PROPERTY)?;
-    Some(&bytes[at + PROPERTY.len()..])
+/// Whether a file of rows is of this column family. Its properties say so, the end of the
+/// property's name (`rocksdb.column.family.name`) right before its value.
+fn is_of(bytes: &[u8], family: &str) -> bool {
+    let property = format!("name{family}");
+    bytes.windows(property.len()).any(|window| window == property.as_bytes())
 }
 
 /// All files of rows of a column family, the largest first.
@@ -64,7 +64,7 @@ pub(crate) fn rows(folder: &Path, name: &str) -> Vec<PathBuf> {
         .filter_map(|file| {
             let path = folder.join(file);
             let bytes = fs::read(&path).unwrap();
-            family(&bytes)?.starts_with(name.as_bytes()).then_some((bytes.len(), path))
+            is_of(&bytes, name).then_some((bytes.len(), path))
         })
         .collect();
     found.sort();

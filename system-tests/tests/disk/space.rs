@@ -71,7 +71,8 @@ impl Space {
 
     /// Fills it to the last byte with a file of the test's.
     pub(crate) fn fill(&self) {
-        let mut file = File::create(self.root.join("ballast")).unwrap();
+        let ballast = self.root.join("ballast");
+        let mut file = File::options().append(true).create(true).open(ballast).unwrap();
         for size in [1 << 16, 1 << 12, 1] {
             let bytes = vec![0; size];
             while file.write_all(&bytes).is_ok() {}

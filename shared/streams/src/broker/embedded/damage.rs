@@ -1,13 +1,14 @@
 //! What the embedded log says when its files cannot be read or written.
 //!
 //! It is the truth: nothing can rebuild it. So nothing of a damaged log is served, skipped or
-//! changed; the error says where the damage is and what helps. A full disk is no damage: nothing
-//! was taken, and the same call may succeed when there is room again.
+//! changed; the error says where the damage is and what helps. A full disk is no damage, but ends
+//! the run as well: RocksDB writes no more until it is opened again.
 
 use std::path::Path;
 
 use rocksdb::{DB, ErrorKind};
 
+use super::reached::Reached;
 use crate::broker::{BrokerError, TopicPartition};
 use crate::seal::Seal;
 
@@ -21,8 +22,11 @@ pub(super) fn failed(db: &DB, what: &'static str) -> impl Fn(rocksdb::Error) -> 
 pub(super) fn failure(folder: &Path, what: &'static str, error: &rocksdb::Error) -> BrokerError {
     let cause = error.to_string();
     if cause.contains("No space left on device") {
-        let cause = format!("the disk of {} is full: {cause}", folder.display());
-        return BrokerError::Unavailable { what, cause };
+        let cause = format!(
+            "the disk of {} is full: {cause}; start again when there is room",
+            folder.display()
+        );
+        return BrokerError::Fatal { what, cause };
     }
     let gone = cause.contains("No such file") || cause.contains("Input/output error");
     match error.kind() {
@@ -54,6 +58,23 @@ pub(super) fn damaged(
         folder.display()
     );
     BrokerError::Fatal { what, cause }
+}
+
+/// Whether an opened log has all that was ever synced; the file where that is noted.
+pub(super) fn check_reached(db: &DB) -> Result<Reached, BrokerError> {
+    let opened = Reached::open(db.path());
+    let (reached, known) = opened.map_err(|error| {
+        let cause = format!("the embedded log in {}: {error}", db.path().display());
+        BrokerError::Fatal { what: "open", cause }
+    })?;
+    let sequence = db.latest_sequence_number();
+    match known {
+        Some(synced) if sequence < synced => {
+            let cause = format!("it ends at write {sequence}, and was on the disk up to {synced}");
+            Err(damaged(db.path(), "open", None, &cause))
+        }
+        _ => Ok(reached),
+    }
 }
 
 /// Looks at a folder before RocksDB does, which would take some damage for an earlier state.

@@ -15,6 +15,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Options};
 use super::catalogue::read_catalogue;
 use super::codec;
 use super::damage::{self, failed};
+use super::reached::Reached;
 use super::write::Writing;
 use crate::broker::coordinator::Coordinator;
 use crate::broker::{BrokerError, OffsetCommit, Result, TopicDescription, TopicPartition};
@@ -81,13 +82,15 @@ const SETTLE: Duration = Duration::from_secs(5);
 struct Syncs {
     synced: u64,
     running: bool,
-    failed: Option<String>,
+    /// After a failed write or sync nobody knows what is on the disk: nothing more is taken.
+    failed: Option<BrokerError>,
 }
 
 pub(super) struct Log {
     pub(super) db: DB,
     /// Of a log that is written here. Dropped after the database, whose last write it then has.
     seal: Option<Seal>,
+    reached: Option<Reached>,
     cluster: String,
     state: Mutex<State>,
     /// Signalled when an end moves or a group has news.
@@ -143,7 +146,9 @@ impl Log {
         let mut options = options().get_options_from_string(checked).map_err(failed)?;
         options.set_track_and_verify_wals_in_manifest(true);
         let db = DB::open_cf_descriptors(&options, folder, families()).map_err(failed)?;
-        Ok(Log { seal: Some(Seal::of(folder)), ..Self::load(db, true)? })
+        let reached = damage::check_reached(&db)?;
+        let log = Self::load(db, true)?;
+        Ok(Log { seal: Some(Seal::of(folder)), reached: Some(reached), ..log })
     }
 
     /// Opens a log that another process writes. `scratch` is a folder of this process's own.
@@ -183,6 +188,7 @@ impl Log {
         Ok(Log {
             db,
             seal: None,
+            reached: None,
             cluster,
             state: Mutex::new(State {
                 topics,
@@ -249,6 +255,7 @@ impl Log {
         ends: &[TopicPartition],
         admit: impl FnOnce(&State) -> Result<()>,
     ) -> Result<(Vec<u64>, Vec<u64>)> {
+        self.check_alive()?;
         let mut state = self.state();
         admit(&state)?;
         let mut writing = Writing::new(&self.db)?;
@@ -266,9 +273,10 @@ impl Log {
             writing.add_offsets(group, commits)?;
         }
         if let Err(error) = self.db.write(std::mem::take(&mut writing.batch)) {
-            // Nothing of it is in the log: the next batch gets these offsets.
             writing.give_back(&mut state);
-            return Err(failed(&self.db, "append")(error));
+            let error = failed(&self.db, "append")(error);
+            self.end(&error);
+            return Err(error);
         }
         let touched = writing.first;
         state.written += 1;
@@ -321,13 +329,24 @@ impl Log {
         }
     }
 
+    /// After a failed write the log is at its end, in this process.
+    fn end(&self, error: &BrokerError) {
+        lock(&self.syncs).failed.get_or_insert_with(|| error.clone());
+        self.changed.notify_all();
+    }
+
+    /// Whether the log can still be written; else why it cannot.
+    pub(super) fn check_alive(&self) -> Result<()> {
+        lock(&self.syncs).failed.clone().map_or(Ok(()), Err)
+    }
+
     /// Waits until everything up to write `ticket` is on the disk. The first that comes syncs
     /// for all that have written by then.
     fn sync(&self, ticket: u64) -> Result<()> {
         let mut syncs = lock(&self.syncs);
         loop {
-            if let Some(cause) = &syncs.failed {
-                return Err(BrokerError::Fatal { what: "sync", cause: cause.clone() });
+            if let Some(error) = &syncs.failed {
+                return Err(error.clone());
             }
             if syncs.synced >= ticket {
                 return Ok(());
@@ -339,20 +358,17 @@ impl Log {
             syncs.running = true;
             drop(syncs);
             let covers = self.state().written;
+            let sequence = self.db.latest_sequence_number();
             let outcome = self.db.flush_wal(true);
-            if let Some(seal) = &self.seal {
-                seal.renew();
+            if outcome.is_ok() {
+                self.seal.iter().for_each(Seal::renew);
+                self.reached.iter().for_each(|reached| reached.note(sequence));
             }
             syncs = lock(&self.syncs);
             syncs.running = false;
             match outcome {
                 Ok(()) => syncs.synced = syncs.synced.max(covers),
-                // After a failed sync nobody knows what is on the disk: nothing more is taken.
-                Err(error) => {
-                    let folder = self.db.path().display();
-                    let failed = format!("the embedded log in {folder} cannot be synced: {error}");
-                    syncs.failed = Some(failed);
-                }
+                Err(error) => syncs.failed = Some(failed(&self.db, "sync")(error)),
             }
             self.sync_done.notify_all();
         }

@@ -12,6 +12,7 @@ mod damage;
 mod follower;
 mod log;
 mod producer;
+mod reached;
 mod read;
 mod reader;
 mod retention;
