@@ -83,23 +83,33 @@ fn poison(random: &mut Random, n: usize, purchase: bool) -> (Option<Vec<u8>>, Fa
         10 => object(format!(r#"{ids},"quantity":1,"quantity":{size}"#), Dead("FIELD_TWICE")),
         11 => object(format!(r#""{own}":{n},"itemId":"plenty""#), Dead("UNREADABLE_ID")),
         12 => object(format!(r#""{own}":"{id}","itemId":["plenty"]"#), Dead("UNREADABLE_ID")),
-        13 => object(format!(r#""{own}":"{id}\u00{:02x}","itemId":"p""#, size % 32), Dead("UNREADABLE_ID")),
+        13 => object(
+            format!(r#""{own}":"{id}\u00{:02x}","itemId":"p""#, size % 32),
+            Dead("UNREADABLE_ID"),
+        ),
         14 => {
             let long = "z".repeat(257 + size % 1_000);
             object(format!(r#""{own}":"{long}","itemId":"p""#), Dead("UNREADABLE_ID"))
         }
         15 => object(format!(r#""{own}":"{id}""#), Dead("UNREADABLE_ID")),
-        16 => object(format!(r#"{ids},"quantity":{}"#, 9_007_199_254_740_993 + size as u64), Refused(bad)),
+        16 => object(
+            format!(r#"{ids},"quantity":{}"#, 9_007_199_254_740_993 + size as u64),
+            Refused(bad),
+        ),
         17 => object(format!(r#"{ids},"quantity":1{}"#, "0".repeat(17 + size % 300)), Refused(bad)),
         18 => object(format!(r#"{ids},"quantity":-{}"#, size + 1), Refused(bad)),
         19 => object(format!(r#"{ids},"quantity":{}.0"#, size + 1), Refused(bad)),
         20 => object(format!(r#"{ids},"quantity":{}e{}"#, size, size % 400), Refused(bad)),
         21 => object(format!(r#"{ids},"quantity":"{size}""#), Refused(bad)),
-        22 => object(format!(r#"{ids},"quantity":{}1{}"#, "[".repeat(depth), "]".repeat(depth)), Refused(bad)),
+        22 => object(
+            format!(r#"{ids},"quantity":{}1{}"#, "[".repeat(depth), "]".repeat(depth)),
+            Refused(bad),
+        ),
         23 => object(format!(r#"{ids},"quantity":{{"n":{size}}}"#), Refused(bad)),
         24 => object(ids, Refused(bad)),
         25 => {
-            let deep = format!("{}{}", "{\"a\":".repeat(depth), "null".to_owned() + &"}".repeat(depth));
+            let deep =
+                format!("{}{}", "{\"a\":".repeat(depth), "null".to_owned() + &"}".repeat(depth));
             object(format!(r#"{ids},"quantity":1,"x":{deep}"#), Granted)
         }
         26 => object(format!(r#"{ids},"quantity":1,"purchasedBy":{n},"description":[]"#), Granted),
@@ -108,7 +118,9 @@ fn poison(random: &mut Random, n: usize, purchase: bool) -> (Option<Vec<u8>>, Fa
             let fate = if purchase { Refused("UNKNOWN_ITEM") } else { Granted };
             object(format!(r#""{own}":"{id}","itemId":"unknown-{n}","quantity":1"#), fate)
         }
-        _ => object(format!(r#"{ids},"quantity":1,"x":"{}""#, "w".repeat(66_000)), Dead("TOO_LONG")),
+        _ => {
+            object(format!(r#"{ids},"quantity":1,"x":"{}""#, "w".repeat(66_000)), Dead("TOO_LONG"))
+        }
     };
     (value, fate, id)
 }
@@ -245,7 +257,8 @@ fn check_letters(installation: &Installation, records: &[Record], letters: &[Wri
     for record in records {
         let end = ends.entry((record.purchase, record.partition)).or_default();
         if let Dead(code) = record.fate {
-            let topic = if record.purchase { &topics.purchase_created } else { &topics.items_added };
+            let topic =
+                if record.purchase { &topics.purchase_created } else { &topics.items_added };
             expected.insert((topic.clone(), record.partition, *end), code.to_owned());
         }
         *end += 1;
@@ -253,7 +266,8 @@ fn check_letters(installation: &Installation, records: &[Record], letters: &[Wri
     let mut found = BTreeMap::new();
     for letter in letters {
         let number = |name: &str| letter.header(name).parse::<u64>().unwrap();
-        let place = (letter.header("topic").to_owned(), number("partition") as u32, number("offset"));
+        let place =
+            (letter.header("topic").to_owned(), number("partition") as u32, number("offset"));
         let former = found.insert(place.clone(), letter.header("code").to_owned());
         assert!(former.is_none(), "a second dead letter of {place:?}");
     }
@@ -344,7 +358,8 @@ async fn bodies() {
     let mut up = Process::start(&work, "up", "bps", &[&args[..], &[&addresses[1]]].concat());
     up.wait_line("bps up: ready");
     let client = reqwest::Client::new();
-    let urls = [format!("http://{}/items", addresses[0]), format!("http://{}/purchases", addresses[1])];
+    let urls =
+        [format!("http://{}/items", addresses[0]), format!("http://{}/purchases", addresses[1])];
     let mut random = Random::new(SEED + 1);
     let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
     for n in 0..2_000 {

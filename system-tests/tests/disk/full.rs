@@ -176,7 +176,12 @@ async fn full_log() {
     }
     let (first_refused, answer) = refused.expect("a request that is not taken");
     assert!(first_refused >= 100, "{}", answer.text);
-    assert_eq!((answer.status, &*answer.kind), (503, "application/problem+json"), "{}", answer.text);
+    assert_eq!(
+        (answer.status, &*answer.kind),
+        (503, "application/problem+json"),
+        "{}",
+        answer.text
+    );
     assert!(answer.text.contains("is full"), "{}", answer.text);
     assert!(answer.text.contains("p-"), "the id to send again: {}", answer.text);
 

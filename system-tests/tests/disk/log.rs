@@ -131,7 +131,8 @@ fn check(base: &Base, truth: &Records, Case(file, damage, due): &Case) {
             told(&error);
             let after = data(&log);
             let rows = |(name, _): &(&String, &Vec<u8>)| name.ends_with(".sst");
-            let kept = before.iter().filter(rows).all(|(name, bytes)| after.get(name) == Some(bytes));
+            let kept =
+                before.iter().filter(rows).all(|(name, bytes)| after.get(name) == Some(bytes));
             assert!(kept, "{case}: records were changed");
             assert!(*due != Refused || after == before, "{case}: the folder was changed");
             // It is refused as long as it is damaged.

@@ -15,8 +15,7 @@ mod store;
 
 use std::sync::Mutex;
 
-/// Runs cases side by side, as many as there are cores and one more, since some of them wait.
-/// All are run; those that failed are told by name.
+/// Runs cases side by side, more than there are cores, since most of the time they wait. All are run; those that failed are told by name.
 fn side_by_side<C: Sync>(cases: &[C], name: impl Fn(&C) -> String + Sync, run: impl Fn(&C) + Sync) {
     let next = Mutex::new(cases.iter());
     let failed = Mutex::new(Vec::new());
@@ -29,7 +28,7 @@ fn side_by_side<C: Sync>(cases: &[C], name: impl Fn(&C) -> String + Sync, run: i
             }
         }
     };
-    let threads = std::thread::available_parallelism().map_or(2, usize::from) + 1;
+    let threads = std::thread::available_parallelism().map_or(2, usize::from) + 4;
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {} cases failed: {failed:?}", failed.len(), cases.len());

@@ -116,6 +116,13 @@ pub(crate) fn finish(installation: &Installation) -> Outcome {
     outcome(installation)
 }
 
+/// A few purchases more, which no other round sends.
+pub(crate) fn more(installation: &Installation, round: usize) {
+    send(installation, &purchases(&format!("round-{round}"), ITEMS));
+    let topic = &installation.settings.topics.purchase_finished;
+    installation.wait_for(topic, PURCHASES + (round + 1) * ITEMS);
+}
+
 /// The independent checker finds nothing, at rest.
 pub(crate) fn verify(installation: &Installation) {
     let Settings { topics, application, .. } = &installation.settings;

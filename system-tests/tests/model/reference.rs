@@ -187,9 +187,10 @@ impl Market {
         let after = self.items.get(wish.item()).cloned().unwrap_or_default();
         let status = if refusal.is_some() { "FAILED" } else { "SUCCESS" };
         let item = wish.item();
-        let quantity = wish.quantity.number().map_or(Value::Null, |n| {
-            serde_json::from_str(&n.to_string()).unwrap_or(Value::Null)
-        });
+        let quantity = wish
+            .quantity
+            .number()
+            .map_or(Value::Null, |n| serde_json::from_str(&n.to_string()).unwrap_or(Value::Null));
         match wish.kind {
             Kind::Restock => json!({
                 "restockId": id, "itemId": item, "quantity": quantity, "status": status,

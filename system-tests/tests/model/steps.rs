@@ -161,7 +161,12 @@ impl Poison {
 pub(crate) enum Step {
     Send(Sent),
     Together(Batch),
-    Poison { kind: Kind, partition: u32, poison: Poison, ahead: i64 },
+    Poison {
+        kind: Kind,
+        partition: u32,
+        poison: Poison,
+        ahead: i64,
+    },
     /// The clock goes on (ms).
     Tick(u32),
 }
@@ -201,8 +206,14 @@ fn wish(clock: i64) -> impl Strategy<Value = Wish> {
 fn poison() -> impl Strategy<Value = Poison> {
     use Poison::*;
     prop_oneof![
-        Just(NoValue), Just(NotJson), Just(NotUtf8), Just(Twice), Just(NoItem), Just(NumberForId),
-        Just(Ahead), Just(TooLong),
+        Just(NoValue),
+        Just(NotJson),
+        Just(NotUtf8),
+        Just(Twice),
+        Just(NoItem),
+        Just(NumberForId),
+        Just(Ahead),
+        Just(TooLong),
     ]
 }
 

@@ -24,7 +24,8 @@ impl Reached {
     /// The file, and what it says; a note that was torn says nothing.
     pub(super) fn open(folder: &Path) -> io::Result<(Reached, Option<u64>)> {
         let path = folder.join(REACHED);
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = [0; 25];
         let read = file.read_at(&mut bytes, 0)?;
         let text = std::str::from_utf8(&bytes[..read]).unwrap_or_default();
