@@ -163,9 +163,40 @@ impl Installation {
         self.application.take().unwrap().stop()
     }
 
+    /// Stops the processor, which may end with an error.
+    pub fn end(&mut self) -> bps_streams::Result<()> {
+        self.application.take().unwrap().stop()
+    }
+
+    /// Waits until the processor has ended by itself; why it did.
+    pub fn failure(&mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.application().is_finished() {
+            assert!(
+                Instant::now() < deadline,
+                "it does not end: {:?}",
+                self.application().status()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.application.take().unwrap().stop().unwrap_err().to_string()
+    }
+
+    /// Starts the processor, which must refuse to; why it does.
+    pub fn refused(&self) -> String {
+        let topology = topology(&self.settings).unwrap();
+        let config = self.config.clone();
+        Application::start(self.broker.clone(), topology, config).err().unwrap().to_string()
+    }
+
     /// The running processor.
     pub fn application(&self) -> &Application {
         self.application.as_ref().unwrap()
+    }
+
+    fn must_run(&self) {
+        let ended = self.application.as_ref().is_some_and(Application::is_finished);
+        assert!(!ended, "the processor has ended");
     }
 
     /// Waits until all partitions are decided on; returns how many records were restored.
@@ -185,7 +216,7 @@ impl Installation {
             {
                 return restored.iter().sum();
             }
-            assert!(!self.application().is_finished(), "the processor has ended");
+            self.must_run();
             assert!(Instant::now() < deadline, "{statuses:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -285,9 +316,7 @@ impl Installation {
             if found.len() >= count {
                 return found;
             }
-            if let Some(application) = &self.application {
-                assert!(!application.is_finished(), "the processor has ended");
-            }
+            self.must_run();
             let status = self.application.as_ref().map(Application::status);
             assert!(
                 Instant::now() < deadline,

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::broker::{Broker, Now, ProducerMode};
 use crate::error::{Error, Result};
 use crate::folder::{FolderError, FolderLock};
-use crate::prepare::prepare_topics;
+use crate::prepare::{Prepared, prepare_topics};
 use crate::state_folder::{check_identity, worker_ids};
-use crate::store::rocks::{MemoryBounds, RocksStore};
+use crate::store::StoreError;
+use crate::store::rocks::{MemoryBounds, RocksStore, mark};
 use crate::task::TaskEnv;
 use crate::topology::Topology;
 use crate::worker::{Guarantee, Worker, WorkerConfig, WorkerStatus};
@@ -170,8 +171,6 @@ fn run(
     };
     let folder = &config.state_folder;
     check_identity(folder, &cluster, &topology.name, prepared.partitions)?;
-    let tables: Vec<&str> = topology.stores.iter().map(|s| s.name.as_str()).collect();
-    let store = RocksStore::open(&folder.join("store"), &tables, config.memory)?;
     let ids = worker_ids(folder, &topology.name, config.workers)?;
     let mut config = config.clone();
     config.worker.skip_gap |= crate::skip_gap::take(folder)?;
@@ -179,8 +178,46 @@ fn run(
         let retired = &ids[config.workers.max(1) as usize..];
         settle_retired(&**broker, retired, &stopped)?;
     }
-    let env = Arc::new(TaskEnv::new(Arc::new(topology), Arc::new(store), prepared));
-    run_workers(broker, &env, &config, &ids, signals, statuses)
+    let topology = Arc::new(topology);
+    let mut rebuilds = 0;
+    loop {
+        let outcome = run_on_store(broker, &topology, prepared, &config, &ids, signals, statuses);
+        let Err(Error::Store(StoreError::Damaged { cause, .. })) = &outcome else {
+            return outcome;
+        };
+        // Else the next start would end where this one did.
+        let store = config.state_folder.join(STORE);
+        mark(&store, cause).map_err(|source| io(&store, source))?;
+        if rebuilds == REBUILDS_MAX || stopped() {
+            return outcome;
+        }
+        rebuilds += 1;
+        tracing::error!(%cause, "the store is damaged: it is moved aside and rebuilt, at once");
+        statuses.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Damaged stores that one run moves aside before it gives up: a disk that damages whatever is
+/// written to it is not to be filled with copies.
+const REBUILDS_MAX: u32 = 2;
+
+/// Name of the store's folder in the state folder.
+const STORE: &str = "store";
+
+/// Opens the store and runs the workers until they end; nothing holds the store afterwards.
+fn run_on_store(
+    broker: &Arc<dyn Broker>,
+    topology: &Arc<Topology>,
+    prepared: Prepared,
+    config: &ApplicationConfig,
+    ids: &[String],
+    signals: &Signals,
+    statuses: &Statuses,
+) -> Result<()> {
+    let tables: Vec<&str> = topology.stores.iter().map(|s| s.name.as_str()).collect();
+    let store = RocksStore::open(&config.state_folder.join(STORE), &tables, config.memory)?;
+    let env = Arc::new(TaskEnv::new(topology.clone(), Arc::new(store), prepared));
+    run_workers(broker, &env, config, ids, signals, statuses)
 }
 
 /// Repeats a call while the broker is away; `None` when stopped meanwhile.

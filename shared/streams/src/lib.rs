@@ -62,6 +62,7 @@ mod prepare;
 pub mod processor;
 pub mod record;
 pub mod replay;
+mod seal;
 pub mod simulation;
 mod skip_gap;
 pub mod stamp;

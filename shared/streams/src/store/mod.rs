@@ -9,8 +9,12 @@ use std::ops::Range;
 /// What can go wrong in a store.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The files are not what was written: quarantine them and rebuild.
-    #[error("the store in {folder} is damaged: {cause}")]
+    /// The files are not what was written. Where it shows at the open, the store is moved aside
+    /// and begun anew; where it shows later, this error ends the run, and the next open does so.
+    #[error(
+        "the store in {folder} is damaged: {cause}; it is moved aside when it is next opened, and \
+         rebuilt from its topics"
+    )]
     Damaged {
         /// Where it lies.
         folder: String,
@@ -175,6 +179,10 @@ pub trait Store: Send + Sync {
     ) -> Result<()>;
     /// Applies a batch as a whole or not at all.
     fn apply(&self, batch: &StoreBatch) -> Result<()>;
+    /// The error that says that what was read is not what was written.
+    fn damaged(&self, cause: String) -> StoreError {
+        StoreError::Damaged { folder: "memory".to_owned(), cause }
+    }
     /// Moves what is there of a partition out of the way (kept for inspection, never served) and
     /// begins it anew.
     fn quarantine(&self, partition: u32, cause: &str) -> Result<()>;

@@ -2,18 +2,26 @@
 //! partition, so that memory and files do not grow with the number of partitions.
 //!
 //! The write-ahead log is on and not synced: a killed process loses nothing; a power loss falls
-//! back to an earlier batch, whose checkpoint says from where the topics must be replayed.
+//! back to an earlier batch, whose checkpoint says from where the topics must be replayed. All
+//! tables are flushed together, so that their files alone are such an earlier batch, too.
+//!
+//! What damage is, and what becomes of it, is in `damage.rs`.
+
+mod damage;
 
 use std::path::{Path, PathBuf};
 
 use rocksdb::checkpoint::Checkpoint as Snapshot;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBRecoveryMode, ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager,
+    DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager,
     WriteOptions,
 };
 
+use self::damage::{failure, free_name};
+pub(crate) use self::damage::{mark, set_aside};
 use super::{Checkpoint, Result, Store, StoreBatch, StoreError};
+use crate::seal::Seal;
 
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -35,6 +43,8 @@ impl Default for MemoryBounds {
 /// Rows in a RocksDB.
 pub struct RocksStore {
     db: DB,
+    /// Dropped after the database, whose last write it then has.
+    seal: Seal,
     folder: PathBuf,
     tables: Vec<String>,
 }
@@ -46,11 +56,13 @@ impl RocksStore {
     /// # Errors
     /// When the folder cannot be read or written.
     pub fn open(folder: &Path, tables: &[&str], bounds: MemoryBounds) -> Result<RocksStore> {
-        match Self::try_open(folder, tables, bounds) {
-            Err(StoreError::Damaged { folder: name, cause }) => {
-                let aside = move_aside(folder)?;
-                tracing::error!(folder = %name, %cause, aside = %aside.display(),
-                    "the store is damaged: moved aside, it is rebuilt from its topics");
+        let opened = match damage::known(folder)? {
+            Some(cause) => Err(StoreError::Damaged { folder: folder.display().to_string(), cause }),
+            None => Self::try_open(folder, tables, bounds),
+        };
+        match opened {
+            Err(StoreError::Damaged { cause, .. }) => {
+                set_aside(folder, &cause)?;
                 Self::try_open(folder, tables, bounds)
             }
             other => other,
@@ -58,24 +70,17 @@ impl RocksStore {
     }
 
     fn try_open(folder: &Path, tables: &[&str], bounds: MemoryBounds) -> Result<RocksStore> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        options.set_keep_log_file_num(2);
         let cache = Cache::new_lru_cache(bounds.block_cache_bytes);
-        let buffers = WriteBufferManager::new_write_buffer_manager(bounds.write_buffer_bytes, true);
-        options.set_write_buffer_manager(&buffers);
-        options.set_max_total_wal_size(4 * bounds.write_buffer_bytes as u64);
+        let options = options(bounds).map_err(|error| failure(folder, "open", error))?;
         let families = tables
             .iter()
             .copied()
             .chain([CHECKPOINTS])
             .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache, bounds)));
         let db = DB::open_cf_descriptors(&options, folder, families);
-        let db = db.map_err(|error| failure(folder, "open", error))?;
+        let db = db.map_err(|error| damage::failure_to_open(folder, error))?;
         let tables = tables.iter().map(|&name| name.to_owned()).collect();
-        Ok(RocksStore { db, folder: folder.to_owned(), tables })
+        Ok(RocksStore { seal: Seal::of(folder), db, folder: folder.to_owned(), tables })
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
@@ -84,11 +89,26 @@ impl RocksStore {
     }
 
     fn family(&self, name: &str) -> Result<&ColumnFamily> {
-        self.db.cf_handle(name).ok_or_else(|| StoreError::Damaged {
-            folder: self.folder.display().to_string(),
-            cause: format!("it has no table {name:?}"),
-        })
+        self.db.cf_handle(name).ok_or_else(|| self.damaged(format!("it has no table {name:?}")))
     }
+}
+
+fn options(bounds: MemoryBounds) -> std::result::Result<Options, rocksdb::Error> {
+    // A write-ahead log that is missing, or lacks its end though a later one follows, is damage:
+    // without this the batches in between would be left out silently.
+    let mut options = Options::default().get_options_from_string("track_and_verify_wals=true")?;
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // Rows and the checkpoint that says what they stand for never reach files apart.
+    options.set_atomic_flush(true);
+    options.set_keep_log_file_num(2);
+    let buffers = WriteBufferManager::new_write_buffer_manager(bounds.write_buffer_bytes, true);
+    options.set_write_buffer_manager(&buffers);
+    options.set_max_total_wal_size(4 * bounds.write_buffer_bytes as u64);
+    Ok(options)
 }
 
 fn family_options(cache: &Cache, bounds: MemoryBounds) -> Options {
@@ -117,35 +137,6 @@ fn family_options(cache: &Cache, bounds: MemoryBounds) -> Options {
     options
 }
 
-fn failure(folder: &Path, what: &'static str, error: rocksdb::Error) -> StoreError {
-    let folder = folder.display().to_string();
-    let cause = error.to_string();
-    match error.kind() {
-        ErrorKind::Corruption => StoreError::Damaged { folder, cause },
-        // A file that the manifest names and the folder lacks is damage, not a passing fault.
-        ErrorKind::IOError if cause.contains("No such file") => {
-            StoreError::Damaged { folder, cause }
-        }
-        _ => StoreError::Io { folder, what, cause },
-    }
-}
-
-/// Renames a folder to the first free `<name>.quarantine-<n>` beside it.
-fn move_aside(folder: &Path) -> Result<PathBuf> {
-    let aside = free_name(folder);
-    std::fs::rename(folder, &aside).map_err(|error| StoreError::Io {
-        folder: folder.display().to_string(),
-        what: "move aside",
-        cause: error.to_string(),
-    })?;
-    Ok(aside)
-}
-
-fn free_name(folder: &Path) -> PathBuf {
-    let name = |n: u32| PathBuf::from(format!("{}.quarantine-{n}", folder.display()));
-    (1..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
-}
-
 fn row_key(partition: u32, key: &[u8], into: &mut Vec<u8>) {
     into.clear();
     into.extend_from_slice(&partition.to_be_bytes());
@@ -158,10 +149,12 @@ impl Store for RocksStore {
         let Some(row) = row.map_err(self.failed("read"))? else {
             return Ok(None);
         };
-        decode_checkpoint(&row).map(Some).ok_or_else(|| StoreError::Damaged {
-            folder: self.folder.display().to_string(),
-            cause: format!("the checkpoint of partition {partition} cannot be read"),
-        })
+        let damaged = || self.damaged(format!("the checkpoint of partition {partition} is none"));
+        decode_checkpoint(&row).map(Some).ok_or_else(damaged)
+    }
+
+    fn damaged(&self, cause: String) -> StoreError {
+        StoreError::Damaged { folder: self.folder.display().to_string(), cause }
     }
 
     fn get(&self, table: usize, partition: u32, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
@@ -230,6 +223,7 @@ impl Store for RocksStore {
         }
         let mut options = WriteOptions::default();
         options.set_sync(false);
+        self.seal.renew();
         self.db.write_opt(writes, &options).map_err(self.failed("write"))
     }
 

@@ -41,6 +41,10 @@ impl Table {
             if !store.get(table, partition, key, &mut self.read)? {
                 return Ok(None);
             }
+            if Row::decode(&self.read).is_none() {
+                // Taken for no row at all, it would be decided on.
+                return Err(store.damaged(format!("a row of table {table} is none")));
+            }
             let row = Some(self.read.clone());
             self.bytes += key.len() + self.read.len() + ENTRY_BYTES;
             self.rows.insert(key.into(), Cached { row, dirty: false });

@@ -81,6 +81,8 @@ pub struct Worker {
     /// No new work after a failure until this moment (monotonic ms).
     resume_at_ms: u64,
     refreshed_ms: Option<u64>,
+    /// Since when the assignment has lacked an input (monotonic ms).
+    incomplete_since: Option<u64>,
     status: WorkerStatus,
 }
 
@@ -133,6 +135,7 @@ impl Worker {
             releasing: false,
             resume_at_ms: 0,
             refreshed_ms: None,
+            incomplete_since: None,
             status: WorkerStatus::default(),
             config,
         })

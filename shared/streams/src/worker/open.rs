@@ -11,6 +11,9 @@ use crate::store::Checkpoint;
 use crate::task::Metadata;
 use crate::topology::Backing;
 
+/// How long an assignment may lack an input before it is taken for the work of another assignor.
+const INCOMPLETE_MS_MAX: u64 = 30_000;
+
 /// What is known of a partition when it is opened.
 pub(super) struct Known {
     /// What the group has committed, by input.
@@ -26,7 +29,11 @@ impl Worker {
         let Some(partitions) = &self.opening else {
             return Ok(());
         };
-        let numbers = self.co_partitions(partitions)?;
+        let numbers = match self.co_partitions(partitions) {
+            Ok(numbers) => numbers,
+            Err(cause) => return Err(self.incomplete(cause, now).into()),
+        };
+        self.incomplete_since = None;
         let mut opened = BTreeMap::new();
         for partition in numbers {
             let known = self.look_up(partition)?;
@@ -40,20 +47,29 @@ impl Worker {
     }
 
     /// Partition numbers of the assignment; every input must have each of them.
-    fn co_partitions(&self, partitions: &[TopicPartition]) -> Result<Vec<u32>> {
+    fn co_partitions(&self, partitions: &[TopicPartition]) -> Result<Vec<u32>, String> {
         let mut inputs: BTreeMap<u32, usize> = BTreeMap::new();
         for at in partitions {
             *inputs.entry(at.partition).or_default() += 1;
         }
         if let Some((number, count)) = inputs.iter().find(|(_, n)| **n != self.env.inputs.len()) {
-            let cause = format!(
+            return Err(format!(
                 "partition {number} was assigned of {count} of {} inputs only: every member of \
                  the group must use the assignor `range`",
                 self.env.inputs.len()
-            );
-            return Err(BrokerError::Fatal { what: "assignment", cause }.into());
+            ));
         }
         Ok(inputs.into_keys().collect())
+    }
+
+    /// The member that assigns may not have heard yet of a topic that was made a moment ago: as
+    /// soon as it has, it assigns anew.
+    fn incomplete(&mut self, cause: String, now: Now) -> BrokerError {
+        let since = *self.incomplete_since.get_or_insert(now.monotonic_ms);
+        match now.monotonic_ms.saturating_sub(since) < INCOMPLETE_MS_MAX {
+            true => BrokerError::Unavailable { what: "assignment", cause },
+            false => BrokerError::Fatal { what: "assignment", cause },
+        }
     }
 
     fn look_up(&self, partition: u32) -> Result<Known> {

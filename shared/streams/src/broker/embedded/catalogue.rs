@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use rocksdb::{DB, IteratorMode};
 
 use super::codec;
-use super::log::{Bounds, META, OFFSET, RECORDS, START, TOPIC, Topic, failed, family};
+use super::damage::{damaged, failed};
+use super::log::{Bounds, META, OFFSET, RECORDS, START, TOPIC, Topic, family};
 use crate::broker::coordinator::Coordinator;
-use crate::broker::{BrokerError, CommittedOffset, Result, TopicPartition};
+use crate::broker::{CommittedOffset, Result, TopicPartition};
 
 /// Rows of the catalogue whose key begins with `prefix`: the rest of the key, and the value.
 pub(super) fn rows(db: &DB, prefix: &str) -> Result<Vec<(String, Box<[u8]>)>> {
     let mode = IteratorMode::From(prefix.as_bytes(), rocksdb::Direction::Forward);
     let mut found = Vec::new();
     for row in db.iterator_cf(family(db, META)?, mode) {
-        let (key, value) = row.map_err(failed("open"))?;
+        let (key, value) = row.map_err(failed(db, "open"))?;
         if !key.starts_with(prefix.as_bytes()) {
             break;
         }
@@ -25,14 +26,13 @@ pub(super) fn rows(db: &DB, prefix: &str) -> Result<Vec<(String, Box<[u8]>)>> {
 
 /// Topics with their bounds, and the groups' offsets, as they lie on the disk.
 pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordinator)> {
-    let damaged = |row: &str| BrokerError::Fatal {
-        what: "open",
-        cause: format!("the embedded log's catalogue is damaged at {row:?}"),
+    let unreadable = |row: &str| {
+        damaged(db.path(), "open", None, &format!("the row {row:?} of its catalogue is none"))
     };
     let mut topics = BTreeMap::new();
     for (key, row) in rows(db, TOPIC)? {
         let name = &key[TOPIC.len()..];
-        let (id, description) = codec::decode_topic(name, &row).ok_or_else(|| damaged(&key))?;
+        let (id, description) = codec::decode_topic(name, &row).ok_or_else(|| unreadable(&key))?;
         let partitions = (0..description.partitions).map(|p| read_bounds(db, id, p));
         let partitions = partitions.collect::<Result<_>>()?;
         topics.insert(name.to_owned(), Topic { id, description, partitions });
@@ -48,20 +48,42 @@ pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordi
             let committed = CommittedOffset { offset: offset.parse().ok()?, metadata };
             Some((group.to_owned(), TopicPartition::new(topic, partition), committed))
         };
-        let (group, at, committed) = parse().ok_or_else(|| damaged(&key))?;
+        let (group, at, committed) = parse().ok_or_else(|| unreadable(&key))?;
+        check_reaches(db, &topics, &group, &at, committed.offset)?;
         coordinator.set_offset(&group, at, committed);
     }
     Ok((topics, coordinator))
 }
 
-fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds> {
+/// Offsets are committed in the batch of the records that were read, or after them: a log that
+/// ends before them has lost its end.
+fn check_reaches(
+    db: &DB,
+    topics: &BTreeMap<String, Topic>,
+    group: &str,
+    at: &TopicPartition,
+    committed: u64,
+) -> Result<()> {
+    let topic = topics.get(&at.topic);
+    let Some(bounds) = topic.and_then(|t| t.partitions.get(at.partition as usize)) else {
+        return Ok(());
+    };
+    if committed <= bounds.end {
+        return Ok(());
+    }
+    let cause = format!("it ends there, but group {group} has read it up to {committed}");
+    Err(damaged(db.path(), "open", Some((at, bounds.end)), &cause))
+}
+
+/// The bounds of a partition, as they lie on the disk.
+pub(super) fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds> {
     let row = format!("{START}{topic}/{partition}");
-    let start = db.get_cf(family(db, META)?, row).map_err(failed("open"))?;
+    let start = db.get_cf(family(db, META)?, row).map_err(failed(db, "open"))?;
     let start = start.and_then(|s| String::from_utf8(s).ok()?.parse().ok()).unwrap_or(0);
     let last = codec::record_key(topic, partition, u64::MAX);
     let mode = IteratorMode::From(&last, rocksdb::Direction::Reverse);
     let newest = db.iterator_cf(family(db, RECORDS)?, mode).next().transpose();
-    let newest = newest.map_err(failed("open"))?;
+    let newest = newest.map_err(failed(db, "open"))?;
     let prefix = &last[..8];
     let end = newest
         .filter(|(key, _)| key.starts_with(prefix))

@@ -24,6 +24,8 @@ impl EmbeddedConsumer {
 
 impl Consumer for EmbeddedConsumer {
     fn poll(&mut self, now: Now, wait: Duration) -> Result<GroupEvent> {
+        // Else a member that has nothing to commit would look alive on a log that takes nothing.
+        self.shared.log.check_alive()?;
         let mut guard = self.shared.log.state();
         let state = &mut *guard;
         let (topics, coordinator) = (&state.topics, &mut state.coordinator);

@@ -14,10 +14,13 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Options};
 
 use super::catalogue::read_catalogue;
 use super::codec;
+use super::damage::{self, failed};
+use super::reached::Reached;
 use super::write::Writing;
 use crate::broker::coordinator::Coordinator;
 use crate::broker::{BrokerError, OffsetCommit, Result, TopicDescription, TopicPartition};
 use crate::record::Outgoing;
+use crate::seal::Seal;
 
 /// Records by topic id, partition, offset.
 pub(super) const RECORDS: &str = "records";
@@ -79,11 +82,15 @@ const SETTLE: Duration = Duration::from_secs(5);
 struct Syncs {
     synced: u64,
     running: bool,
-    failed: Option<String>,
+    /// After a failed write or sync nobody knows what is on the disk: nothing more is taken.
+    failed: Option<BrokerError>,
 }
 
 pub(super) struct Log {
     pub(super) db: DB,
+    /// Of a log that is written here. Dropped after the database, whose last write it then has.
+    seal: Option<Seal>,
+    reached: Option<Reached>,
     cluster: String,
     state: Mutex<State>,
     /// Signalled when an end moves or a group has news.
@@ -124,10 +131,6 @@ pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
         .into()
 }
 
-pub(super) fn failed(what: &'static str) -> impl Fn(rocksdb::Error) -> BrokerError {
-    move |error| BrokerError::Fatal { what, cause: format!("the embedded log: {error}") }
-}
-
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere leaves the state consistent: it changes in single steps under the lock.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -135,8 +138,17 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Log {
     pub(super) fn open(folder: &Path) -> Result<Log> {
-        let db = DB::open_cf_descriptors(&options(), folder, families()).map_err(failed("open"))?;
-        Self::load(db, true)
+        damage::check(folder)?;
+        let failed = |error| damage::failure(folder, "open", &error);
+        // A write-ahead log that is missing, or lacks its end though a later one follows, would
+        // otherwise be left out silently.
+        let checked = "track_and_verify_wals=true";
+        let mut options = options().get_options_from_string(checked).map_err(failed)?;
+        options.set_track_and_verify_wals_in_manifest(true);
+        let db = DB::open_cf_descriptors(&options, folder, families()).map_err(failed)?;
+        let reached = damage::check_reached(&db)?;
+        let log = Self::load(db, true)?;
+        Ok(Log { seal: Some(Seal::of(folder)), reached: Some(reached), ..log })
     }
 
     /// Opens a log that another process writes. `scratch` is a folder of this process's own.
@@ -146,13 +158,13 @@ impl Log {
         // A secondary must keep every file open: the owner may delete one at any time.
         options.set_max_open_files(-1);
         let db = DB::open_cf_descriptors_as_secondary(&options, folder, scratch, families())
-            .map_err(failed("follow"))?;
+            .map_err(|error| damage::failure(folder, "follow", &error))?;
         Self::load(db, false)
     }
 
     /// Takes in what the owner has written since (followers only).
     pub(super) fn catch_up(&self) -> Result<()> {
-        self.db.try_catch_up_with_primary().map_err(failed("follow"))?;
+        self.db.try_catch_up_with_primary().map_err(failed(&self.db, "follow"))?;
         let (topics, _) = read_catalogue(&self.db)?;
         self.state().topics = topics;
         Ok(())
@@ -160,7 +172,7 @@ impl Log {
 
     fn load(db: DB, writable: bool) -> Result<Log> {
         let meta = family(&db, META)?;
-        let cluster = match db.get_cf(meta, CLUSTER).map_err(failed("open"))? {
+        let cluster = match db.get_cf(meta, CLUSTER).map_err(failed(&db, "open"))? {
             Some(id) => String::from_utf8_lossy(&id).into_owned(),
             None if !writable => {
                 let cause = "no embedded log lies in this folder".to_owned();
@@ -168,13 +180,15 @@ impl Log {
             }
             None => {
                 let id = crate::fresh_id("embedded");
-                db.put_cf(meta, CLUSTER, &id).map_err(failed("open"))?;
+                db.put_cf(meta, CLUSTER, &id).map_err(failed(&db, "open"))?;
                 id
             }
         };
         let (topics, coordinator) = read_catalogue(&db)?;
         Ok(Log {
             db,
+            seal: None,
+            reached: None,
             cluster,
             state: Mutex::new(State {
                 topics,
@@ -220,7 +234,8 @@ impl Log {
         let id = state.topics.values().map(|t| t.id + 1).max().unwrap_or(0);
         let meta = family(&self.db, META)?;
         let row = codec::encode_topic(id, topic);
-        self.db.put_cf(meta, format!("{TOPIC}{}", topic.name), row).map_err(failed("create"))?;
+        let key = format!("{TOPIC}{}", topic.name);
+        self.db.put_cf(meta, key, row).map_err(failed(&self.db, "create"))?;
         let partitions = vec![Bounds::default(); topic.partitions as usize];
         let entry = Topic { id, description: topic.clone(), partitions };
         state.topics.insert(topic.name.clone(), entry);
@@ -240,6 +255,7 @@ impl Log {
         ends: &[TopicPartition],
         admit: impl FnOnce(&State) -> Result<()>,
     ) -> Result<(Vec<u64>, Vec<u64>)> {
+        self.check_alive()?;
         let mut state = self.state();
         admit(&state)?;
         let mut writing = Writing::new(&self.db)?;
@@ -256,8 +272,13 @@ impl Log {
         if let Some((group, commits)) = commit {
             writing.add_offsets(group, commits)?;
         }
-        let Writing { batch, first: touched, .. } = writing;
-        self.db.write(batch).map_err(failed("append"))?;
+        if let Err(error) = self.db.write(std::mem::take(&mut writing.batch)) {
+            writing.give_back(&mut state);
+            let error = failed(&self.db, "append")(error);
+            self.end(&error);
+            return Err(error);
+        }
+        let touched = writing.first;
         state.written += 1;
         let ticket = state.written;
         state.unpublished.insert(ticket);
@@ -308,13 +329,24 @@ impl Log {
         }
     }
 
+    /// After a failed write the log is at its end, in this process.
+    fn end(&self, error: &BrokerError) {
+        lock(&self.syncs).failed.get_or_insert_with(|| error.clone());
+        self.changed.notify_all();
+    }
+
+    /// Whether the log can still be written; else why it cannot.
+    pub(super) fn check_alive(&self) -> Result<()> {
+        lock(&self.syncs).failed.clone().map_or(Ok(()), Err)
+    }
+
     /// Waits until everything up to write `ticket` is on the disk. The first that comes syncs
     /// for all that have written by then.
     fn sync(&self, ticket: u64) -> Result<()> {
         let mut syncs = lock(&self.syncs);
         loop {
-            if let Some(cause) = &syncs.failed {
-                return Err(BrokerError::Fatal { what: "sync", cause: cause.clone() });
+            if let Some(error) = &syncs.failed {
+                return Err(error.clone());
             }
             if syncs.synced >= ticket {
                 return Ok(());
@@ -326,13 +358,17 @@ impl Log {
             syncs.running = true;
             drop(syncs);
             let covers = self.state().written;
+            let sequence = self.db.latest_sequence_number();
             let outcome = self.db.flush_wal(true);
+            if outcome.is_ok() {
+                self.seal.iter().for_each(Seal::renew);
+                self.reached.iter().for_each(|reached| reached.note(sequence));
+            }
             syncs = lock(&self.syncs);
             syncs.running = false;
             match outcome {
                 Ok(()) => syncs.synced = syncs.synced.max(covers),
-                // After a failed sync nobody knows what is on the disk: nothing more is taken.
-                Err(error) => syncs.failed = Some(format!("cannot write to the disk: {error}")),
+                Err(error) => syncs.failed = Some(failed(&self.db, "sync")(error)),
             }
             self.sync_done.notify_all();
         }

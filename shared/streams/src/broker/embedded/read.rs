@@ -2,9 +2,11 @@
 
 use rocksdb::{IteratorMode, ReadOptions};
 
+use super::catalogue::read_bounds;
 use super::codec;
-use super::log::{Log, RECORDS, bounds, failed, family};
-use crate::broker::{BrokerError, Result, TopicPartition};
+use super::damage::damaged;
+use super::log::{Log, RECORDS, bounds, family};
+use crate::broker::{BrokerError, CleanupPolicy, Result, TopicPartition};
 use crate::record::Batch;
 
 impl Log {
@@ -16,10 +18,12 @@ impl Log {
         bytes_max: usize,
         batch: &mut Batch,
     ) -> Result<u64> {
-        let (id, start, end) = {
+        let (id, start, end, has_gaps) = {
             let state = self.state();
             let bounds = bounds(&state, at)?;
-            (state.topics[&at.topic].id, bounds.start, bounds.end)
+            let topic = &state.topics[&at.topic];
+            let has_gaps = topic.description.cleanup == CleanupPolicy::Compact;
+            (topic.id, bounds.start, bounds.end, has_gaps)
         };
         if from < start || from > end {
             let partition = at.clone();
@@ -32,16 +36,37 @@ impl Log {
         bounds.set_iterate_upper_bound(codec::record_key(id, at.partition, end).to_vec());
         let key = codec::record_key(id, at.partition, from);
         let mode = IteratorMode::From(&key, rocksdb::Direction::Forward);
+        let damage = |offset, cause: &str| {
+            // Retention may have cut meanwhile what was still there when this reading began.
+            let start = read_bounds(&self.db, id, at.partition)?.start;
+            if offset < start {
+                let partition = at.clone();
+                return Err(BrokerError::OffsetOutOfRange { partition, offset, start, end });
+            }
+            Err(damaged(self.db.path(), "read", Some((at, offset)), cause))
+        };
+        // Offsets are given out one after the other, and nothing is ever taken out but at the
+        // beginning and by compaction.
+        let mut next = from;
         for entry in self.db.iterator_cf_opt(family(&self.db, RECORDS)?, bounds, mode) {
-            let (key, value) = entry.map_err(failed("read"))?;
+            let (key, value) = match entry {
+                Ok(entry) => entry,
+                Err(error) => return damage(next, &error.to_string()),
+            };
             let offset = codec::offset_of(&key).unwrap_or(u64::MAX);
+            if offset != next && !has_gaps {
+                return damage(next, &format!("the next record there is at offset {offset}"));
+            }
             if batch.size() >= bytes_max {
                 return Ok(offset);
             }
-            codec::decode_record(offset, &value, batch).ok_or_else(|| BrokerError::Fatal {
-                what: "read",
-                cause: format!("{at}: the record at offset {offset} is damaged"),
-            })?;
+            if codec::decode_record(offset, &value, batch).is_none() {
+                return damage(offset, "its bytes are no record");
+            }
+            next = offset + 1;
+        }
+        if next < end && !has_gaps {
+            return damage(next, &format!("there is no record, but the log ends at {end}"));
         }
         Ok(end)
     }

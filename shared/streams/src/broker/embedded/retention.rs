@@ -4,7 +4,8 @@ use rocksdb::WriteBatch;
 
 use super::catalogue::rows;
 use super::codec;
-use super::log::{Log, META, OFFSET, RECORDS, START, bounds, bounds_mut, failed, family};
+use super::damage::failed;
+use super::log::{Log, META, OFFSET, RECORDS, START, bounds, bounds_mut, family};
 use crate::broker::{BrokerError, CleanupPolicy, Result, TopicPartition};
 
 impl Log {
@@ -49,7 +50,7 @@ impl Log {
         batch.delete_range_cf(family(&self.db, RECORDS)?, from, to);
         let row = format!("{START}{id}/{}", at.partition);
         batch.put_cf(family(&self.db, META)?, row, start.to_string());
-        self.db.write(batch).map_err(failed("retention"))?;
+        self.db.write(batch).map_err(failed(&self.db, "retention"))?;
         bounds.start = start;
         Ok(())
     }
@@ -68,6 +69,6 @@ impl Log {
         for (key, _) in rows(&self.db, &prefix)? {
             batch.delete_cf(meta, key);
         }
-        self.db.write(batch).map_err(failed("delete group"))
+        self.db.write(batch).map_err(failed(&self.db, "delete group"))
     }
 }

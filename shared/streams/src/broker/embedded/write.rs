@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use rocksdb::{DB, WriteBatch};
 
 use super::codec;
-use super::log::{LATEST, META, OFFSET, RECORDS, State, bounds_mut, failed, family};
+use super::damage::failed;
+use super::log::{LATEST, META, OFFSET, RECORDS, State, bounds_mut, family};
 use crate::broker::{BrokerError, CleanupPolicy, OffsetCommit, Result, TopicPartition};
 use crate::record::Outgoing;
 
@@ -58,7 +59,7 @@ impl<'d> Writing<'d> {
         let former = match self.latest.get(&key) {
             Some(offset) => Some(*offset),
             None => {
-                let row = self.db.get_cf(index, &key).map_err(failed("append"))?;
+                let row = self.db.get_cf(index, &key).map_err(failed(self.db, "append"))?;
                 row.and_then(|r| r.try_into().ok()).map(u64::from_be_bytes)
             }
         };

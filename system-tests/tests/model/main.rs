@@ -1,0 +1,210 @@
+//! The processor against a model: any sequence of restocks, purchases, resends, records in wrong
+//! partitions, poison, stamps out of order and a bounded memory leads to the results and the rows
+//! that plain maps lead to, after each step.
+//!
+//! A failing sequence is made small by proptest, and kept in `proptest-regressions`.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod reference;
+mod steps;
+
+use std::time::Duration;
+
+use bps_streams::partitioner::partition_of;
+use bps_streams::{Read, TestDriver};
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use purchase_processor::row::Row;
+use purchase_processor::{Settings, topology};
+
+use crate::reference::{FUTURE_MAX, Letter, Market, PARTITIONS, Said, Stock};
+use crate::steps::{Kind, Poison, Step, Wish, steps};
+
+const T0: i64 = 1_700_000_000_000;
+/// Short, so that the stamps of a sequence reach beyond it.
+const WINDOW: i64 = 30_000;
+
+struct Unbounded;
+struct Bounded;
+
+fn market(window: Option<i64>) -> BoxedStrategy<Market> {
+    Just(Market::new(window, T0)).boxed()
+}
+
+macro_rules! reference {
+    ($name:ident, $window:expr) => {
+        impl ReferenceStateMachine for $name {
+            type State = Market;
+            type Transition = Step;
+
+            fn init_state() -> BoxedStrategy<Market> {
+                market($window)
+            }
+
+            fn transitions(market: &Market) -> BoxedStrategy<Step> {
+                steps(market)
+            }
+
+            fn apply(mut market: Market, step: &Step) -> Market {
+                market.take(step);
+                market
+            }
+        }
+
+        impl StateMachineTest for $name {
+            type SystemUnderTest = System;
+            type Reference = $name;
+
+            fn init_test(market: &Market) -> System {
+                System::new(market)
+            }
+
+            fn apply(mut system: System, market: &Market, step: Step) -> System {
+                system.take(&step, market);
+                system.check(market);
+                system
+            }
+        }
+    };
+}
+
+reference!(Unbounded, None);
+reference!(Bounded, Some(WINDOW));
+
+/// The shipped topology on the test driver.
+struct System {
+    driver: TestDriver,
+    settings: Settings,
+}
+
+fn topic(settings: &Settings, kind: Kind) -> &str {
+    match kind {
+        Kind::Restock => &settings.topics.items_added,
+        Kind::Purchase => &settings.topics.purchase_created,
+    }
+}
+
+impl System {
+    fn new(market: &Market) -> System {
+        let window = market.window.map(|ms| Duration::from_millis(ms as u64));
+        let settings = Settings { memory_window: window, ..Settings::default() };
+        let topology = topology(&settings).unwrap();
+        let mut driver = TestDriver::with_partitions(topology, PARTITIONS);
+        driver.set_clock(market.clock);
+        System { driver, settings }
+    }
+
+    fn take(&mut self, step: &Step, market: &Market) {
+        let System { driver, settings } = self;
+        let home = |wish: &Wish| partition_of(wish.item().as_bytes(), PARTITIONS);
+        match step {
+            Step::Tick(_) => driver.set_clock(market.clock),
+            Step::Send(sent) => {
+                let astray = u32::from(sent.astray);
+                let partition = (home(&sent.wish) + astray) % PARTITIONS;
+                let key = if sent.foreign_key { "another key" } else { sent.wish.item() };
+                let (topic, value) = (topic(settings, sent.wish.kind), sent.wish.json());
+                let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+                driver.send_to(topic, partition, key, value, sent.wish.at).unwrap();
+            }
+            Step::Together(batch) => {
+                for wish in &batch.wishes {
+                    let (topic, value) = (topic(settings, wish.kind), wish.json());
+                    let value = Some(value.as_bytes());
+                    driver.append(topic, home(wish), None, value, wish.at).unwrap();
+                }
+                driver.run().unwrap();
+            }
+            Step::Poison { kind, partition, poison, ahead } => {
+                let at = match poison {
+                    Poison::Ahead => market.clock + FUTURE_MAX + ahead,
+                    _ => market.clock,
+                };
+                let (topic, value) = (topic(settings, *kind), poison.value());
+                driver.send_to(topic, *partition, None, value.as_deref(), at).unwrap();
+            }
+        }
+    }
+
+    /// What was written, record by record; what is stored, row by row.
+    fn check(&mut self, market: &Market) {
+        let topics = self.settings.topics.clone();
+        let results = self.driver.read(&topics.purchase_finished);
+        assert_eq!(said(&results), by_partition(&market.results));
+        let answers = self.driver.read(&topics.restock_finished);
+        assert_eq!(said(&answers), by_partition(&market.answers));
+        let letters = self.driver.read(&topics.dead_letters);
+        let letters: Vec<_> = letters.iter().map(letter).collect();
+        let expected: Vec<_> = market.letters.iter().map(|l| shown(&self.settings, l)).collect();
+        assert_eq!(letters, expected);
+        assert_eq!(self.driver.read(&topics.rekeyed).len(), market.moved);
+        let counted = ["resend", "conflicting_resend"].map(|name| self.driver.counted(name));
+        assert_eq!(counted, [market.resends, market.conflicts]);
+        for (item, stock) in &market.items {
+            assert_eq!(self.row(item).as_ref(), Some(stock), "{item}");
+        }
+        // The changelog's new rows are those of the store.
+        for row in self.driver.read(&topics.stock) {
+            let json: serde_json::Value = serde_json::from_str(row.text()).unwrap();
+            let item = json["itemId"].as_str().unwrap();
+            let stock = &market.items[item];
+            assert_eq!(json["supplied"], stock.supplied);
+            assert_eq!(json["booked"], stock.booked);
+            assert_eq!(json["remaining"], stock.supplied - stock.booked);
+            assert_eq!(json["updatedAt"], stock.updated_at);
+        }
+    }
+
+    fn row(&self, item: &str) -> Option<Stock> {
+        let (sequence, bytes) = self.driver.row("stock", item.as_bytes()).unwrap()?;
+        let row = Row::decode(&bytes).unwrap();
+        Some(Stock {
+            supplied: row.stock.supplied,
+            booked: row.stock.booked,
+            description: row.description.to_owned(),
+            updated_at: row.updated_at,
+            sequence,
+        })
+    }
+}
+
+fn said(records: &[Read]) -> Vec<Said> {
+    let said = |record: &Read| {
+        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+        let value = serde_json::from_str(record.text()).unwrap();
+        (record.partition, record.timestamp, key, value)
+    };
+    by_partition(&records.iter().map(said).collect::<Vec<_>>())
+}
+
+/// Order counts within a partition only.
+fn by_partition(said: &[Said]) -> Vec<Said> {
+    let mut sorted = said.to_vec();
+    sorted.sort_by_key(|(partition, ..)| *partition);
+    sorted
+}
+
+fn letter(record: &Read) -> [String; 4] {
+    ["topic", "partition", "offset", "code"]
+        .map(|name| String::from_utf8(record.header(name).unwrap().to_vec()).unwrap())
+}
+
+fn shown(settings: &Settings, (kind, partition, offset, code): &Letter) -> [String; 4] {
+    let topic = topic(settings, *kind).to_owned();
+    [topic, partition.to_string(), offset.to_string(), (*code).to_owned()]
+}
+
+fn config() -> ProptestConfig {
+    let cases = if system_tests::processes::is_long() { 500_000 } else { 10_000 };
+    ProptestConfig { cases, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+}
+
+prop_state_machine! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_processor_is_as_plain_maps(sequential 1..16 => Unbounded);
+
+    #[test]
+    fn with_a_memory_window_too(sequential 1..16 => Bounded);
+}
