@@ -1,6 +1,6 @@
 //! Topics and groups of a Kafka cluster.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
@@ -8,9 +8,13 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 
 use super::{ANSWER, KafkaConfig, Shared, failed};
 use crate::broker::{BrokerError, CleanupPolicy, Isolation, Result, TopicDescription};
+
+/// How long a topic just created may be unknown to the brokers.
+const KNOWN: Duration = Duration::from_secs(20);
 
 fn client(config: &KafkaConfig) -> Result<AdminClient<DefaultClientContext>> {
     config.client().create().map_err(|e| failed("connect", &e))
@@ -31,7 +35,31 @@ fn refused(what: &'static str, name: &str, code: RDKafkaErrorCode) -> BrokerErro
     }
 }
 
-pub(super) fn create_topic(config: &KafkaConfig, topic: &TopicDescription) -> Result<()> {
+/// Creates a topic, and waits until brokers know it: a question for its offsets that came sooner
+/// would be told that there is no such topic.
+pub(super) fn create_topic(shared: &Shared, topic: &TopicDescription) -> Result<()> {
+    let deadline = Instant::now() + KNOWN;
+    create(&shared.config, topic)?;
+    let questioner = shared.questioner(Isolation::ReadCommitted)?;
+    loop {
+        let metadata = questioner.fetch_metadata(Some(&topic.name), ANSWER);
+        let metadata = metadata.map_err(|e| failed("create topic", &e))?;
+        let has_leaders = |t: &MetadataTopic| {
+            let led = |p: &MetadataPartition| p.error().is_none() && p.leader() >= 0;
+            t.error().is_none() && !t.partitions().is_empty() && t.partitions().iter().all(led)
+        };
+        if metadata.topics().iter().any(has_leaders) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let cause = format!("{} was created, but brokers do not know it yet", topic.name);
+            return Err(BrokerError::Unavailable { what: "create topic", cause });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn create(config: &KafkaConfig, topic: &TopicDescription) -> Result<()> {
     let replication = TopicReplication::Fixed(-1);
     let mut new = NewTopic::new(&topic.name, topic.partitions as i32, replication);
     // "For ever" must be said: Kafka's default would delete what is stamped in the past at once.

@@ -272,7 +272,7 @@ impl Broker for KafkaBroker {
     }
 
     fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
-        admin::create_topic(&self.shared.config, topic)
+        admin::create_topic(&self.shared, topic)
     }
 
     fn delete_group(&self, group: &str) -> Result<()> {
