@@ -82,6 +82,9 @@ impl Site {
     }
 
     /// Partitions of the ledger with records of open transactions: last stable offset and end.
+    ///
+    /// # Errors
+    /// The broker is away.
     pub fn open(&self) -> Result<Vec<(u32, u64, u64)>, BrokerError> {
         let broker = &self.installation.broker;
         let at = self.ledger();
@@ -93,6 +96,9 @@ impl Site {
 
     /// Whether a transaction is open that nobody goes on with: at the same place it still is
     /// after a time in which a live processor commits several.
+    ///
+    /// # Errors
+    /// The broker is away.
     pub fn is_left_open(&self) -> Result<bool, BrokerError> {
         let before: BTreeSet<_> =
             self.open()?.into_iter().map(|(p, stable, _)| (p, stable)).collect();
@@ -140,7 +146,10 @@ impl Site {
     }
 
     /// Whether the group has committed all that lies on the inputs.
-    fn is_all_decided(&self) -> Result<bool, BrokerError> {
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub fn is_all_decided(&self) -> Result<bool, BrokerError> {
         let (broker, settings) = (&self.installation.broker, &self.installation.settings);
         let inputs = [&settings.topics.items_added, &settings.topics.purchase_created];
         let at = inputs.into_iter().flat_map(|topic| {

@@ -86,7 +86,7 @@ impl Story {
         let restock = format!(r#"{{"restockId":"r","itemId":"{ITEM}","quantity":100000}}"#);
         let topic = story.site.installation.settings.topics.items_added.clone();
         story.append(&topic, &[restock]);
-        story.site.installation.wait_for(&story.site.installation.settings.topics.stock, 1);
+        story.wait_decided();
         Some(story)
     }
 
@@ -113,6 +113,17 @@ impl Story {
         std::thread::sleep(Duration::from_millis(300));
     }
 
+    fn wait_decided(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.site.is_all_decided().unwrap_or(false) {
+            if self.application.as_ref().unwrap().is_finished() {
+                self.application.take().unwrap().stop().unwrap();
+            }
+            assert!(Instant::now() < deadline, "not all is decided");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The fault, with purchases before, in it, and after it.
     fn play(&mut self) {
         self.wave();
@@ -136,9 +147,8 @@ impl Story {
     /// Waits until all is decided, and ends the processor.
     fn end(mut self) -> (Sent, Site) {
         self.proxy.set_weather(Weather::default());
-        let application = self.application.take().unwrap();
-        self.site.wait_decided(&mut []);
-        application.stop().unwrap();
+        self.wait_decided();
+        self.application.take().unwrap().stop().unwrap();
         (self.sent, self.site)
     }
 }
