@@ -8,10 +8,11 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 
 use super::{ANSWER, KafkaConfig, Shared, failed};
-use crate::broker::{BrokerError, CleanupPolicy, Isolation, Result, TopicDescription};
+use crate::broker::{
+    BrokerError, CleanupPolicy, Isolation, Result, TopicDescription, TopicPartition,
+};
 
 /// How long a topic just created may be unknown to the brokers.
 const KNOWN: Duration = Duration::from_secs(20);
@@ -40,23 +41,16 @@ fn refused(what: &'static str, name: &str, code: RDKafkaErrorCode) -> BrokerErro
 pub(super) fn create_topic(shared: &Shared, topic: &TopicDescription) -> Result<()> {
     let deadline = Instant::now() + KNOWN;
     create(&shared.config, topic)?;
-    let questioner = shared.questioner(Isolation::ReadCommitted)?;
-    loop {
-        let metadata = questioner.fetch_metadata(Some(&topic.name), ANSWER);
-        let metadata = metadata.map_err(|e| failed("create topic", &e))?;
-        let has_leaders = |t: &MetadataTopic| {
-            let led = |p: &MetadataPartition| p.error().is_none() && p.leader() >= 0;
-            t.error().is_none() && !t.partitions().is_empty() && t.partitions().iter().all(led)
-        };
-        if metadata.topics().iter().any(has_leaders) {
-            return Ok(());
-        }
+    // Its partitions become known together.
+    let first = TopicPartition::new(&topic.name, 0);
+    while !shared.is_there(&first)? {
         if Instant::now() > deadline {
             let cause = format!("{} was created, but brokers do not know it yet", topic.name);
             return Err(BrokerError::Unavailable { what: "create topic", cause });
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    Ok(())
 }
 
 fn create(config: &KafkaConfig, topic: &TopicDescription) -> Result<()> {
