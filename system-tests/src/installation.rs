@@ -11,7 +11,7 @@ use bps_streams::broker::{
 use bps_streams::partitioner::partition_of;
 use bps_streams::record::Batch;
 use bps_streams::worker::TaskStatus;
-use bps_streams::{Application, ApplicationConfig, Outgoing, prepare_topics};
+use bps_streams::{Application, ApplicationConfig, Error, Outgoing, prepare_topics};
 use purchase_processor::{Settings, topology};
 use tempfile::TempDir;
 
@@ -125,7 +125,14 @@ impl Installation {
 
     fn prepare(&mut self) {
         let topology = topology(&self.settings).unwrap();
-        let made = prepare_topics(&*self.broker, &topology, self.config.partitions).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let made = loop {
+            // A broker on a busy machine may be slow to answer.
+            match prepare_topics(&*self.broker, &topology, self.config.partitions) {
+                Err(Error::Broker(e)) if e.is_unavailable() && Instant::now() < deadline => {}
+                made => break made.unwrap(),
+            }
+        };
         self.partitions = made.partitions;
     }
 

@@ -127,14 +127,23 @@ impl Site {
     pub fn all_go_on(&self) -> Duration {
         let (begin, at) = (Instant::now(), self.ledger());
         let broker = &self.installation.broker;
-        let now = broker.offsets(&at, OffsetSpec::End(Isolation::ReadUncommitted)).unwrap();
-        let from: Vec<_> = at.into_iter().zip(now).collect();
-        let mut reader = broker.reader(&from, Isolation::ReadCommitted).unwrap();
+        let mut reader = loop {
+            // A broker that has just come back may not answer yet.
+            let reader = || {
+                let now = broker.offsets(&at, OffsetSpec::End(Isolation::ReadUncommitted))?;
+                let from: Vec<_> = at.iter().cloned().zip(now).collect();
+                broker.reader(&from, Isolation::ReadCommitted)
+            };
+            match reader() {
+                Err(error) if error.is_unavailable() && begin.elapsed() < PATIENCE => {}
+                reader => break reader.unwrap(),
+            }
+        };
         let mut silent: BTreeSet<usize> = (0..from.len()).collect();
         while !silent.is_empty() {
-            assert!(begin.elapsed() < PATIENCE * 2, "no results in {silent:?}, from {from:?}");
+            assert!(begin.elapsed() < PATIENCE * 2, "{}: no results in {silent:?}", self.name);
             reader.wait(Duration::from_millis(20)).unwrap();
-            for slot in 0..from.len() {
+            for slot in 0..at.len() {
                 let mut batch = Batch::default();
                 reader.fetch(slot, 64 << 10, &mut batch).unwrap();
                 if !batch.is_empty() {

@@ -1,7 +1,8 @@
 //! A network that is slow, breaks, and swallows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use system_tests::installation::PATIENCE;
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::processes::{Random, is_long, tell};
 use system_tests::proxy::{EndFault, Proxy, Weather};
@@ -25,6 +26,11 @@ fn a_bad_network_loses_and_doubles_nothing() {
                 proxy.heal();
                 let took = site.all_go_on();
                 tell(format_args!("network: results everywhere {took:.1?} after the faults"));
+                if took > Duration::from_secs(20) {
+                    for process in &processes {
+                        tell(format_args!("{}: {}", process.name(), process.log()));
+                    }
+                }
             }
             processes.into()
         });
@@ -40,13 +46,21 @@ fn bad_weather(proxy: &Proxy, random: &mut Random) {
         proxy.cut(60);
         random.sleep(50, 500);
     }
-    proxy.plan(EndFault::AnswerLost);
-    random.sleep(300, 800);
+    await_end(proxy, EndFault::AnswerLost);
     proxy.set_weather(Weather { latency_ms: None, drips: true });
     random.sleep(500, 1_500);
-    proxy.plan(EndFault::LateBy(Duration::from_millis(random.below(1_000))));
-    random.sleep(300, 800);
+    await_end(proxy, EndFault::LateBy(Duration::from_millis(random.below(1_000))));
     proxy.set_weather(Weather::default());
     proxy.half_open(50);
     random.sleep(1_500, 3_000);
+}
+
+/// Plans a fault, and waits until a commit has met it.
+fn await_end(proxy: &Proxy, fault: EndFault) {
+    proxy.plan(fault);
+    let deadline = Instant::now() + PATIENCE;
+    while !proxy.is_over() {
+        assert!(Instant::now() < deadline, "no commit comes by: {:?}", proxy.counts());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
