@@ -36,6 +36,13 @@ impl Sent {
         assert_eq!(former, None, "the test repeats itself: {item} {id}");
     }
 
+    /// What was sent, a line of JSON each: what `bps verify --acknowledged` takes.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let line = |key: &Key, id: &str| format!(r#"{{"itemId":"{}","{id}":"{}"}}"#, key.0, key.1);
+        let restocks = self.restocks.keys().map(move |key| line(key, "restockId"));
+        restocks.chain(self.purchases.keys().map(move |key| line(key, "purchaseId")))
+    }
+
     /// How many purchases.
     pub fn purchases(&self) -> usize {
         self.purchases.len()

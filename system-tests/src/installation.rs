@@ -12,7 +12,7 @@ use bps_streams::broker::{
 use bps_streams::partitioner::partition_of;
 use bps_streams::record::{Batch, Record};
 use bps_streams::worker::TaskStatus;
-use bps_streams::{Application, ApplicationConfig, Outgoing, prepare_topics};
+use bps_streams::{Application, ApplicationConfig, Error, Outgoing, prepare_topics};
 use bps_verifier::{Report, Verifier};
 use purchase_processor::{Settings, topology};
 use tempfile::TempDir;
@@ -131,7 +131,14 @@ impl Installation {
     /// Creates the topics that are missing.
     pub fn prepare(&mut self) {
         let topology = topology(&self.settings).unwrap();
-        let made = prepare_topics(&*self.broker, &topology, self.config.partitions).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let made = loop {
+            // A broker on a busy machine may be slow to answer.
+            match prepare_topics(&*self.broker, &topology, self.config.partitions) {
+                Err(Error::Broker(e)) if e.is_unavailable() && Instant::now() < deadline => {}
+                made => break made.unwrap(),
+            }
+        };
         self.partitions = made.partitions;
     }
 

@@ -1,14 +1,19 @@
 //! What the whole-system tests share: an installation (topics, a processor) on either broker, and
-//! a naive oracle; the binaries as processes.
+//! a naive oracle; the binaries as processes, and the faults that are played on them.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)] // a test's set-up fails by panicking
 
 pub mod accounting;
 pub mod damaged;
 pub mod installation;
+pub mod load;
 pub mod oracle;
+pub mod own_kafka;
 pub mod processes;
+pub mod proxy;
 pub mod rigs;
 pub mod simulator;
+pub mod site;
+pub mod torture;
 
 pub use installation::{Installation, Written};
 pub use rigs::{Rig, now_ms, on_both_brokers, on_every_rig, on_every_rig_made};

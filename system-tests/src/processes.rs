@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,16 @@ pub fn tell(text: impl std::fmt::Display) {
     eprintln!("{text}");
 }
 
-/// A binary of this workspace, which must have been built.
-fn binary(name: &str) -> PathBuf {
-    // target/debug/deps/the-test
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(path.is_file(), "{} is missing: cargo build --workspace", path.display());
-    path
+/// Where a binary of this workspace is, which must have been built.
+///
+/// # Panics
+/// When it was not.
+pub fn binary(name: &str) -> PathBuf {
+    // target/debug/deps/the-test, target/debug/torture
+    let this = std::env::current_exe().unwrap();
+    let places = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    let found = places.into_iter().find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing: cargo build --workspace"))
 }
 
 /// An address that was free a moment ago, and stays the same when its process starts again.
@@ -111,6 +114,16 @@ impl Process {
         }
     }
 
+    /// Waits until a line of its log holds this text.
+    pub fn wait_log(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            self.must_run();
+            assert!(Instant::now() < deadline, "{}: no '{text}' in its log", self.name);
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -135,6 +148,21 @@ impl Process {
         self.must_run();
         self.signal(Signal::KILL);
         self.child.wait().unwrap();
+    }
+
+    /// SIGSTOP: it stands still, in the midst of whatever it does.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on, as if no time had passed.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// SIGTERM; it must drain and end with 0 within the 10 s it has, and the machine's slack.

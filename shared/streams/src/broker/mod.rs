@@ -343,6 +343,8 @@ pub trait Consumer: Send {
 
 /// A writer, mostly in transactions. A transaction begins with the first record or offset.
 pub trait Producer: Send {
+    /// Hears what its client has to tell, which would pile up otherwise; called at every step.
+    fn attend(&mut self) {}
     /// Whether it can write: an earlier producer of the same id has been fenced and settled.
     fn poll_ready(&mut self) -> Result<bool>;
     /// Adds a record to the open transaction. Waits while the buffer is full.

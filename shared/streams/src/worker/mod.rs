@@ -170,6 +170,7 @@ impl Worker {
     }
 
     fn advance(&mut self, now: Now, wait: Duration) -> Result<Activity> {
+        self.producer.attend();
         let paused = now.monotonic_ms < self.resume_at_ms;
         if self.commit.is_some() {
             if paused {

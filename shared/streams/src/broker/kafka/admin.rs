@@ -1,6 +1,6 @@
 //! Topics and groups of a Kafka cluster.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
@@ -10,7 +10,12 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{ANSWER, KafkaConfig, Shared, failed};
-use crate::broker::{BrokerError, CleanupPolicy, Isolation, Result, TopicDescription};
+use crate::broker::{
+    BrokerError, CleanupPolicy, Isolation, Result, TopicDescription, TopicPartition,
+};
+
+/// How long a topic just created may be unknown to the brokers.
+const KNOWN: Duration = Duration::from_secs(20);
 
 fn client(config: &KafkaConfig) -> Result<AdminClient<DefaultClientContext>> {
     config.client().create().map_err(|e| failed("connect", &e))
@@ -31,7 +36,24 @@ fn refused(what: &'static str, name: &str, code: RDKafkaErrorCode) -> BrokerErro
     }
 }
 
-pub(super) fn create_topic(config: &KafkaConfig, topic: &TopicDescription) -> Result<()> {
+/// Creates a topic, and waits until brokers know it: a question for its offsets that came sooner
+/// would be told that there is no such topic.
+pub(super) fn create_topic(shared: &Shared, topic: &TopicDescription) -> Result<()> {
+    let deadline = Instant::now() + KNOWN;
+    create(&shared.config, topic)?;
+    // Its partitions become known together.
+    let first = TopicPartition::new(&topic.name, 0);
+    while !shared.is_there(&first)? {
+        if Instant::now() > deadline {
+            let cause = format!("{} was created, but brokers do not know it yet", topic.name);
+            return Err(BrokerError::Unavailable { what: "create topic", cause });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn create(config: &KafkaConfig, topic: &TopicDescription) -> Result<()> {
     let replication = TopicReplication::Fixed(-1);
     let mut new = NewTopic::new(&topic.name, topic.partitions as i32, replication);
     // "For ever" must be said: Kafka's default would delete what is stamped in the past at once.

@@ -33,6 +33,11 @@ pub(super) struct Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What librdkafka logs of a connection that is no more, whatever closed it. It tells no
+        // error of one that the other side has just closed.
+        if facility == "FAIL" {
+            self.disconnected.store(true, Ordering::Relaxed);
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(target: "librdkafka", facility, "{message}");

@@ -234,3 +234,16 @@ pub(super) fn flush(client: *mut rd::rd_kafka_t, wait: Duration) -> bool {
     let code = unsafe { rd::rd_kafka_flush(client, wait.as_millis() as i32) };
     code == RespErr::RD_KAFKA_RESP_ERR_NO_ERROR
 }
+
+/// How many events (logs, errors, failed deliveries) wait for a client to be polled.
+///
+/// `client` must be alive.
+pub(super) fn events(client: *mut rd::rd_kafka_t) -> usize {
+    // SAFETY: `client` is alive (the caller's promise); the reference to its queue is given back.
+    unsafe {
+        let queue = rd::rd_kafka_queue_get_main(client);
+        let count = rd::rd_kafka_queue_length(queue);
+        rd::rd_kafka_queue_destroy(queue);
+        count
+    }
+}

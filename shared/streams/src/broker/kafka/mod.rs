@@ -15,7 +15,7 @@ mod reader;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -134,7 +134,33 @@ impl Shared {
         Ok(slot.insert(Arc::new(client)).clone())
     }
 
+    /// As [`Broker::offsets`]. A client whose cache lacks a topic for a moment (it was just made, or
+    /// the answer that is waited for is late) says that there is none: the brokers are asked.
     fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            let at = match self.ask_offsets(partitions, spec) {
+                Err(BrokerError::UnknownPartition(at)) if self.is_there(&at)? => at,
+                other => return other,
+            };
+            if Instant::now() > deadline {
+                let cause = format!("{at} is there, but no offset of it is told");
+                return Err(BrokerError::Unavailable { what: "offsets", cause });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether the brokers know a partition and its leader.
+    fn is_there(&self, at: &TopicPartition) -> Result<bool> {
+        let client = self.questioner(Isolation::ReadCommitted)?;
+        let metadata = client.fetch_metadata(Some(&at.topic), ANSWER);
+        let metadata = metadata.map_err(|e| failed("topics", &e))?;
+        let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(partitions.any(|p| p.id() == at.partition as i32 && p.leader() >= 0))
+    }
+
+    fn ask_offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
         let (isolation, asked) = match spec {
             OffsetSpec::Start => (Isolation::ReadCommitted, Offset::Beginning),
             OffsetSpec::End(isolation) => (isolation, Offset::End),
@@ -165,7 +191,7 @@ impl Shared {
                 // No record is as young as that: the end.
                 (Ok(()), _) => {
                     let end = OffsetSpec::End(Isolation::ReadCommitted);
-                    offsets.extend(self.offsets(std::slice::from_ref(at), end)?);
+                    offsets.extend(self.ask_offsets(std::slice::from_ref(at), end)?);
                 }
                 (Err(e), _) if is_unknown(&e) => {
                     return Err(BrokerError::UnknownPartition(at.clone()));
@@ -272,7 +298,7 @@ impl Broker for KafkaBroker {
     }
 
     fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
-        admin::create_topic(&self.shared.config, topic)
+        admin::create_topic(&self.shared, topic)
     }
 
     fn delete_group(&self, group: &str) -> Result<()> {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -55,6 +56,11 @@ impl KafkaProducer {
         if let ProducerMode::Transactional { id } = mode {
             config.set("transactional.id", id);
             config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
+            // Of its logs only these name every lost connection: as an error it tells few of them,
+            // and of equal ones within 30 s not even a warning.
+            let own = config.get("debug").map(|own| format!("{own},broker"));
+            config.set("debug", own.unwrap_or_else(|| "broker".to_owned()));
+            config.set_log_level(RDKafkaLogLevel::Debug);
         }
         let producer: BaseProducer<Context> =
             config.create_with_context(Context::default()).map_err(|e| failed("producer", &e))?;
@@ -71,6 +77,14 @@ impl KafkaProducer {
             ends: Vec::new(),
             tainted: false,
         })
+    }
+
+    /// Hears all that librdkafka has to tell by now; one poll would hear one event.
+    fn hear(&self) {
+        let client = self.producer.client().native_ptr();
+        for _ in 0..ffi::events(client).max(1) {
+            self.producer.poll(Duration::ZERO);
+        }
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -91,7 +105,7 @@ impl KafkaProducer {
         loop {
             let client = self.producer.client();
             let drained = ffi::flush(client.native_ptr(), Duration::from_millis(50));
-            self.producer.poll(Duration::ZERO);
+            self.hear();
             if let Some((error, at)) = lock(&client.context().delivery_failed).take() {
                 return Err(undelivered("deliver", &error, at));
             }
@@ -135,7 +149,7 @@ impl KafkaProducer {
         context.disconnected.store(false, Ordering::Relaxed);
         let started = Instant::now();
         let outcome = call(self);
-        self.producer.poll(Duration::ZERO);
+        self.hear();
         let suspicious = started.elapsed() >= SUSPICIOUS
             || context.disconnected.load(Ordering::Relaxed)
             || matches!(&outcome, Err(KafkaError::Transaction(e)) if !e.txn_requires_abort());
@@ -157,8 +171,12 @@ fn initialise(producer: Arc<BaseProducer<Context>>) -> Result<Receiver<Result<()
 }
 
 impl Producer for KafkaProducer {
+    fn attend(&mut self) {
+        self.hear();
+    }
+
     fn poll_ready(&mut self) -> Result<bool> {
-        self.producer.poll(Duration::ZERO);
+        self.hear();
         let Some(receiver) = &self.initialising else {
             return Ok(true);
         };
@@ -282,7 +300,7 @@ impl Producer for KafkaProducer {
                     Err(KafkaError::Transaction(e))
                         if e.is_retriable() && Instant::now() < deadline =>
                     {
-                        this.producer.poll(Duration::ZERO);
+                        this.hear();
                     }
                     outcome => return outcome,
                 }

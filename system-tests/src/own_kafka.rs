@@ -1,0 +1,100 @@
+//! A Kafka of a test's own, which may be killed, frozen and started again. It ends, with all its
+//! data, when dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::processes::tell;
+use crate::rigs::kafka_address;
+
+/// See the module.
+pub struct OwnKafka {
+    home: TempDir,
+    address: String,
+}
+
+impl OwnKafka {
+    /// Starts one; `None` (and said so) where the run says that there is none.
+    pub fn start(name: &str) -> Option<OwnKafka> {
+        if kafka_address().is_none() {
+            tell(format_args!("{name}: did not run on Kafka (BPS_NO_KAFKA)"));
+            return None;
+        }
+        let home = tempfile::Builder::new().prefix("bps-kafka-").tempdir().unwrap();
+        let mut kafka = OwnKafka { home, address: String::new() };
+        kafka.up();
+        Some(kafka)
+    }
+
+    /// Where it is, or was: the same after each start.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Starts it, with the data it has; returns when it answers.
+    pub fn up(&mut self) {
+        self.address = self.script("up").trim().to_owned();
+    }
+
+    /// SIGKILL, at once.
+    pub fn kill(&self) {
+        self.script("kill");
+    }
+
+    /// SIGSTOP and SIGCONT: it is there, and does not answer.
+    pub fn freeze(&self, is_frozen: bool) {
+        // A container is one process too, but not one of ours.
+        if let Ok(pid) = std::fs::read_to_string(self.home.path().join("pid"))
+            && let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw)
+        {
+            let signal = if is_frozen { Signal::STOP } else { Signal::CONT };
+            kill_process(pid, signal).unwrap();
+        }
+    }
+
+    /// What it has logged, for whoever looks for a cause.
+    pub fn log(&self) -> PathBuf {
+        self.home.path().join("logs").join("server.log")
+    }
+
+    fn script(&self, command: &str) -> String {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kafka");
+        let output = Command::new(scripts)
+            .arg(command)
+            .env("BPS_KAFKA_HOME", self.home.path())
+            .env("BPS_KAFKA_JARS", shared_home().join("jars"))
+            .env("BPS_KAFKA_HEAP", "512m")
+            // The other one is none of its business.
+            .env_remove("BPS_KAFKA")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "scripts/kafka {command}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// Where the Kafka for everyone lies, and its jars.
+fn shared_home() -> PathBuf {
+    let var = |name| std::env::var_os(name).map(PathBuf::from);
+    var("BPS_KAFKA_HOME").unwrap_or_else(|| {
+        let cache = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
+        cache.unwrap().join("book-purchase-streams/kafka")
+    })
+}
+
+impl Drop for OwnKafka {
+    fn drop(&mut self) {
+        self.freeze(false);
+        // A panic within a panic would end the run without a word.
+        let down = std::panic::AssertUnwindSafe(|| self.script("down"));
+        if std::panic::catch_unwind(down).is_err() {
+            self.home.disable_cleanup(true);
+            tell(format_args!("a Kafka was left behind: {}", self.home.path().display()));
+        }
+    }
+}

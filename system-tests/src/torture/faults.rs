@@ -1,0 +1,261 @@
+//! Which fault comes next, and what must follow it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::crew::Crew;
+use crate::load::Progress;
+use crate::own_kafka::OwnKafka;
+use crate::processes::{Process, Random};
+use crate::proxy::{EndFault, Proxy, Weather};
+use crate::site::Site;
+
+/// Results must come again after so long, whatever happens.
+const STANDSTILL: Duration = Duration::from_secs(120);
+
+/// What must happen later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Start(usize),
+    Thaw(usize),
+    BrokerUp,
+    BrokerThaw,
+    Heal,
+}
+
+/// See the module.
+pub(super) struct Faults<'a> {
+    site: &'a Site,
+    kafka: OwnKafka,
+    proxy: &'a Proxy,
+    random: Random,
+    crew: Crew,
+    due: Vec<(Instant, Due)>,
+    /// Results seen last, and when they had become more.
+    seen: (u64, Instant),
+    /// How often, by fault.
+    pub(super) counts: BTreeMap<&'static str, u64>,
+    pub(super) kills_in_transaction: u64,
+}
+
+impl<'a> Faults<'a> {
+    pub(super) fn new(
+        site: &'a Site,
+        kafka: OwnKafka,
+        proxy: &'a Proxy,
+        mut random: Random,
+    ) -> Faults<'a> {
+        let addresses = [proxy.address(), kafka.address().to_owned()];
+        let crew = Crew::start(site, addresses, &mut random);
+        Faults {
+            site,
+            kafka,
+            proxy,
+            random,
+            crew,
+            due: Vec::new(),
+            seen: (0, Instant::now()),
+            counts: BTreeMap::new(),
+            kills_in_transaction: 0,
+        }
+    }
+
+    /// One fault, and a short pause.
+    pub(super) fn step(&mut self) {
+        self.settle_due();
+        self.crew.must_run();
+        self.must_go_on();
+        let fault = self.fault();
+        if let Some(fault) = fault {
+            *self.counts.entry(fault).or_default() += 1;
+        }
+        self.random.sleep(100, 1_200);
+    }
+
+    fn fault(&mut self) -> Option<&'static str> {
+        match self.random.below(100) {
+            0..25 => self.kill(),
+            25..32 => self.zombie(),
+            32..38 => self.broker_killed(),
+            38..42 => self.broker_frozen(),
+            42..50 => self.join(),
+            50..56 => self.leave(),
+            56..68 => self.weather(),
+            68..78 => {
+                self.proxy.cut(50);
+                Some("cuts")
+            }
+            78..84 => self.half_open(),
+            _ => self.end(),
+        }
+    }
+
+    /// Most kills wait for an open transaction; the next start comes soon.
+    fn kill(&mut self) -> Option<&'static str> {
+        let at = self.crew.any(&mut self.random)?;
+        if self.is_broker_up() {
+            self.site.await_open(self.crew.process(at), Duration::from_secs(2));
+        }
+        self.crew.take(at).kill();
+        if self.is_broker_up() && self.site.is_left_open().unwrap_or(false) {
+            self.kills_in_transaction += 1;
+        }
+        self.later(0, 2_500, Due::Start(at));
+        Some("kills")
+    }
+
+    /// From a blink to longer than all time-outs.
+    fn zombie(&mut self) -> Option<&'static str> {
+        let at = self.crew.any(&mut self.random).filter(|_| self.crew.all_move())?;
+        self.crew.freeze(at);
+        self.later(500, 16_000, Due::Thaw(at));
+        Some("zombies")
+    }
+
+    fn broker_killed(&mut self) -> Option<&'static str> {
+        if !self.is_broker_up() {
+            return None;
+        }
+        self.kafka.kill();
+        self.later(100, 9_000, Due::BrokerUp);
+        Some("broker kills")
+    }
+
+    fn broker_frozen(&mut self) -> Option<&'static str> {
+        if !self.is_broker_up() {
+            return None;
+        }
+        self.kafka.freeze(true);
+        self.later(300, 8_000, Due::BrokerThaw);
+        Some("broker freezes")
+    }
+
+    fn join(&mut self) -> Option<&'static str> {
+        // One that was killed comes back by itself.
+        let starts = |at: &usize| !self.due.iter().any(|(_, due)| *due == Due::Start(*at));
+        let at = self.crew.absent().filter(starts)?;
+        self.crew.bring(self.site, at, &mut self.random);
+        Some("joins")
+    }
+
+    fn leave(&mut self) -> Option<&'static str> {
+        // A processor drains within its 10 s, or says that it could not: with a broker it can.
+        if !self.is_broker_up() || !self.crew.may_leave() {
+            return None;
+        }
+        let at = self.crew.any(&mut self.random)?;
+        self.proxy.heal();
+        self.crew.take(at).stop();
+        Some("leaves")
+    }
+
+    fn weather(&mut self) -> Option<&'static str> {
+        let latency = self.random.below(60) + 1;
+        let (weather, name) = match self.random.below(3) {
+            0 => (Weather { latency_ms: None, drips: true }, "drips"),
+            _ => (Weather { latency_ms: Some((1, 1 + latency)), drips: false }, "latency"),
+        };
+        self.proxy.set_weather(weather);
+        self.later(500, 6_000, Due::Heal);
+        Some(name)
+    }
+
+    fn half_open(&mut self) -> Option<&'static str> {
+        self.proxy.half_open(40);
+        self.later(1_000, 9_000, Due::Heal);
+        Some("half-open")
+    }
+
+    fn end(&mut self) -> Option<&'static str> {
+        let late = Duration::from_millis(self.random.below(2_000));
+        let (fault, name) = match self.random.below(8) {
+            0 => (EndFault::LateInNext, "ends late in the next"),
+            1..5 => (EndFault::LateBy(late), "ends late"),
+            _ => (EndFault::AnswerLost, "ends without answer"),
+        };
+        self.proxy.plan(fault);
+        Some(name)
+    }
+
+    /// A long one, on its own.
+    pub(super) fn outage(&mut self, time: Duration) {
+        self.bring_broker();
+        self.kafka.kill();
+        std::thread::sleep(time);
+        self.kafka.up();
+        self.seen.1 = Instant::now();
+        *self.counts.entry("long outages").or_default() += 1;
+    }
+
+    fn later(&mut self, from_ms: u64, to_ms: u64, due: Due) {
+        let time = Duration::from_millis(from_ms + self.random.below(to_ms - from_ms));
+        self.due.push((Instant::now() + time, due));
+    }
+
+    fn settle_due(&mut self) {
+        let now = Instant::now();
+        let (due, later) =
+            std::mem::take(&mut self.due).into_iter().partition(|(at, _)| *at <= now);
+        self.due = later;
+        let due: Vec<(Instant, Due)> = due;
+        due.into_iter().for_each(|(_, due)| self.settle(due));
+    }
+
+    fn settle(&mut self, due: Due) {
+        match due {
+            Due::Start(at) => self.crew.bring(self.site, at, &mut self.random),
+            Due::Thaw(at) => self.crew.thaw(at),
+            Due::BrokerUp => self.kafka.up(),
+            Due::BrokerThaw => self.kafka.freeze(false),
+            Due::Heal => self.proxy.heal(),
+        }
+    }
+
+    fn is_broker_up(&self) -> bool {
+        !self.due.iter().any(|(_, due)| matches!(due, Due::BrokerUp | Due::BrokerThaw))
+    }
+
+    fn bring_broker(&mut self) {
+        let (broker, others) = std::mem::take(&mut self.due)
+            .into_iter()
+            .partition(|(_, due)| matches!(due, Due::BrokerUp | Due::BrokerThaw));
+        self.due = others;
+        let broker: Vec<(Instant, Due)> = broker;
+        broker.into_iter().for_each(|(_, due)| self.settle(due));
+    }
+
+    fn must_go_on(&mut self) {
+        if !self.is_broker_up() {
+            return;
+        }
+        let decided = self.site.decided();
+        if decided > self.seen.0 {
+            self.seen = (decided, Instant::now());
+        }
+        let silent = self.seen.1.elapsed();
+        assert!(silent < STANDSTILL, "no results for {silent:?}, with {:?} to come", self.due);
+    }
+
+    /// All comes back; who is there now stays.
+    pub(super) fn heal(&mut self) -> Vec<Process> {
+        self.proxy.heal();
+        self.bring_broker();
+        std::mem::take(&mut self.due).into_iter().for_each(|(_, due)| self.settle(due));
+        self.crew.release()
+    }
+
+    /// How far it is.
+    pub(super) fn told(&self, progress: &Progress) -> String {
+        let (sent, again) =
+            (progress.purchases.load(Ordering::Relaxed), progress.again.load(Ordering::Relaxed));
+        let (decided, processors) = (self.seen.0, self.crew.count());
+        let faults: u64 = self.counts.values().sum();
+        let kills = self.counts.get("kills").copied().unwrap_or(0);
+        format!(
+            "{sent} purchases sent ({again} events again), about {decided} results, {processors} \
+             processors, {faults} faults, {kills} kills ({} in open transactions)",
+            self.kills_in_transaction
+        )
+    }
+}

@@ -1,0 +1,111 @@
+//! The broker is not there: at the start, all of a sudden, for long.
+
+use std::io::Write;
+use std::time::Duration;
+
+use system_tests::accounting::Sent;
+use system_tests::installation::PATIENCE;
+use system_tests::load::{Pace, Progress, under_load};
+use system_tests::own_kafka::OwnKafka;
+use system_tests::processes::{Process, Random, free_address, is_long, tell};
+use system_tests::site::{READY, Site};
+
+#[test]
+fn programs_started_before_the_broker_wait_for_it() {
+    let Some(mut kafka) = OwnKafka::start("down-at-start") else { return };
+    kafka.kill();
+    let site = Site::bare("down-at-start", kafka.address());
+    let mut processor = site.processor("a", 0, kafka.address());
+    let addresses = [free_address(), free_address()].map(|address| address.to_string());
+    let intake = |program, address: &str| {
+        site.program(program, program, kafka.address(), &["--listen", address])
+    };
+    let mut intakes =
+        [intake("items-service", &addresses[0]), intake("purchase-service", &addresses[1])];
+    // They say that they wait, and go on waiting.
+    processor.wait_log("waits: ");
+    intakes.iter_mut().for_each(|intake| intake.wait_log("waits: "));
+    let (sent, mut import) = import(&site, &addresses);
+    std::thread::sleep(Duration::from_secs(3));
+    processor.must_run();
+    intakes.iter_mut().for_each(Process::must_run);
+    kafka.up();
+    let status = import.wait(PATIENCE);
+    assert!(status.success(), "the import: {status}: {}", import.log());
+    site.settle(&sent, vec![processor]);
+    intakes.into_iter().for_each(Process::stop);
+}
+
+/// Starts `bps import` with a few restocks and purchases.
+fn import(site: &Site, addresses: &[String; 2]) -> (Sent, Process) {
+    let [restocks, purchases] =
+        ["restocks.jsonl", "purchases.jsonl"].map(|name| site.work.path(name));
+    let mut file = std::fs::File::create(&restocks).unwrap();
+    let mut sent = Sent::default();
+    for n in 0..100 {
+        let item = format!("item-{}", n % 10);
+        sent.restock(&item, &format!("r{n}"), 7);
+        writeln!(file, r#"{{"restockId":"r{n}","itemId":"{item}","quantity":7}}"#).unwrap();
+    }
+    let mut file = std::fs::File::create(&purchases).unwrap();
+    for n in 0..1_000 {
+        let item = format!("item-{}", n % 10);
+        sent.purchase(&item, &format!("p{n}"), 1);
+        let ids = format!(r#""purchaseId":"p{n}","itemId":"{item}""#);
+        writeln!(file, r#"{{{ids},"quantity":1,"purchasedBy":"b"}}"#).unwrap();
+    }
+    let urls = [0, 1].map(|n| format!("http://{}", addresses[n]));
+    let args = [
+        "import",
+        "--restocks",
+        restocks.to_str().unwrap(),
+        "--purchases",
+        purchases.to_str().unwrap(),
+        "--items-url",
+        &urls[0],
+        "--purchases-url",
+        &urls[1],
+    ];
+    (sent, Process::start(&site.work, "import", "bps", &args))
+}
+
+#[test]
+fn a_broker_killed_under_load_loses_nothing() {
+    outages("broker-killed", 2, (500, 4_000));
+}
+
+#[test]
+fn results_go_on_after_an_outage_of_70_s() {
+    if is_long() {
+        outages("down-70-s", 1, (70_000, 70_001));
+    } else {
+        tell("down-70-s: only with BPS_LONG");
+    }
+}
+
+/// SIGKILL for the broker under load, so many times, each for so long (ms).
+fn outages(name: &str, count: u32, (from_ms, to_ms): (u64, u64)) {
+    let Some(mut kafka) = OwnKafka::start(name) else { return };
+    let site = Site::new(name, kafka.address());
+    let progress = Progress::default();
+    let address = kafka.address().to_owned();
+    let (sent, processes) = under_load(&site, &[&address], Pace::brisk(11), &progress, || {
+        let mut processes = ["a", "b"].map(|member| site.processor(member, 0, &address));
+        processes.iter_mut().for_each(|p| drop(p.wait_line(READY)));
+        let mut random = Random::new(12);
+        for kill in 1..=count {
+            random.sleep(1_000, 3_000);
+            kafka.kill();
+            let before = std::time::Instant::now();
+            random.sleep(from_ms, to_ms);
+            kafka.up();
+            let down = before.elapsed();
+            let took = site.all_go_on();
+            tell(format_args!(
+                "{name} {kill}: down {down:.1?}, results everywhere after {took:.1?}"
+            ));
+        }
+        processes.into()
+    });
+    site.settle(&sent, processes);
+}

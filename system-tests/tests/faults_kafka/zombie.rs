@@ -1,0 +1,63 @@
+//! A process that stands still for so long that it is taken for dead, and then goes on.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use system_tests::installation::PATIENCE;
+use system_tests::load::{Pace, Progress, under_load};
+use system_tests::processes::{Process, tell};
+use system_tests::site::{PARTITIONS, READY};
+
+use super::shared_site;
+
+/// Longer than the session's time-out (6 s) and the transaction's (10 s).
+const FROZEN: Duration = Duration::from_secs(13);
+
+#[test]
+fn a_zombie_is_fenced_and_comes_back() {
+    let Some(site) = shared_site("zombie") else { return };
+    let progress = Progress::default();
+    let address = site.address.clone();
+    let (sent, processes) = under_load(&site, &[&address], Pace::brisk(21), &progress, || {
+        let [mut a, mut b] = ["a", "b"].map(|member| site.processor(member, 0, &address));
+        a.wait_line(READY);
+        b.wait_line(READY);
+        site.all_go_on();
+        site.await_open(&a, Duration::from_secs(5));
+        a.freeze();
+        let frozen = Instant::now();
+        let was_open = site.is_left_open().unwrap();
+        let before = a.tasks().len();
+        // The peer takes over all of it, and results go on while the zombie still stands.
+        let taken = || b.tasks().iter().map(|task| task.partition).collect::<BTreeSet<_>>();
+        while taken().len() < PARTITIONS as usize {
+            assert!(frozen.elapsed() < PATIENCE, "the peer has {:?} only", taken());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        site.all_go_on();
+        let went_on = frozen.elapsed();
+        std::thread::sleep(FROZEN.saturating_sub(frozen.elapsed()));
+        let log = a.log().len();
+        a.thaw();
+        // It learns that it is a zombie, and works again, with the same process.
+        let deadline = Instant::now() + PATIENCE;
+        while a.tasks().len() == before {
+            a.must_run();
+            assert!(Instant::now() < deadline, "the zombie does not come back: {}", a.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let said = a.log()[log..].to_owned();
+        let words = ["lost its partitions", "transaction dropped", "it does not hold"];
+        let said: Vec<_> = words.into_iter().filter(|word| said.contains(word)).collect();
+        tell(format_args!(
+            "zombie: frozen with an open transaction: {was_open}; results everywhere after \
+             {went_on:.1?}; then it said {said:?}"
+        ));
+        assert!(!said.is_empty(), "no word of having been fenced: {}", a.log());
+        site.all_go_on();
+        let mut processes = vec![a, b];
+        processes.iter_mut().for_each(Process::must_run);
+        processes
+    });
+    site.settle(&sent, processes);
+}
