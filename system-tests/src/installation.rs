@@ -170,11 +170,6 @@ impl Installation {
         self.application.take().unwrap().stop()
     }
 
-    /// Stops the processor, which may end with an error.
-    pub fn end(&mut self) -> bps_streams::Result<()> {
-        self.application.take().unwrap().stop()
-    }
-
     /// Waits until the processor has ended by itself; why it did.
     pub fn failure(&mut self) -> String {
         let deadline = Instant::now() + PATIENCE;

@@ -62,7 +62,7 @@ pub(super) fn run(
             view.tell(|status| status.is_caught_up = true);
         }
         rounds = rounds.wrapping_add(1);
-        if rounds % ROUNDS_PER_END == 0 {
+        if rounds.is_multiple_of(ROUNDS_PER_END) {
             update.ask_lag(broker)?;
         }
     }
