@@ -179,7 +179,7 @@ fn damage_that_only_a_compaction_meets_is_found_too() {
 }
 
 /// Starts, each of which makes a file of rows: more than it takes to begin a compaction.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 9;
 
 /// Whole folders that are not where or what they should be.
 #[test]
@@ -280,6 +280,7 @@ fn a_damaged_store_is_rebuilt_from_kafka_too() {
             let mut installation = Installation::new(broker.clone(), "disk", PARTITIONS);
             installation.config.memory = crate::market::bounds();
             installation.start();
+            installation.wait_running();
             begin(&installation);
             installation.stop();
             let topic = installation.settings.topics.purchase_finished.clone();
