@@ -208,6 +208,8 @@ fn poisoned(broker: Arc<dyn Broker>, name: &str) -> Said {
     send(&installation, &refs);
     let (mut said, letters) = decided(&installation, &refs);
     installation.stop();
+    let dead = installation.read(&installation.settings.topics.dead_letters.clone());
+    assert_eq!(dead.len(), letters.len(), "dead letters came after the last one that was due");
     check_letters(&installation, &all, &letters);
     for record in all.iter().filter(|r| !r.good && !matches!(r.fate, Dead(_))) {
         let answer = said.remove(&(record.purchase, record.id.clone())).unwrap();
