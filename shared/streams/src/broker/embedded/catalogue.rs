@@ -49,30 +49,9 @@ pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordi
             Some((group.to_owned(), TopicPartition::new(topic, partition), committed))
         };
         let (group, at, committed) = parse().ok_or_else(|| unreadable(&key))?;
-        check_reaches(db, &topics, &group, &at, committed.offset)?;
         coordinator.set_offset(&group, at, committed);
     }
     Ok((topics, coordinator))
-}
-
-/// Offsets are committed in the batch of the records that were read, or after them: a log that
-/// ends before them has lost its end.
-fn check_reaches(
-    db: &DB,
-    topics: &BTreeMap<String, Topic>,
-    group: &str,
-    at: &TopicPartition,
-    committed: u64,
-) -> Result<()> {
-    let topic = topics.get(&at.topic);
-    let Some(bounds) = topic.and_then(|t| t.partitions.get(at.partition as usize)) else {
-        return Ok(());
-    };
-    if committed <= bounds.end {
-        return Ok(());
-    }
-    let cause = format!("it ends there, but group {group} has read it up to {committed}");
-    Err(damaged(db.path(), "open", Some((at, bounds.end)), &cause))
 }
 
 /// The bounds of a partition, as they lie on the disk.
