@@ -10,6 +10,9 @@ use tempfile::TempDir;
 use crate::processes::tell;
 use crate::rigs::kafka_address;
 
+/// It starts often and lives shortly: little memory, and no time for the compiler's second look.
+const JAVA: &str = "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1";
+
 /// See the module.
 pub struct OwnKafka {
     home: TempDir,
@@ -66,7 +69,7 @@ impl OwnKafka {
             .arg(command)
             .env("BPS_KAFKA_HOME", self.home.path())
             .env("BPS_KAFKA_JARS", shared_home().join("jars"))
-            .env("BPS_KAFKA_HEAP", "512m")
+            .env("BPS_KAFKA_JAVA", JAVA)
             // The other one is none of its business.
             .env_remove("BPS_KAFKA")
             .stdin(Stdio::null())

@@ -139,7 +139,7 @@ impl Site {
                 reader => break reader.unwrap(),
             }
         };
-        let mut silent: BTreeSet<usize> = (0..from.len()).collect();
+        let mut silent: BTreeSet<usize> = (0..at.len()).collect();
         while !silent.is_empty() {
             assert!(begin.elapsed() < PATIENCE * 2, "{}: no results in {silent:?}", self.name);
             reader.wait(Duration::from_millis(20)).unwrap();

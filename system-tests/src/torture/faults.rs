@@ -206,8 +206,14 @@ impl<'a> Faults<'a> {
         match due {
             Due::Start(at) => self.crew.bring(self.site, at, &mut self.random),
             Due::Thaw(at) => self.crew.thaw(at),
-            Due::BrokerUp => self.kafka.up(),
-            Due::BrokerThaw => self.kafka.freeze(false),
+            Due::BrokerUp => {
+                self.kafka.up();
+                self.seen.1 = Instant::now();
+            }
+            Due::BrokerThaw => {
+                self.kafka.freeze(false);
+                self.seen.1 = Instant::now();
+            }
             Due::Heal => self.proxy.heal(),
         }
     }

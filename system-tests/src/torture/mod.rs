@@ -73,6 +73,8 @@ pub fn run(name: &str, plan: Plan, tell: &dyn Fn(String)) -> Option<Report> {
     let pace = Pace { seed: plan.seed, items: 200, restocks: 4, purchases: 60, pause };
     let mut faults = Faults::new(&site, kafka, &proxy, Random::new(plan.seed ^ 0x70B7));
     let (sent, processes) = under_load(&site, &[&direct, &through], pace, &progress, || {
+        // All is well before the first fault.
+        site.all_go_on();
         let begin = Instant::now();
         let mut told = begin;
         let mut outage = plan.outage;
