@@ -158,10 +158,14 @@ impl Proxy {
         lock(&self.shared.ends).is_calm()
     }
 
-    /// Good weather again: what is half-open is cut, nothing is planned any more.
+    /// Forgets the fault that is planned, or under way.
+    pub fn forget_plan(&self) {
+        lock(&self.shared.ends).calm();
+    }
+
+    /// Good weather again: what is half-open is cut, and its clients notice.
     pub fn heal(&self) {
         self.set_weather(Weather::default());
-        lock(&self.shared.ends).calm();
         let links: Vec<_> = lock(&self.shared.links).values().cloned().collect();
         links.iter().filter(|link| link.is_half_open()).for_each(|link| link.close());
     }

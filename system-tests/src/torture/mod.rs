@@ -15,7 +15,7 @@ use self::faults::Faults;
 use crate::load::{Pace, Progress, under_load};
 use crate::own_kafka::OwnKafka;
 use crate::processes::Random;
-use crate::proxy::Proxy;
+use crate::proxy::{Counts, Proxy};
 use crate::site::Site;
 
 /// How often the run tells how far it is.
@@ -38,7 +38,7 @@ pub struct Report {
     plan: Plan,
     faults: BTreeMap<&'static str, u64>,
     kills_in_transaction: u64,
-    late_answers: BTreeMap<i16, u64>,
+    proxy: Counts,
     sent_again: u64,
     account: String,
 }
@@ -51,8 +51,11 @@ impl fmt::Display for Report {
             write!(f, "{name} {count}, ")?;
         }
         write!(f, "kills in open transactions {}, ", self.kills_in_transaction)?;
-        write!(f, "late ends by answer {:?}, ", self.late_answers)?;
-        write!(f, "events sent again {}; {}; verify: 0 findings", self.sent_again, self.account)
+        let Counts { ends_kept, late_answers, answers_lost, cut, half_opened, .. } = &self.proxy;
+        write!(f, "connections cut {cut}, half-opened {half_opened}, ")?;
+        write!(f, "ends kept back {ends_kept} (answers to the late ones: {late_answers:?}), ")?;
+        write!(f, "answers to ends lost {answers_lost}, events sent again {}; ", self.sent_again)?;
+        write!(f, "{}; verify: 0 findings", self.account)
     }
 }
 
@@ -95,15 +98,11 @@ pub fn run(name: &str, plan: Plan, tell: &dyn Fn(String)) -> Option<Report> {
     });
     tell(format!("healed: {}", faults.told(&progress)));
     let account = site.settle(&sent, processes);
-    let mut late_answers = BTreeMap::new();
-    for code in proxy.counts().late_answers {
-        *late_answers.entry(code).or_default() += 1;
-    }
     Some(Report {
         plan,
         faults: faults.counts.clone(),
         kills_in_transaction: faults.kills_in_transaction,
-        late_answers,
+        proxy: proxy.counts(),
         sent_again: progress.again.load(std::sync::atomic::Ordering::Relaxed),
         account,
     })

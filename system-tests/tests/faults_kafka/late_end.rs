@@ -17,7 +17,7 @@ use system_tests::accounting::Sent;
 use system_tests::installation::PATIENCE;
 use system_tests::now_ms;
 use system_tests::processes::tell;
-use system_tests::proxy::{EndFault, Proxy, Weather};
+use system_tests::proxy::{EndFault, Proxy};
 use system_tests::site::{PARTITIONS, Site};
 
 use super::shared_site;
@@ -146,7 +146,7 @@ impl Story {
 
     /// Waits until all is decided, and ends the processor.
     fn end(mut self) -> (Sent, Site) {
-        self.proxy.set_weather(Weather::default());
+        self.proxy.heal();
         self.wait_decided();
         self.application.take().unwrap().stop().unwrap();
         (self.sent, self.site)
