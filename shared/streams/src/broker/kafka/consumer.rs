@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
@@ -12,7 +12,7 @@ use rdkafka::{ClientConfig, Offset};
 
 use super::context::Context;
 use super::ffi::{Queue, Wake};
-use super::{Shared, failed, lock};
+use super::{ANSWER, Shared, failed, lock};
 use crate::broker::{
     BrokerError, Consumer, ConsumerOptions, GroupEvent, Isolation, Membership, Now, OffsetCommit,
     OffsetSpec, Result, TopicPartition,
@@ -24,7 +24,12 @@ struct Slot {
     at: TopicPartition,
     queue: Queue,
     position: u64,
+    /// Since when the broker says that the position is outside of its log.
+    astray: Option<Instant>,
 }
+
+/// How long a broker that came back may know less of its log than it holds.
+const REGAINED: Duration = Duration::from_secs(10);
 
 /// The queues of assigned partitions: what a member and a reader have in common.
 pub(super) struct Slots {
@@ -64,7 +69,7 @@ impl Slots {
         for (at, position) in from {
             let queue = Queue::of_partition(client, &at.topic, at.partition, &self.wake)
                 .ok_or_else(|| BrokerError::UnknownPartition(at.clone()))?;
-            self.slots.push(Slot { at: at.clone(), queue, position: *position });
+            self.slots.push(Slot { at: at.clone(), queue, position: *position, astray: None });
             let offset = Offset::Offset(*position as i64);
             list.add_partition_offset(&at.topic, at.partition as i32, offset)
                 .map_err(|e| failed("assign", &e))?;
@@ -84,25 +89,59 @@ impl Slots {
     pub(super) fn fetch(
         &mut self,
         shared: &Shared,
+        consumer: &BaseConsumer<Context>,
         slot: usize,
         bytes_max: usize,
         batch: &mut Batch,
     ) -> Result<u64> {
-        let Slot { at, queue, position } = &mut self.slots[slot];
-        let consumed = queue.consume(bytes_max, batch);
+        let slot = &mut self.slots[slot];
+        let consumed = slot.queue.consume(bytes_max, batch);
         self.more |= consumed.more;
-        *position = consumed.position.unwrap_or(0).max(*position);
+        slot.position = consumed.position.unwrap_or(0).max(slot.position);
         match consumed.error {
-            None => Ok(*position),
+            None => {}
             Some(
                 RespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
                 | RespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET,
-            ) => Err(out_of_range(shared, at, *position)?),
+            ) => slot.astray = slot.astray.or_else(|| Some(Instant::now())),
             Some(code) => {
                 let code = RDKafkaErrorCode::from(code);
-                Err(failed("fetch", &KafkaError::MessageConsumption(code)))
+                return Err(failed("fetch", &KafkaError::MessageConsumption(code)));
             }
         }
+        if let Some(since) = slot.astray {
+            slot.regain(since, shared, consumer)?;
+        }
+        Ok(slot.position)
+    }
+}
+
+impl Slot {
+    /// A broker that was killed takes, when it comes back, its log for as long as it last wrote
+    /// down, until it has led the partition for a moment; then it has all of it. So the error is
+    /// believed only when the bounds of the log agree, and for long enough. librdkafka has stopped
+    /// fetching, and is told to go on from the same place.
+    fn regain(
+        &mut self,
+        since: Instant,
+        shared: &Shared,
+        consumer: &BaseConsumer<Context>,
+    ) -> Result<()> {
+        let error = out_of_range(shared, &self.at, self.position)?;
+        let BrokerError::OffsetOutOfRange { offset, start, end, .. } = error else {
+            return Err(error);
+        };
+        if offset < start || (offset > end && since.elapsed() > REGAINED) {
+            return Err(error);
+        }
+        if offset <= end {
+            tracing::debug!(partition = %self.at, offset, start, end, "reads on");
+            let (partition, offset) = (self.at.partition as i32, Offset::Offset(offset as i64));
+            let sought = consumer.seek(&self.at.topic, partition, offset, ANSWER);
+            sought.map_err(|e| failed("seek", &e))?;
+            self.astray = None;
+        }
+        Ok(())
     }
 }
 
@@ -212,7 +251,7 @@ impl Consumer for KafkaConsumer {
     }
 
     fn fetch(&mut self, slot: usize, bytes_max: usize, batch: &mut Batch) -> Result<u64> {
-        self.slots.fetch(&self.shared, slot, bytes_max, batch)
+        self.slots.fetch(&self.shared, &self.consumer, slot, bytes_max, batch)
     }
 
     fn release(&mut self) -> Result<()> {

@@ -56,7 +56,7 @@ impl Reader for KafkaReader {
     }
 
     fn fetch(&mut self, slot: usize, bytes_max: usize, batch: &mut Batch) -> Result<u64> {
-        self.slots.fetch(&self.shared, slot, bytes_max, batch)
+        self.slots.fetch(&self.shared, &self.consumer, slot, bytes_max, batch)
     }
 }
 
