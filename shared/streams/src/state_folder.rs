@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_store_without_its_identity_is_moved_aside() {
-        let damages: [(&str, fn(&Path)); 3] = [
+        type Damage = fn(&Path);
+        let damages: [(&str, Damage); 3] = [
             ("missing", |path| std::fs::remove_file(path).expect("removed")),
             ("empty", |path| std::fs::write(path, "").expect("written")),
             ("one letter", |path| {

@@ -51,7 +51,7 @@ impl Log {
         for entry in self.db.iterator_cf_opt(family(&self.db, RECORDS)?, bounds, mode) {
             let (key, value) = match entry {
                 Ok(entry) => entry,
-                Err(error) => return damage(next, &error.to_string()),
+                Err(error) => return damage(next, error.as_ref()),
             };
             let offset = codec::offset_of(&key).unwrap_or(u64::MAX);
             if offset != next && !has_gaps {
