@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bps_service::broker::BrokerChoice;
 use bps_service::settings::{self, CommonFlags, CommonSettings, SettingsError};
@@ -15,6 +16,9 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 const NAME: &str = "bps up";
+
+/// Longest wait for requests that are being answered when all else has ended.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "  \
   bps up
@@ -122,8 +126,9 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
         let decided = processor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         decided.map_err(AnyError::from).and(served)
     });
-    // A question to a broker that is away must not hold up the end.
-    runtime.shutdown_background();
+    // A question to a broker that is away must not hold up the end for long. Without any wait the
+    // embedded log may still be open when the process ends, and RocksDB's threads then abort it.
+    runtime.shutdown_timeout(END_WAIT);
     outcome
 }
 
