@@ -6,6 +6,10 @@ use std::fmt;
 /// Largest quantity: the largest integer that every JSON reader keeps exact.
 pub const QUANTITY_MAX: u64 = 1 << 53;
 
+/// Most digits that a result repeats: of a longer integer common JSON readers could not even read
+/// the result (a double ends at 308).
+pub const DIGITS_MAX: usize = 300;
+
 /// What stood in the field `quantity`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Quantity<'a> {
@@ -13,7 +17,7 @@ pub enum Quantity<'a> {
     Valid(u64),
     /// An integer outside of that, in its own digits.
     OutOfRange(Cow<'a, str>),
-    /// Missing, or something else: a text, `1.0`, `1e2`, `null`.
+    /// Missing, or something else: a text, `1.0`, `1e2`, `null`; or longer than [`DIGITS_MAX`].
     NotAnInteger,
 }
 
@@ -21,7 +25,8 @@ impl<'a> Quantity<'a> {
     /// Reads the raw JSON text of the field.
     pub fn read(raw: &'a str) -> Quantity<'a> {
         let digits = raw.strip_prefix('-').unwrap_or(raw);
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        let is_integer = digits.bytes().all(|b| b.is_ascii_digit());
+        if !is_integer || !(1..=DIGITS_MAX).contains(&digits.len()) {
             return Quantity::NotAnInteger;
         }
         match raw.parse::<u64>() {
@@ -68,6 +73,9 @@ mod tests {
         check("99999999999999999999999", None, "99999999999999999999999");
         check("0", None, "0");
         check("-3", None, "-3");
+        let [long, longer] = [DIGITS_MAX, DIGITS_MAX + 1].map(|digits| "9".repeat(digits));
+        check(&long, None, &long);
+        check(&longer, None, "null");
         for raw in ["1.0", "1e2", "\"2\"", "null", "true", "[1]", "{}", "-"] {
             check(raw, None, "null");
         }

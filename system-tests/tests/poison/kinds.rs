@@ -62,7 +62,9 @@ pub(crate) fn poison(
             format!(r#"{ids},"quantity":{}"#, 9_007_199_254_740_993 + size as u64),
             Refused(bad),
         ),
-        17 => object(format!(r#"{ids},"quantity":1{}"#, "0".repeat(17 + size % 280)), Refused(bad)),
+        17 => {
+            object(format!(r#"{ids},"quantity":1{}"#, "0".repeat(17 + size % 2_000)), Refused(bad))
+        }
         18 => object(format!(r#"{ids},"quantity":-{}"#, size + 1), Refused(bad)),
         19 => object(format!(r#"{ids},"quantity":{}.0"#, size + 1), Refused(bad)),
         20 => object(format!(r#"{ids},"quantity":{}e{}"#, size, size % 400), Refused(bad)),
