@@ -272,7 +272,7 @@ fn run_worker(
             Err(Error::Broker(BrokerError::Fenced { what: "group", cause }))
                 if may_rejoin(&mut taken) =>
             {
-                tracing::warn!(worker = %id, %cause, "its place in the group was taken: joins anew");
+                tracing::warn!(worker = %id, %cause, "its place was taken: joins anew");
                 drop(worker);
                 std::thread::sleep(REJOIN_PAUSE);
             }
