@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::broker::{Broker, Now, ProducerMode};
+use crate::broker::{Broker, BrokerError, Now, ProducerMode};
 use crate::error::{Error, Result};
 use crate::folder::{FolderError, FolderLock};
 use crate::prepare::{Prepared, prepare_topics};
@@ -291,28 +291,50 @@ fn run_worker(
     origin: Instant,
 ) -> Result<()> {
     let id = config.id.clone();
-    let mut worker = Worker::new(broker, env, config)?;
     let stop = AtomicBool::new(false);
     let mut told = Instant::now();
-    let outcome = worker.run(
-        &stop,
-        || clock(origin),
-        |status| {
-            let done = signals.shutdown.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
-            stop.store(done, Ordering::Relaxed);
-            if told.elapsed() >= Duration::from_millis(20) || done {
-                told = Instant::now();
-                let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-                statuses.insert(number, status.clone());
+    let mut watch = |status: &WorkerStatus| {
+        let done = signals.shutdown.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
+        stop.store(done, Ordering::Relaxed);
+        if told.elapsed() >= Duration::from_millis(20) || done {
+            told = Instant::now();
+            let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+            statuses.insert(number, status.clone());
+        }
+    };
+    let mut taken = Vec::new();
+    loop {
+        let mut worker = Worker::new(broker.clone(), env.clone(), config.clone())?;
+        match worker.run(&stop, || clock(origin), &mut watch) {
+            Err(Error::Broker(BrokerError::Fenced { what: "group", cause }))
+                if may_rejoin(&mut taken) =>
+            {
+                tracing::warn!(worker = %id, %cause, "its place was taken: joins anew");
+                drop(worker);
+                std::thread::sleep(REJOIN_PAUSE);
             }
-        },
-    );
-    if let Err(error) = &outcome {
-        tracing::error!(worker = %id, %error, "the worker stops");
-    } else if signals.leave.load(Ordering::Relaxed) {
-        worker.leave(clock(origin))?;
+            Err(error) => {
+                tracing::error!(worker = %id, %error, "the worker stops");
+                return Err(error);
+            }
+            Ok(()) if signals.leave.load(Ordering::Relaxed) => return worker.leave(clock(origin)),
+            Ok(()) => return Ok(()),
+        }
     }
-    outcome
+}
+
+/// How often a worker may find its place taken, within [`TAKEN_WINDOW`].
+const TAKEN_MAX: usize = 5;
+const TAKEN_WINDOW: Duration = Duration::from_secs(60);
+const REJOIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// A join whose answer was lost is sent again, and the coordinator takes the two for two members of
+/// one id: the worker is fenced by itself, and joins anew. Another process with the same id (a
+/// copied state folder) would take the place again and again: then one of the two ends.
+fn may_rejoin(taken: &mut Vec<Instant>) -> bool {
+    taken.retain(|at| at.elapsed() < TAKEN_WINDOW);
+    taken.push(Instant::now());
+    taken.len() <= TAKEN_MAX
 }
 
 /// The broker's own housekeeping, where it has any, until the end.
