@@ -159,7 +159,8 @@ fn backlog(broker: Arc<dyn Broker>, name: &str, merged: &[Event]) -> Results {
     let started = Instant::now();
     let read = installation.verify().records_read;
     eprintln!("{name}: {read} records verified in {:.1} s", started.elapsed().as_secs_f64());
-    if is_long() {
+    // On the embedded log no offset is free, where a result could stand once more.
+    if is_long() && name == "kafka" {
         damaged_results_are_found(&installation);
     }
     results
@@ -174,8 +175,13 @@ fn damaged_results_are_found(installation: &Installation) {
         let report = installation.report_through(&view, true);
         let touched = view.touched().unwrap();
         let lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
-        eprintln!("{damage:?}, {topic}-2@{touched}: {lines:#?}");
-        assert!(!lines.is_empty() && lines.len() < 10, "{damage:?}");
+        eprintln!("{damage:?}, {topic}-2@{touched}: {:#?}", &lines[..lines.len().min(3)]);
+        // What is not there is named by the purchase that it would be the result of.
+        let place = match damage {
+            Damage::Dropped => format!("C1 {}-2@", installation.settings.topics.purchase_created),
+            Damage::ByteChanged | Damage::Doubled => format!(" {topic}-2@{touched}: "),
+        };
+        assert!(lines[0].contains(&place), "{damage:?}: {place} is not in {}", lines[0]);
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) struct Restore {
     compare: bool,
     /// Opened when it is needed; dropped with a chunk that failed, since it has moved on.
     reader: Option<Box<dyn Reader>>,
+    opened_ms: u64,
     progress_ms: u64,
     started_ms: u64,
     told_ms: u64,
@@ -53,6 +54,9 @@ struct Reached {
 
 /// Time between two lines of progress (ms).
 const TELL_MS: u64 = 5_000;
+/// A reader that brings nothing for so long is replaced (ms): one that was opened while its broker
+/// was just coming back can stay silent for ever.
+const REOPEN_MS: u64 = 5_000;
 
 impl Restore {
     pub(super) fn begin(
@@ -77,6 +81,7 @@ impl Restore {
             reached,
             compare,
             reader: None,
+            opened_ms: now.monotonic_ms,
             progress_ms: now.monotonic_ms,
             started_ms: now.monotonic_ms,
             told_ms: now.monotonic_ms,
@@ -111,9 +116,13 @@ impl Restore {
 
     /// Reads and applies a chunk of each topic. After an error nothing of the chunk holds.
     fn advance(&mut self, broker: &dyn Broker, env: &TaskEnv, now: Now) -> Result<()> {
+        let silent_ms = now.monotonic_ms.saturating_sub(self.opened_ms.max(self.progress_ms));
         let mut reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => self.reader(broker)?,
+            Some(reader) if silent_ms < REOPEN_MS => reader,
+            _ => {
+                self.opened_ms = now.monotonic_ms;
+                self.reader(broker)?
+            }
         };
         let mut next = self.reached.clone();
         reader.wait(Duration::from_millis(1))?;
@@ -206,19 +215,22 @@ impl Restore {
         Ok(there && Row::decode(&row).is_some_and(|row| row.sequence > sequence))
     }
 
-    fn check_stall(&self, now: Now, limit_ms: u64) -> Result<()> {
+    fn check_stall(&self, broker: &dyn Broker, now: Now, limit_ms: u64) -> Result<()> {
         let Some(stuck) = self.reached.missing.iter().find(|m| m.position < m.end) else {
             return Ok(());
         };
         if now.monotonic_ms.saturating_sub(self.progress_ms) < limit_ms {
             return Ok(());
         }
-        Err(Error::RestoreStalled {
-            partition: TopicPartition::new(&stuck.topic, self.partition),
-            position: stuck.position,
-            end: stuck.end,
-            cause: "a transaction is left open, or the topic was cut",
-        })
+        let partition = TopicPartition::new(&stuck.topic, self.partition);
+        let (position, end) = (stuck.position, stuck.end);
+        let stable = OffsetSpec::End(Isolation::ReadCommitted);
+        let stable = broker.offsets(std::slice::from_ref(&partition), stable)?;
+        let cause = match stable[0] > position {
+            true => "its committed records are not delivered",
+            false => "a transaction is left open, or the topic was cut",
+        };
+        Err(Error::RestoreStalled { partition, position, end, cause })
     }
 }
 
@@ -282,7 +294,7 @@ impl Worker {
                 let advanced = restore.mutated(advanced, before, self.config.mutant);
                 advanced?;
             }
-            restore.check_stall(now, self.config.restore_stall_ms)?;
+            restore.check_stall(&*self.broker, now, self.config.restore_stall_ms)?;
             restore.tell(now);
             if restore.is_done() {
                 done.push(*partition);
