@@ -1,5 +1,6 @@
 //! The real binaries as processes of their own: started, watched, killed.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -29,12 +30,22 @@ pub fn tell(text: impl std::fmt::Display) {
 ///
 /// # Panics
 /// When it was not.
-pub fn binary(name: &str) -> PathBuf {
+fn binary(name: &str) -> PathBuf {
     // target/debug/deps/the-test, target/debug/torture
     let this = std::env::current_exe().unwrap();
     let places = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     let found = places.into_iter().find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is missing: cargo build --workspace"))
+}
+
+/// A binary of this workspace to be run, without the settings of whoever runs the test.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(binary(program));
+    let settings = std::env::vars_os().map(|(key, _)| key);
+    for key in settings.filter(|key| key.to_string_lossy().starts_with("BPS_")) {
+        command.env_remove(key);
+    }
+    command
 }
 
 /// An address that was free a moment ago, and stays the same when its process starts again.
@@ -82,16 +93,22 @@ impl Process {
     /// Starts a binary of the workspace; stdout and stderr go to `NAME.out` and `NAME.log`.
     pub fn start(work: &Work, name: &str, program: &str, args: &[&str]) -> Process {
         let (out, log) = (work.path(&format!("{name}.out")), work.path(&format!("{name}.log")));
-        let mut command = Command::new(binary(program));
-        // The settings of whoever runs the test are none of this process's.
-        let settings = std::env::vars_os().map(|(key, _)| key);
-        for key in settings.filter(|key| key.to_string_lossy().starts_with("BPS_")) {
-            command.env_remove(key);
-        }
+        let mut command = command(program);
         command.args(args).env("NO_COLOR", "1").stdin(Stdio::null());
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
         let child = command.spawn().unwrap();
         Process { child, name: name.to_owned(), out, log, started: Instant::now() }
+    }
+
+    /// Starts `bps import` of `restocks.jsonl` and `purchases.jsonl` in `work`, to the two services
+    /// at `addresses`.
+    pub fn start_import(work: &Work, addresses: &[impl Display; 2]) -> Process {
+        let files = ["restocks.jsonl", "purchases.jsonl"].map(|file| work.path(file));
+        let [restocks, purchases] = files.each_ref().map(|path| path.to_str().unwrap());
+        let urls = addresses.each_ref().map(|address| format!("http://{address}"));
+        let args = ["import", "--restocks", restocks, "--purchases", purchases];
+        let to = ["--items-url", urls[0].as_str(), "--purchases-url", urls[1].as_str()];
+        Process::start(work, "import", "bps", &[&args[..], &to].concat())
     }
 
     /// What it has logged.

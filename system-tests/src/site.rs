@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use bps_streams::record::Batch;
 use crate::Installation;
 use crate::accounting::{Found, Sent};
 use crate::installation::PATIENCE;
-use crate::processes::{Process, Work, binary, tell};
+use crate::processes::{Process, Work, command, tell};
 
 /// Partitions of all topics.
 pub const PARTITIONS: u32 = 8;
@@ -207,11 +206,7 @@ impl Site {
         }
         file.flush().unwrap();
         let (prefix, path) = (self.prefix(), path.to_str().unwrap());
-        let mut command = Command::new(binary("bps"));
-        let settings = std::env::vars_os().map(|(key, _)| key);
-        for key in settings.filter(|key| key.to_string_lossy().starts_with("BPS_")) {
-            command.env_remove(key);
-        }
+        let mut command = command("bps");
         command.args(["verify", "--at-rest", "--kafka", &self.address]);
         command.args(["--input-prefix", prefix, "--output-prefix", prefix]);
         let output = command.args(["--acknowledged", path]).output().unwrap();

@@ -38,7 +38,7 @@ fn bps_up_killed_in_mid_import() {
     let sent = write_files(&work, &events);
     let addresses = [free_address(), free_address()];
     let mut up = Some(start_up(&work, &addresses, 0));
-    let mut import = start_import(&work, &addresses);
+    let mut import = Process::start_import(&work, &addresses);
     let mut random = Random::new(SEED);
     for kill in 1..=kills {
         let mut running = up.take().unwrap();
@@ -93,23 +93,6 @@ fn start_up(work: &Work, addresses: &[SocketAddr; 2], number: u64) -> Process {
     assert_eq!(up.wait_line("items-service http://"), items);
     assert_eq!(up.wait_line("purchase-service http://"), purchases);
     up
-}
-
-fn start_import(work: &Work, addresses: &[SocketAddr; 2]) -> Process {
-    let [restocks, purchases] = ["restocks.jsonl", "purchases.jsonl"].map(|file| work.path(file));
-    let [items_url, purchases_url] = addresses.map(|address| format!("http://{address}"));
-    let args = [
-        "import",
-        "--restocks",
-        restocks.to_str().unwrap(),
-        "--purchases",
-        purchases.to_str().unwrap(),
-        "--items-url",
-        &items_url,
-        "--purchases-url",
-        &purchases_url,
-    ];
-    Process::start(work, "import", "bps", &args)
 }
 
 /// Restocks in waves (not all items at the beginning, some of 0 units) and purchases (some of

@@ -54,19 +54,7 @@ fn import(site: &Site, addresses: &[String; 2]) -> (Sent, Process) {
         let ids = format!(r#""purchaseId":"p{n}","itemId":"{item}""#);
         writeln!(file, r#"{{{ids},"quantity":1,"purchasedBy":"b"}}"#).unwrap();
     }
-    let urls = [0, 1].map(|n| format!("http://{}", addresses[n]));
-    let args = [
-        "import",
-        "--restocks",
-        restocks.to_str().unwrap(),
-        "--purchases",
-        purchases.to_str().unwrap(),
-        "--items-url",
-        &urls[0],
-        "--purchases-url",
-        &urls[1],
-    ];
-    (sent, Process::start(&site.work, "import", "bps", &args))
+    (sent, Process::start_import(&site.work, addresses))
 }
 
 #[test]
