@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Which file of the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum File {
-    /// The largest file of rows of this column family.
+    /// The newest file of rows of this column family: no later file hides its rows.
     Rows(&'static str),
     /// The last write-ahead log.
     Wal,
@@ -56,19 +56,15 @@ fn is_of(bytes: &[u8], family: &str) -> bool {
     bytes.windows(property.len()).any(|window| window == property.as_bytes())
 }
 
-/// All files of rows of a column family, the largest first.
+/// All files of rows of a column family, the newest first: they are numbered.
 pub(crate) fn rows(folder: &Path, name: &str) -> Vec<PathBuf> {
-    let mut found: Vec<(usize, PathBuf)> = names(folder)
+    names(folder)
         .into_iter()
+        .rev()
         .filter(|file| file.ends_with(".sst"))
-        .filter_map(|file| {
-            let path = folder.join(file);
-            let bytes = fs::read(&path).unwrap();
-            is_of(&bytes, name).then_some((bytes.len(), path))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().rev().map(|(_, path)| path).collect()
+        .map(|file| folder.join(file))
+        .filter(|path| is_of(&fs::read(path).unwrap(), name))
+        .collect()
 }
 
 impl File {

@@ -31,7 +31,7 @@ fn a_full_state_folder_ends_the_processor_and_loses_nothing() {
         installation.config.memory = bounds();
         installation.start();
         installation.wait_running();
-        begin(&installation);
+        begin(&mut installation);
         space.fill();
         // What comes now is taken by the log, and decided there: the state falls behind.
         let mut sent = 0;
@@ -71,7 +71,7 @@ const MORE: usize = 6_000;
 fn whole_run(broker: Arc<dyn Broker>) -> crate::market::Outcome {
     let mut installation = Installation::new(broker, "full", PARTITIONS);
     installation.start();
-    begin(&installation);
+    begin(&mut installation);
     send(&installation, &purchases("full", MORE));
     let topic = installation.settings.topics.purchase_finished.clone();
     installation.wait_for(&topic, crate::market::PURCHASES + MORE);
@@ -88,7 +88,7 @@ fn a_read_only_state_folder_is_told_at_the_start() {
     installation.config.state_folder = space.path().join("state");
     installation.start();
     installation.wait_running();
-    begin(&installation);
+    begin(&mut installation);
     installation.stop();
     space.read_only();
     let error = installation.refused();

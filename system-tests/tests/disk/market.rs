@@ -23,6 +23,8 @@ const SUPPLY: usize = 30;
 const T0: i64 = 1_700_000_000_000;
 /// Requests in which the purchases come: as many commits, and records of the write-ahead log.
 const WAVES: usize = 16;
+/// After so many of them nothing is left to sell: rows of the stock change no more.
+const WAVES_SOLD_OUT: usize = 12;
 
 /// A record to send: a purchase (else a restock), id, item, units.
 type Wish = (bool, String, String, usize);
@@ -67,14 +69,20 @@ pub(crate) fn install(broker: Arc<dyn Broker>, folder: &Path, settings: &Setting
     installation
 }
 
-/// The first part of the run: restocks, and purchases in waves.
-pub(crate) fn begin(installation: &Installation) {
-    let topics = &installation.settings.topics;
+/// The first part of the run: restocks, and purchases in waves. It is opened again when all is
+/// sold: the rows of the stock then lie in files, and nothing that comes later hides them.
+pub(crate) fn begin(installation: &mut Installation) {
+    let topics = installation.settings.topics.clone();
     send(installation, &restocks("first", SUPPLY));
     installation.wait_for(&topics.restock_finished, ITEMS);
     for (number, wave) in purchases("p", PURCHASES).chunks(PURCHASES / WAVES).enumerate() {
         send(installation, wave);
         installation.wait_for(&topics.purchase_finished, (number + 1) * PURCHASES / WAVES);
+        if number + 1 == WAVES_SOLD_OUT {
+            installation.stop();
+            installation.start();
+            installation.wait_running();
+        }
     }
 }
 
@@ -141,11 +149,10 @@ impl Base {
     pub(crate) fn build() -> Base {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::default();
-        // Opened again and again: what lies in the write-ahead log comes into files of rows.
         let mut installation = install(embedded(folder.path()), folder.path(), &settings);
         installation.start();
         installation.wait_running();
-        begin(&installation);
+        begin(&mut installation);
         installation.stop();
         let base = Base { folder, settings };
         let store = base.folder.path().join("state/store");

@@ -277,7 +277,7 @@ fn a_damaged_store_is_rebuilt_from_kafka_too() {
     installation.config.memory = crate::market::bounds();
     installation.start();
     installation.wait_running();
-    begin(&installation);
+    begin(&mut installation);
     installation.stop();
     let state = installation.config.state_folder.clone();
     let topic = installation.settings.topics.purchase_finished.clone();
