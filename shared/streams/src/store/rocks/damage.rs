@@ -37,8 +37,10 @@ pub(super) fn failure(folder: &Path, what: &'static str, error: rocksdb::Error) 
             damaged(folder, cause)
         }
         _ => {
-            let full = cause.contains("No space left on device");
-            let cause = if full { format!("the disk is full: {cause}") } else { cause };
+            let cause = match cause.contains("No space left on device") {
+                true => format!("the disk is full: {cause}; start again when there is room"),
+                false => cause,
+            };
             StoreError::Io { folder: folder.display().to_string(), what, cause }
         }
     }
