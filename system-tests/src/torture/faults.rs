@@ -98,7 +98,7 @@ impl<'a> Faults<'a> {
             self.site.await_open(self.crew.process(at), Duration::from_secs(2));
         }
         self.crew.take(at).kill();
-        if self.is_broker_up() && self.site.is_left_open().unwrap_or(false) {
+        if self.is_broker_up() && self.site.is_left_open() {
             self.kills_in_transaction += 1;
         }
         self.later(0, 2_500, Due::Start(at));

@@ -30,7 +30,7 @@ fn killed_in_open_transactions_nothing_is_lost_or_doubled() {
             let victim = processes.remove(at);
             site.await_open(&victim, Duration::from_secs(3));
             victim.kill();
-            hits += u32::from(site.is_left_open().unwrap());
+            hits += u32::from(site.is_left_open());
             let mut next = site.processor(names[at], kill, &through);
             if kill % 3 != 0 {
                 next.wait_line(READY);
