@@ -150,3 +150,41 @@ fn another_log_has_a_table_of_its_own() {
         assert_eq!(count(&table.view(), "a"), 1);
     }
 }
+
+/// A look-up meets what the table itself would not read for long: its rows are made anew.
+#[test]
+fn damage_that_a_look_up_meets_is_moved_aside_and_the_rows_rebuilt() {
+    let (log, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
+    create(&broker);
+    let value = "x".repeat(500);
+    let keys: Vec<String> = (0..100).map(|n| format!("key-{n:03}")).collect();
+    for key in &keys {
+        append(&broker, 0, key, Some(&value));
+    }
+    let (table, _) = start(&broker, folder.path());
+    wait(&table.view(), "rows", |v| count(v, "key-099") == 1);
+    drop(table);
+    // Opened again: what lay in the write-ahead log lies in files now, which nobody has read.
+    let (table, _) = start(&broker, folder.path());
+    let view = table.view();
+    wait(&view, "it catches up", |v| v.status().is_caught_up);
+    let store = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let store = store.into_iter().find(|path| path.is_dir()).unwrap();
+    for entry in std::fs::read_dir(&store).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "sst") {
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[..300].fill(0x55);
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        }
+    }
+    assert!(view.get(LAST, keys[0].as_bytes()).is_err());
+    wait(&view, "a new row", |v| v.get(LAST, keys[0].as_bytes()).is_ok_and(|row| row.is_some()));
+    wait(&view, "all rows", |v| keys.iter().all(|key| row(v, key).as_deref() == Some(&*value)));
+    assert!(keys.iter().all(|key| count(&view, key) == 1));
+    let aside = format!("{}.quarantine-1", store.display());
+    assert!(Path::new(&aside).is_dir(), "{aside}");
+    assert_eq!(table.failure(), None);
+}

@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::folder::{FolderError, FolderLock};
 use crate::record::Record;
 use crate::store::rocks::{MemoryBounds, RocksStore};
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreError};
 
 pub use self::rows::Rows;
 
@@ -42,6 +42,9 @@ pub trait GlobalProcessor: Send + Sync {
     fn process(&self, record: &Record<'_>, rows: &mut Rows<'_>) -> store::Result<()>;
     /// The rows of this record can be looked up now: wake who waits for it.
     fn applied(&self, record: &Record<'_>);
+    /// All records of a round have been told by [`GlobalProcessor::applied`]: wake who waits for
+    /// anything.
+    fn advanced(&self) {}
 }
 
 /// Settings of a global table.
@@ -79,6 +82,8 @@ pub struct GlobalView {
     store: RwLock<Option<Arc<RocksStore>>>,
     status: Mutex<GlobalStatus>,
     positions: Mutex<Arc<Positions>>,
+    /// What a look-up met first, for the table to end on.
+    damaged: Mutex<Option<StoreError>>,
 }
 
 impl GlobalView {
@@ -101,7 +106,8 @@ impl GlobalView {
             return Ok(None);
         };
         let mut row = Vec::new();
-        Ok(store.get(table, GLOBAL, key, &mut row)?.then_some(row))
+        let found = self.heard(store.get(table, GLOBAL, key, &mut row))?;
+        Ok(found.then_some(row))
     }
 
     /// Visits rows in the order of their keys, from `from` on, until `visit` says `false`.
@@ -115,9 +121,23 @@ impl GlobalView {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> store::Result<()> {
         match self.store() {
-            Some(store) => store.scan(table, GLOBAL, from, visit),
+            Some(store) => self.heard(store.scan(table, GLOBAL, from, visit)),
             None => Ok(()),
         }
+    }
+
+    /// Passes on what a look-up came to; the table hears of damage, and rebuilds its rows.
+    fn heard<T>(&self, outcome: store::Result<T>) -> store::Result<T> {
+        if let Err(error @ StoreError::Damaged { .. }) = &outcome {
+            let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            damaged.get_or_insert_with(|| error.clone());
+        }
+        outcome
+    }
+
+    fn check(&self) -> store::Result<()> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).take();
+        damaged.map_or(Ok(()), Err)
     }
 
     fn store(&self) -> Option<Arc<RocksStore>> {
@@ -181,8 +201,6 @@ impl GlobalTable {
                     status.is_caught_up = false;
                     status.trouble = ended.err().map(|error| error.to_string());
                 });
-                // Who still looks does not keep the next one from opening it.
-                view.set_store(None);
                 drop(lock);
             }
         };
@@ -195,6 +213,12 @@ impl GlobalTable {
     /// Looks into it.
     pub fn view(&self) -> Arc<GlobalView> {
         self.view.clone()
+    }
+
+    /// Why it has ended by itself, which only an error makes it do.
+    pub fn failure(&self) -> Option<String> {
+        let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        ended.then(|| self.view.status().trouble.unwrap_or_default())
     }
 }
 

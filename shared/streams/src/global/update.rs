@@ -1,6 +1,7 @@
 //! Keeps a global table up to date: opens it at its positions, and takes round after round of
 //! records into it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +10,73 @@ use crate::broker::{
     Broker, BrokerError, Isolation, OffsetSpec, Reader, Result as BrokerResult, TopicPartition,
 };
 use crate::error::Result;
+use crate::folder::FolderError;
 use crate::record::Batch;
-use crate::store::rocks::RocksStore;
-use crate::store::{Checkpoint, Store};
+use crate::store::rocks::{RocksStore, mark};
+use crate::store::{Checkpoint, Store, StoreError};
 
 /// Longest wait for records, in which a stop is not seen.
 const WAIT: Duration = Duration::from_millis(20);
 /// Between two tries to reach a broker that is away, or a topic that is not there.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Records of one partition in one round (bytes).
-const ROUND_BYTES_MAX: usize = 256 << 10;
+const ROUND_BYTES_MAX: usize = 64 << 10;
 /// The ends of the topics are asked after so many rounds: about once a second where nothing comes.
 const ROUNDS_PER_END: u32 = 50;
 
-/// Runs until it is stopped.
+/// Damaged stores that one run moves aside before it gives up, as for an application's.
+const REBUILDS_MAX: u32 = 2;
+
+/// Runs until it is stopped. A damaged store is moved aside and built anew.
 pub(super) fn run(
+    broker: &dyn Broker,
+    processor: &dyn GlobalProcessor,
+    config: &GlobalTableConfig,
+    view: &GlobalView,
+    stopped: &dyn Fn() -> bool,
+) -> Result<()> {
+    let mut rebuilds = 0;
+    loop {
+        let cluster = patiently(view, stopped, || broker.cluster_id())?;
+        let Some(cluster) = cluster else {
+            return Ok(());
+        };
+        let folder = config.folder.join(format!("{}-{cluster}", config.name));
+        let outcome = run_in(&folder, broker, processor, config, view, stopped);
+        view.tell(|status| status.is_caught_up = false);
+        let Err(crate::Error::Store(StoreError::Damaged { cause, .. })) = &outcome else {
+            return outcome;
+        };
+        // Else the next one would end where this one did.
+        mark(&folder, cause).map_err(|source| FolderError::Io { folder, source })?;
+        if rebuilds == REBUILDS_MAX || stopped() {
+            return outcome;
+        }
+        rebuilds += 1;
+    }
+}
+
+/// Opens the store, and runs on it; nothing holds it afterwards.
+fn run_in(
+    folder: &Path,
+    broker: &dyn Broker,
+    processor: &dyn GlobalProcessor,
+    config: &GlobalTableConfig,
+    view: &GlobalView,
+    stopped: &dyn Fn() -> bool,
+) -> Result<()> {
+    let store = Arc::new(RocksStore::open(folder, processor.tables(), config.memory)?);
+    let outcome = follow(&store, broker, processor, config, view, stopped);
+    view.set_store(None);
+    // Who is looking into it right now is done in a moment.
+    while Arc::strong_count(&store) > 1 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    outcome
+}
+
+fn follow(
+    store: &Arc<RocksStore>,
     broker: &dyn Broker,
     processor: &dyn GlobalProcessor,
     config: &GlobalTableConfig,
@@ -34,25 +87,23 @@ pub(super) fn run(
         let at = partitions(broker, &config.topics)?;
         let starts = broker.offsets(&at, OffsetSpec::Start)?;
         let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
-        Ok((broker.cluster_id()?, at, starts, ends))
+        Ok((at, starts, ends))
     })?;
-    let Some((cluster, at, starts, ends)) = opened else {
+    let Some((at, starts, ends)) = opened else {
         return Ok(());
     };
-    let folder = config.folder.join(format!("{}-{cluster}", config.name));
-    let store = RocksStore::open(&folder, processor.tables(), config.memory)?;
-    let positions = positions(&store, at, &starts, &ends)?;
+    let positions = positions(store, at, &starts, &ends)?;
     let reader = patiently(view, stopped, || broker.reader(&positions, Isolation::ReadCommitted))?;
     let Some(reader) = reader else {
         return Ok(());
     };
-    let store = Arc::new(store);
-    let mut update = Update { processor, store: &store, view, reader, positions };
+    let mut update = Update { processor, store, view, reader, positions };
     update.publish();
     view.set_store(Some(store.clone()));
     let mut goal = Some(ends);
     let mut rounds: u32 = 0;
     while !stopped() {
+        view.check()?;
         match update.round() {
             Err(crate::Error::Broker(error)) if error.is_unavailable() => wait(view, &error),
             other => other?,
@@ -174,6 +225,7 @@ impl Update<'_> {
                 self.processor.applied(&batch.get(index, &at.topic, at.partition));
             }
         }
+        self.processor.advanced();
         Ok(())
     }
 

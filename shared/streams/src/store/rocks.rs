@@ -36,7 +36,7 @@ pub struct MemoryBounds {
 
 impl Default for MemoryBounds {
     fn default() -> Self {
-        Self { block_cache_bytes: 64 << 20, write_buffer_bytes: 64 << 20 }
+        Self { block_cache_bytes: 32 << 20, write_buffer_bytes: 48 << 20 }
     }
 }
 

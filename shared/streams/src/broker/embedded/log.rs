@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Options};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, Options};
 
 use super::catalogue::read_catalogue;
 use super::codec;
@@ -100,7 +100,9 @@ pub(super) struct Log {
 }
 
 /// How much memory the log's own write buffers may take, in all (bytes).
-const WRITE_BUFFER_BYTES: usize = 64 << 20;
+const WRITE_BUFFER_BYTES: usize = 32 << 20;
+/// And blocks that were read from its files: most is read at the end, out of the write buffers.
+const BLOCK_CACHE_BYTES: usize = 16 << 20;
 
 pub(super) fn options() -> Options {
     let mut options = Options::default();
@@ -117,10 +119,13 @@ pub(super) fn options() -> Options {
 }
 
 pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
     [RECORDS, LATEST, META]
         .map(|name| {
             let mut options = Options::default();
-            options.set_write_buffer_size(32 << 20);
+            options.set_block_based_table_factory(&blocks);
+            options.set_write_buffer_size(WRITE_BUFFER_BYTES / 2);
             // A log is written once and read mostly at its end: few rewrites count for more than
             // few files.
             options.set_compaction_style(rocksdb::DBCompactionStyle::Universal);
