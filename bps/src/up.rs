@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bps_service::broker::BrokerChoice;
+use bps_service::service::{Service, ServiceConfig, WaitingFlags};
 use bps_service::settings::{self, CommonFlags, CommonSettings, SettingsError};
 use bps_service::{Shutdown, exit, logging, server};
 use bps_streams::broker::Broker;
 use clap::Args;
 use purchase_processor::flags::{ProcessorFlags, ProcessorSettings};
 use serde::Serialize;
-use tokio::net::TcpListener;
 
 const NAME: &str = "bps up";
 
@@ -40,6 +40,8 @@ pub(crate) struct UpArgs {
     #[arg(long, env = "BPS_PURCHASES_LISTEN", value_name = "ADDRESS:PORT")]
     purchases_listen: Option<SocketAddr>,
     #[command(flatten)]
+    waiting: WaitingFlags,
+    #[command(flatten)]
     processor: ProcessorFlags,
     #[command(flatten)]
     common: CommonFlags,
@@ -50,6 +52,7 @@ struct Settings {
     data: PathBuf,
     items_listen: SocketAddr,
     purchases_listen: SocketAddr,
+    waiters_max: usize,
     #[serde(flatten)]
     processor: ProcessorSettings,
     #[serde(flatten)]
@@ -84,8 +87,9 @@ fn resolve(args: UpArgs) -> Result<Settings, SettingsError> {
     let items = file.or("items_listen", args.items_listen)?;
     let purchases = file.or("purchases_listen", args.purchases_listen)?;
     let settings = Settings {
-        items_listen: items.unwrap_or(items_service::LISTEN),
-        purchases_listen: purchases.unwrap_or(purchase_service::LISTEN),
+        items_listen: items.unwrap_or(items_service::ABOUT.listen),
+        purchases_listen: purchases.unwrap_or(purchase_service::ABOUT.listen),
+        waiters_max: args.waiting.resolve(&mut file)?,
         processor: args.processor.resolve(&mut file, data.join("state"))?,
         common: args.common.resolve(&mut file)?,
         data,
@@ -106,6 +110,7 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
         let items = server::listen(settings.items_listen).await?;
         Ok::<_, AnyError>((items, server::listen(settings.purchases_listen).await?))
     })?;
+    let services = services(&broker, settings, &shutdown)?;
     exit::say(format_args!("items-service http://{}", items.local_addr()?));
     exit::say(format_args!("purchase-service http://{}", purchases.local_addr()?));
 
@@ -121,10 +126,16 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
             ended
         };
         let processor = std::thread::Builder::new().spawn_scoped(scope, decide)?;
-        let served = runtime.block_on(serve(&broker, settings, items, purchases, &shutdown));
+        let served = runtime.block_on(async {
+            let [restocks, wishes] = &services;
+            tokio::try_join!(
+                restocks.serve(items, shutdown.clone()),
+                wishes.serve(purchases, shutdown.clone()),
+            )
+        });
         shutdown.request();
         let decided = processor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        decided.map_err(AnyError::from).and(served)
+        decided.map_err(AnyError::from).and(served.map(drop).map_err(AnyError::from))
     });
     // A question to a broker that is away must not hold up the end for long. Without any wait the
     // embedded log may still be open when the process ends, and RocksDB's threads then abort it.
@@ -132,19 +143,18 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
     outcome
 }
 
-async fn serve(
+/// Both services, each with rows of its own.
+fn services(
     broker: &Arc<dyn Broker>,
     settings: &Settings,
-    items: TcpListener,
-    purchases: TcpListener,
     shutdown: &Shutdown,
-) -> Result<(), AnyError> {
-    let config = settings.common.inbox();
-    let restocks = items_service::router(broker.clone(), &config, shutdown)?;
-    let wishes = purchase_service::router(broker.clone(), &config, shutdown)?;
-    tokio::try_join!(
-        items_service::serve(items, restocks, shutdown.clone()),
-        purchase_service::serve(purchases, wishes, shutdown.clone()),
-    )?;
-    Ok(())
+) -> Result<[Service; 2], AnyError> {
+    let config = |name: &str| ServiceConfig {
+        inbox: settings.common.inbox(),
+        state: settings.data.join(name),
+        waiters_max: settings.waiters_max,
+    };
+    let items = items_service::start(broker.clone(), &config("items"), shutdown)?;
+    let purchases = purchase_service::start(broker.clone(), &config("purchases"), shutdown)?;
+    Ok([items, purchases])
 }

@@ -1,65 +1,58 @@
-//! Takes restocks over HTTP and appends them to `items-added`.
+//! Takes restocks over HTTP, and shows what there is of each item.
 //!
-//! It decides nothing: a bad quantity is passed on, for the rule to refuse. How requests are
-//! read, bounded and answered is [`bps_service::intake`]'s; this crate says what a restock is.
+//! It decides nothing: a restock is appended to `items-added`, a bad quantity too, for the rule to
+//! refuse. Reading order: `intake` (a request, an event, its answer), `stock` (the read side: a
+//! global table of the rows), `http` (the paths).
 
-use std::io;
+mod http;
+mod intake;
+mod stock;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
-use bps_events::{RestockWish, Topics};
-use bps_service::{Event, Inbox, InboxConfig, Intake, Moment, Problem, Shutdown, intake, server};
-use bps_streams::broker::{Broker, Result};
-use tokio::net::TcpListener;
+use bps_service::feed::Streams;
+use bps_service::service::{About, Service, ServiceConfig};
+use bps_service::{Inbox, Shutdown, Waiters};
+use bps_streams::Result;
+use bps_streams::broker::Broker;
+use bps_streams::global::GlobalTable;
+use tokio::sync::watch;
 
-/// Where the service listens, unless set.
-pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7401);
+use crate::http::Paths;
+use crate::intake::Restocks;
+use crate::stock::{Keeper, Stock};
 
-/// `POST /items`: restocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Restocks;
+/// What it is, in its command line and its documentation.
+pub const ABOUT: About = About {
+    name: "items-service",
+    title: "Items",
+    about: "Takes restocks and shows what there is: POST /items",
+    listen: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7401),
+};
 
-impl Intake for Restocks {
-    fn name(&self) -> &'static str {
-        "items-service"
-    }
+/// The rows of the read side are made in this way; another number makes them anew.
+const ROWS: &str = "items-1";
 
-    fn path(&self) -> &'static str {
-        "/items"
-    }
-
-    fn topic<'t>(&self, topics: &'t Topics) -> &'t str {
-        &topics.items_added
-    }
-
-    fn event(&self, request: &[u8], at: Moment) -> Result<Event, Problem> {
-        let wish = RestockWish::read(request)?;
-        Ok(Event {
-            timestamp: intake::stamp::read(wish.timestamp, at)?,
-            key: wish.item_id.as_bytes().to_vec(),
-            value: wish.write(),
-            ids: intake::ids(&[("restockId", &wish.restock_id)]),
-        })
-    }
-}
-
-/// The paths of the service, on this broker.
+/// Starts the service on this log.
 ///
 /// # Errors
-/// When no writer can be made.
-pub fn router(
+/// When its folder cannot be taken, or no writer can be made.
+pub fn start(
     broker: Arc<dyn Broker>,
-    config: &InboxConfig,
+    config: &ServiceConfig,
     shutdown: &Shutdown,
-) -> Result<Router> {
-    Ok(Inbox::start(broker, Arc::new(Restocks), config, shutdown)?.router())
-}
-
-/// Serves them until `shutdown`.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    server::serve(listener, router, shutdown).await
+) -> Result<Service> {
+    let topics = &config.inbox.topics;
+    let (sender, moved) = watch::channel(0);
+    let waiters = Waiters::new(config.waiters_max, shutdown);
+    let restock_finished = topics.restock_finished.clone();
+    let read = [topics.stock.clone(), restock_finished.clone()];
+    let keeper = Keeper { restock_finished, waiters: waiters.clone(), moved: sender };
+    let table = GlobalTable::start(broker.clone(), Arc::new(keeper), config.table(ROWS, &read))?;
+    let stock = Stock { view: table.view(), topic: Arc::from(&*topics.stock), moved };
+    let intake = Restocks { stock: stock.clone(), waiters };
+    let inbox = Inbox::start(broker, Arc::new(intake), &config.inbox, shutdown)?;
+    let paths = Paths { inbox: inbox.clone(), stock, streams: Streams::new(shutdown) };
+    Ok(Service::new(&ABOUT, paths.router(), inbox, table))
 }

@@ -4,16 +4,17 @@
 #[path = "../../shared/service/tests/running/mod.rs"]
 mod running;
 
-use std::sync::Arc;
-
 use bps_streams::partitioner::partition_of;
-use items_service::Restocks;
 use running::{Found, Running};
 use serde_json::json;
 
+async fn start() -> Running {
+    Running::start(items_service::start, "/items", "bps-items-added").await
+}
+
 #[tokio::test]
 async fn a_restock_is_durable_when_it_is_answered() {
-    let service = Running::start(Arc::new(Restocks)).await;
+    let service = start().await;
     let body = r#"{"restockId":"r","itemId":"é","description":"a","quantity":5,"timestamp":7}"#;
     assert_eq!(service.json(body).await, (202, json!({"restockId": "r"})));
     let value = r#"{"restockId":"r","itemId":"é","description":"a","quantity":5}"#;
@@ -32,7 +33,7 @@ async fn a_restock_is_durable_when_it_is_answered() {
 
 #[tokio::test]
 async fn what_the_rule_would_dead_letter_is_refused_by_field() {
-    let service = Running::start(Arc::new(Restocks)).await;
+    let service = start().await;
     service.refused(b"{\"itemId\":7}", 400, Some("itemId"), "not a string").await;
     let id = b"{\"itemId\":\"1\",\"restockId\":7}";
     service.refused(id, 400, Some("restockId"), "not a string").await;
@@ -45,4 +46,11 @@ async fn what_the_rule_would_dead_letter_is_refused_by_field() {
     assert_eq!(answers.next(), Some(r#"{"line":1,"status":202,"restockId":"a"}"#));
     assert!(answers.next().is_some_and(|a| a.contains(r#""line":2"#) && a.contains("itemId")));
     assert_eq!(answers.next(), None);
+}
+
+#[tokio::test]
+async fn the_paths_are_described() {
+    let service = start().await;
+    let url = service.url.replace("/items", "/openapi.json");
+    running::openapi::check(&url, env!("CARGO_MANIFEST_DIR")).await;
 }

@@ -1,65 +1,59 @@
-//! Takes purchases over HTTP and appends them to `purchase-created`.
+//! Takes purchases over HTTP, and tells what was decided of them.
 //!
-//! It decides nothing: a bad quantity is passed on, for the rule to refuse. How requests are
-//! read, bounded and answered is [`bps_service::intake`]'s; this crate says what a purchase is.
+//! It decides nothing: a wish is appended to `purchase-created`, and the answer waits for the
+//! result in `purchase-finished`. Reading order: `intake` (a request, an event, its decision),
+//! `ledger` (the read side: a global table of all results), `http` (the paths).
 
-use std::io;
+mod http;
+mod intake;
+mod ledger;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
-use bps_events::{PurchaseWish, Topics};
-use bps_service::{Event, Inbox, InboxConfig, Intake, Moment, Problem, Shutdown, intake, server};
-use bps_streams::broker::{Broker, Result};
-use tokio::net::TcpListener;
+use bps_service::feed::Streams;
+use bps_service::service::{About, Service, ServiceConfig};
+use bps_service::{Inbox, Shutdown, Waiters};
+use bps_streams::Result;
+use bps_streams::broker::Broker;
+use bps_streams::global::GlobalTable;
+use tokio::sync::watch;
 
-/// Where the service listens, unless set.
-pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7402);
+use crate::http::Paths;
+use crate::intake::Purchases;
+use crate::ledger::{Keeper, Ledger};
 
-/// `POST /purchases`: purchases.
-#[derive(Clone, Copy, Debug)]
-pub struct Purchases;
+/// What it is, in its command line and its documentation.
+pub const ABOUT: About = About {
+    name: "purchase-service",
+    title: "Purchases",
+    about: "Takes purchases and tells what was decided: POST /purchases",
+    listen: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7402),
+};
 
-impl Intake for Purchases {
-    fn name(&self) -> &'static str {
-        "purchase-service"
-    }
+/// The rows of the read side are made in this way; another number makes them anew.
+const ROWS: &str = "purchases-1";
 
-    fn path(&self) -> &'static str {
-        "/purchases"
-    }
-
-    fn topic<'t>(&self, topics: &'t Topics) -> &'t str {
-        &topics.purchase_created
-    }
-
-    fn event(&self, request: &[u8], at: Moment) -> Result<Event, Problem> {
-        let wish = PurchaseWish::read(request)?;
-        Ok(Event {
-            timestamp: intake::stamp::read(wish.timestamp, at)?,
-            key: wish.item_id.as_bytes().to_vec(),
-            value: wish.write(),
-            ids: intake::ids(&[("purchaseId", &wish.purchase_id), ("itemId", &wish.item_id)]),
-        })
-    }
-}
-
-/// The paths of the service, on this broker.
+/// Starts the service on this log.
 ///
 /// # Errors
-/// When no writer can be made.
-pub fn router(
+/// When its folder cannot be taken, or no writer can be made.
+pub fn start(
     broker: Arc<dyn Broker>,
-    config: &InboxConfig,
+    config: &ServiceConfig,
     shutdown: &Shutdown,
-) -> Result<Router> {
-    Ok(Inbox::start(broker, Arc::new(Purchases), config, shutdown)?.router())
-}
-
-/// Serves them until `shutdown`.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    server::serve(listener, router, shutdown).await
+) -> Result<Service> {
+    let topics = &config.inbox.topics;
+    let (sender, moved) = watch::channel(0);
+    let waiters = Waiters::new(config.waiters_max, shutdown);
+    let keeper = Arc::new(Keeper { waiters: waiters.clone(), moved: sender });
+    let read = [topics.purchase_finished.clone()];
+    let table = GlobalTable::start(broker.clone(), keeper, config.table(ROWS, &read))?;
+    let topic = Arc::from(&*topics.purchase_finished);
+    let ledger = Ledger { view: table.view(), topic, moved };
+    let intake = Purchases { ledger: ledger.clone(), waiters: waiters.clone() };
+    let inbox = Inbox::start(broker, Arc::new(intake), &config.inbox, shutdown)?;
+    let streams = Streams::new(shutdown);
+    let paths = Paths { inbox: inbox.clone(), ledger, waiters, streams };
+    Ok(Service::new(&ABOUT, paths.router(), inbox, table))
 }

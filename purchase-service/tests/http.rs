@@ -3,18 +3,16 @@
 #[path = "../../shared/service/tests/running/mod.rs"]
 mod running;
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bps_streams::partitioner::partition_of;
-use purchase_service::Purchases;
 use running::{Found, Running};
 use serde_json::{Value, json};
 
 const LINES: &str = "application/x-ndjson";
 
 async fn start() -> Running {
-    Running::start(Arc::new(Purchases)).await
+    Running::start(purchase_service::start, "/purchases", "bps-purchase-created").await
 }
 
 fn now_ms() -> i64 {
@@ -186,4 +184,77 @@ async fn many_lines_keep_their_order() {
             .collect();
         assert!(ids.is_sorted(), "{item}");
     }
+}
+
+/// No processor runs here: nothing is ever decided.
+#[tokio::test]
+async fn a_wait_is_as_long_as_asked_for_and_bounded_in_number() {
+    let service = start().await;
+    let buy = |id: &'static str, wait: &'static str| {
+        let request = service.client.post(&service.url).header("prefer", wait);
+        let request = request.header("idempotency-key", id);
+        request.json(&json!({"itemId": "a/b", "quantity": 1})).send()
+    };
+    let begun = Instant::now();
+    let answer = buy("p 1", "wait=1").await.expect("an answer");
+    assert!((1..5).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert_eq!(answer.status().as_u16(), 202);
+    assert_eq!(answer.headers()["location"], "/purchases/p%201?itemId=a%2Fb");
+    assert_eq!(answer.headers()["preference-applied"], "wait=1");
+    assert_eq!(
+        answer.json::<Value>().await.expect("JSON"),
+        json!({"purchaseId": "p 1", "itemId": "a/b"})
+    );
+    // Two may wait.
+    let (first, second) = (buy("p", "wait=2"), buy("q", "wait=2"));
+    let third = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        buy("r", "wait=2").await.expect("an answer")
+    };
+    let (first, second, third) = tokio::join!(first, second, third);
+    for waited in [first, second] {
+        assert_eq!(waited.expect("an answer").status().as_u16(), 202);
+    }
+    assert_eq!(
+        (third.status().as_u16(), &third.headers()["retry-after"]),
+        (503, &"1".parse().expect("a header"))
+    );
+    assert!(third.text().await.expect("a text").contains("urn:bps:problem:busy"));
+    // The third was not sent; and there is room again.
+    assert_eq!(service.records().len(), 3);
+    assert_eq!(buy("r", "wait=0").await.expect("an answer").status().as_u16(), 202);
+}
+
+/// The end of the service is the end of the wait.
+#[tokio::test]
+async fn who_waits_is_answered_when_the_service_ends() {
+    let service = start().await;
+    let wish = service.client.post(&service.url).json(&json!({"itemId": "1", "quantity": 1}));
+    let wait = tokio::spawn(wish.header("prefer", "wait=60").send());
+    while service.records().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let begun = Instant::now();
+    service.shutdown.request();
+    assert_eq!(wait.await.expect("no panic").expect("an answer").status().as_u16(), 202);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn two_names_of_one_wish_are_refused() {
+    let service = start().await;
+    let wish = service.client.post(&service.url).header("idempotency-key", "a");
+    let wish = wish.json(&json!({"itemId": "1", "quantity": 1, "purchaseId": "b"}));
+    let answer = wish.send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 400);
+    let problem: Value = answer.json().await.expect("JSON");
+    assert_eq!(problem["field"], "Idempotency-Key");
+    assert!(service.records().is_empty());
+}
+
+#[tokio::test]
+async fn the_paths_are_described() {
+    let service = start().await;
+    let url = service.url.replace("/purchases", "/openapi.json");
+    running::openapi::check(&url, env!("CARGO_MANIFEST_DIR")).await;
 }

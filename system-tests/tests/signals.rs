@@ -28,14 +28,14 @@ const ON_KAFKA: [(&str, &str); 3] = [
     ("purchase-processor", READY),
 ];
 
-/// What a program needs besides, to be alone: a port, or a state folder.
+/// What a program needs besides, to be alone: a state folder, and a port.
 fn own(program: &str, work: &Work) -> Vec<String> {
-    match program {
-        "purchase-processor" => {
-            vec!["--state".to_owned(), work.path("state").display().to_string()]
-        }
-        _ => vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()],
+    let state = work.path(&format!("{program}-state")).display().to_string();
+    let mut own = vec!["--state".to_owned(), state];
+    if program != "purchase-processor" {
+        own.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
     }
+    own
 }
 
 #[test]

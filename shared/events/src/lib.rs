@@ -20,7 +20,9 @@ pub use ids::{IdError, check_id};
 pub use purchase::Purchase;
 pub use quantity::{QUANTITY_MAX, Quantity};
 pub use restock::Restock;
-pub use result::{PurchaseFinished, Reason, RestockFinished, Status};
+pub use result::{
+    PurchaseFinished, PurchaseResult, Reason, RestockFinished, RestockResult, Status,
+};
 pub use stock::StockRow;
 pub use topics::Topics;
 pub use wish::{PurchaseWish, RestockWish};

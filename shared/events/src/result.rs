@@ -1,9 +1,11 @@
 //! The answers: to a purchase (the ledger) and to a restock.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::quantity::Quantity;
 
@@ -115,6 +117,56 @@ impl PurchaseFinished<'_> {
     }
 }
 
+/// A record of `purchase-finished` as its readers see it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PurchaseResult<'a> {
+    /// The purchase.
+    #[serde(borrow)]
+    pub purchase_id: Cow<'a, str>,
+    /// The item.
+    #[serde(borrow)]
+    pub item_id: Cow<'a, str>,
+    /// As the purchase had it, or null.
+    #[serde(borrow)]
+    pub quantity: &'a RawValue,
+    /// Who wished.
+    #[serde(borrow)]
+    pub purchased_by: Cow<'a, str>,
+    /// `None`: granted.
+    pub reason: Option<Reason>,
+    /// Units supplied so far.
+    pub item_quantity: u64,
+    /// Units booked before this purchase.
+    pub already_booked: u64,
+    /// What is left after the decision.
+    pub remaining: u64,
+    /// For people.
+    #[serde(borrow)]
+    pub result_message: Cow<'a, str>,
+    /// The purchase's own timestamp (ms since 1970).
+    pub decided_at: i64,
+}
+
+/// A record of `restock-finished` as its readers see it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestockResult<'a> {
+    /// The restock.
+    #[serde(borrow)]
+    pub restock_id: Cow<'a, str>,
+    /// The item.
+    #[serde(borrow)]
+    pub item_id: Cow<'a, str>,
+    /// As the restock had it, or null.
+    #[serde(borrow)]
+    pub quantity: &'a RawValue,
+    /// `None`: added.
+    pub reason: Option<Reason>,
+    /// Units supplied after it.
+    pub supplied: u64,
+}
+
 /// The answer to one restock: a record of `restock-finished`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestockFinished<'a> {
@@ -192,8 +244,9 @@ mod tests {
             decided_at: 7,
         }
         .write(&mut value);
-        let parsed: serde_json::Value = serde_json::from_slice(&value).expect("JSON");
-        assert_eq!(parsed["purchasedBy"], "bob\n");
+        let read: PurchaseResult<'_> = serde_json::from_slice(&value).expect("JSON");
+        assert_eq!((&*read.purchased_by, read.quantity.get()), ("bob\n", "null"));
+        assert_eq!((read.reason, read.remaining), (Some(Reason::InvalidQuantity), 1));
         insta::assert_snapshot!(String::from_utf8_lossy(&value), @r#"{"purchaseId":"2\"2","itemId":"2","quantity":null,"purchasedBy":"bob\n","status":"FAILED","reason":"INVALID_QUANTITY","itemQuantity":2,"alreadyBooked":1,"remaining":1,"resultMessage":"2\"2 - 2 FAILED quantity: 2 alreadyBooked: 1 purchaseQuantity: null remaining: 1","decidedAt":7}"#);
         value.clear();
         let quantity = Quantity::Valid(5);
@@ -205,6 +258,8 @@ mod tests {
             supplied: 6,
         };
         finished.write(&mut value);
+        let read: RestockResult<'_> = serde_json::from_slice(&value).expect("JSON");
+        assert_eq!((&*read.restock_id, read.reason, read.supplied), ("r", None, 6));
         insta::assert_snapshot!(String::from_utf8_lossy(&value), @r#"{"restockId":"r","itemId":"1","quantity":5,"status":"SUCCESS","reason":null,"supplied":6}"#);
     }
 }

@@ -4,14 +4,13 @@
 use std::borrow::Cow;
 
 use crate::fields::{Fields, Unreadable, id, text};
-use crate::ids::fresh_id;
 use crate::result::json;
 
 /// A wish to take units, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PurchaseWish<'a> {
-    /// As it was given, or a fresh one.
-    pub purchase_id: Cow<'a, str>,
+    /// Its id, if it has one.
+    pub purchase_id: Option<Cow<'a, str>>,
     /// The item.
     pub item_id: Cow<'a, str>,
     /// Raw JSON, whatever it is; `None` where it is missing.
@@ -23,14 +22,14 @@ pub struct PurchaseWish<'a> {
 }
 
 impl<'a> PurchaseWish<'a> {
-    /// Reads a request. A missing (or null) id is made.
+    /// Reads a request.
     ///
     /// # Errors
     /// What would make the event unreadable.
     pub fn read(request: &'a [u8]) -> Result<PurchaseWish<'a>, Unreadable> {
         let fields = Fields::read(Some(request))?;
         Ok(PurchaseWish {
-            purchase_id: id_or_fresh("purchaseId", raw(fields.purchase_id))?,
+            purchase_id: own_id("purchaseId", raw(fields.purchase_id))?,
             item_id: id("itemId", fields.item_id)?,
             quantity: fields.quantity.map(|q| q.get()),
             purchased_by: text(fields.purchased_by).unwrap_or_default(),
@@ -38,11 +37,12 @@ impl<'a> PurchaseWish<'a> {
         })
     }
 
-    /// Writes the event's value: as [`crate::Purchase::write`] does, with the quantity as it was.
-    pub fn write(&self) -> Vec<u8> {
+    /// Writes the event's value under this id: as [`crate::Purchase::write`] does, with the
+    /// quantity as it was.
+    pub fn write(&self, purchase_id: &str) -> Vec<u8> {
         let mut value = Vec::with_capacity(192);
         value.extend_from_slice(b"{\"purchaseId\":");
-        json(&self.purchase_id, &mut value);
+        json(purchase_id, &mut value);
         value.extend_from_slice(b",\"itemId\":");
         json(&self.item_id, &mut value);
         quantity(self.quantity, &mut value);
@@ -56,8 +56,8 @@ impl<'a> PurchaseWish<'a> {
 /// Units to be added, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestockWish<'a> {
-    /// As it was given, or a fresh one.
-    pub restock_id: Cow<'a, str>,
+    /// Its id, if it has one.
+    pub restock_id: Option<Cow<'a, str>>,
     /// The item.
     pub item_id: Cow<'a, str>,
     /// What the item is; an empty one changes nothing.
@@ -69,14 +69,14 @@ pub struct RestockWish<'a> {
 }
 
 impl<'a> RestockWish<'a> {
-    /// Reads a request. A missing (or null) id is made.
+    /// Reads a request.
     ///
     /// # Errors
     /// What would make the event unreadable.
     pub fn read(request: &'a [u8]) -> Result<RestockWish<'a>, Unreadable> {
         let fields = Fields::read(Some(request))?;
         Ok(RestockWish {
-            restock_id: id_or_fresh("restockId", raw(fields.restock_id))?,
+            restock_id: own_id("restockId", raw(fields.restock_id))?,
             item_id: id("itemId", fields.item_id)?,
             description: text(fields.description).unwrap_or_default(),
             quantity: fields.quantity.map(|q| q.get()),
@@ -84,11 +84,12 @@ impl<'a> RestockWish<'a> {
         })
     }
 
-    /// Writes the event's value: as [`crate::Restock::write`] does, with the quantity as it was.
-    pub fn write(&self) -> Vec<u8> {
+    /// Writes the event's value under this id: as [`crate::Restock::write`] does, with the
+    /// quantity as it was.
+    pub fn write(&self, restock_id: &str) -> Vec<u8> {
         let mut value = Vec::with_capacity(192);
         value.extend_from_slice(b"{\"restockId\":");
-        json(&self.restock_id, &mut value);
+        json(restock_id, &mut value);
         value.extend_from_slice(b",\"itemId\":");
         json(&self.item_id, &mut value);
         value.extend_from_slice(b",\"description\":");
@@ -106,11 +107,12 @@ fn raw(field: Option<Raw<'_>>) -> Option<Raw<'_>> {
     field.filter(|raw| raw.get() != "null")
 }
 
-fn id_or_fresh<'a>(field: &'static str, raw: Option<Raw<'a>>) -> Result<Cow<'a, str>, Unreadable> {
-    match raw {
-        None => Ok(Cow::Owned(fresh_id())),
-        some => id(field, some),
-    }
+/// The id of a request; `null` stands for a missing one.
+fn own_id<'a>(
+    field: &'static str,
+    raw: Option<Raw<'a>>,
+) -> Result<Option<Cow<'a, str>>, Unreadable> {
+    raw.map(|raw| id(field, Some(raw))).transpose()
 }
 
 fn quantity(raw: Option<&str>, into: &mut Vec<u8>) {
@@ -132,12 +134,12 @@ mod tests {
         );
         let wish = PurchaseWish::read(request.as_bytes()).expect(quantity);
         let expected = format!(r#"{{"purchaseId":"p","itemId":"i"{written},"purchasedBy":"b"}}"#);
-        assert_eq!(String::from_utf8_lossy(&wish.write()), expected);
+        assert_eq!(String::from_utf8_lossy(&wish.write("p")), expected);
         assert_eq!(wish.timestamp, Some("7"));
         let request = request.replace("purchaseId", "restockId");
         let wish = RestockWish::read(request.as_bytes()).expect(quantity);
         let expected = format!(r#"{{"restockId":"p","itemId":"i","description":""{written}}}"#);
-        assert_eq!(String::from_utf8_lossy(&wish.write()), expected);
+        assert_eq!(String::from_utf8_lossy(&wish.write("p")), expected);
     }
 
     #[test]
@@ -153,21 +155,21 @@ mod tests {
     #[test]
     fn what_the_rule_reads_is_what_was_asked_for() {
         let request = br#"{"purchaseId":"p\"","itemId":"\u0069","quantity":5,"purchasedBy":"b\\"}"#;
-        let value = PurchaseWish::read(request).expect("readable").write();
+        let value = PurchaseWish::read(request).expect("readable").write("p\"");
         let event = Purchase::read(Some(&value)).expect("readable");
         assert_eq!((&*event.purchase_id, &*event.item_id), ("p\"", "i"));
         assert_eq!(event.write(), value);
         let request = br#"{"restockId":"r","itemId":"i","description":"d","quantity":5}"#;
-        let value = RestockWish::read(request).expect("readable").write();
+        let value = RestockWish::read(request).expect("readable").write("r");
         assert_eq!(Restock::read(Some(&value)).expect("readable").write(), value);
     }
 
     #[test]
-    fn a_missing_id_is_made_and_a_bad_one_is_not() {
+    fn an_id_may_be_missing_but_not_bad() {
         for request in [r#"{"itemId":"i"}"#, r#"{"itemId":"i","restockId":null,"timestamp":null}"#]
         {
             let wish = RestockWish::read(request.as_bytes()).expect(request);
-            assert_eq!((wish.restock_id.len(), wish.timestamp), (36, None));
+            assert_eq!((wish.restock_id, wish.timestamp), (None, None));
         }
         let bad = PurchaseWish::read(br#"{"itemId":"i","purchaseId":7}"#).expect_err("a number");
         assert_eq!(bad.field(), Some("purchaseId"));

@@ -3,19 +3,31 @@
 //!
 //! It knows no rule, and nothing of items and purchases but the names of their topics. Reading
 //! order: [`settings`] (file, environment, flags), [`exit`] (codes, the last line), [`signals`]
-//! (the end), [`problem`] (what is answered instead), [`intake`] (events over HTTP), [`http`]
-//! (the main function of a service that is an intake).
+//! (the end), [`problem`] (what is answered instead), [`intake`] (events over HTTP), [`waiters`]
+//! and [`preference`] (the wait for decisions), [`feed`] and [`page`] (what is read), [`service`]
+//! (all of it as a program).
 
 pub mod broker;
+mod docs;
 pub mod exit;
-pub mod http;
+pub mod feed;
+mod health;
 pub mod intake;
 pub mod logging;
+pub mod page;
+mod params;
+pub mod path;
+pub mod preference;
 pub mod problem;
 pub mod server;
+pub mod service;
 pub mod settings;
 pub mod signals;
+pub mod waiters;
 
 pub use intake::{Event, Inbox, InboxConfig, Intake, Moment};
+pub use params::Params;
 pub use problem::Problem;
+pub use service::{Service, ServiceConfig};
 pub use signals::Shutdown;
+pub use waiters::Waiters;

@@ -5,8 +5,10 @@ use std::fmt;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bps_events::Unreadable;
+use bps_events::{Reason, Unreadable};
 use bps_streams::broker::BrokerError;
+use bps_streams::store::StoreError;
+use utoipa::ToSchema;
 
 /// A kind of problem: what its `type` and `title` say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,28 @@ pub enum Kind {
     ContentType,
     /// The broker is away: the same request may succeed later.
     Unavailable,
+    /// Too much is under way: the same request may succeed later.
+    Busy,
+    /// A parameter or a header that cannot be taken.
+    Parameter,
+    /// Under this name something else was asked for before.
+    AnotherBody,
+    /// Decided: more was wished than remains.
+    InsufficientStock,
+    /// Decided: the item was never restocked.
+    UnknownItem,
+    /// Decided: not an integer from 1 to 2^53.
+    InvalidQuantity,
+    /// Decided: stamped earlier than the memory of decided ids reaches.
+    TooOld,
+    /// Decided: the sum would exceed 2^64 - 1.
+    Overflow,
+    /// Nothing of this is known here, or not yet.
+    Unknown,
+    /// The read side cannot be read.
+    Internal,
+    /// It should not be sent requests now.
+    NotReady,
 }
 
 impl Kind {
@@ -41,6 +65,17 @@ impl Kind {
             Self::TooLarge => (413, "too-large", "the body is too long"),
             Self::ContentType => (415, "content-type", "the content type is not read"),
             Self::Unavailable => (503, "unavailable", "the event could not be made durable"),
+            Self::Busy => (503, "busy", "too much is under way"),
+            Self::Parameter => (400, "parameter", "a parameter cannot be taken"),
+            Self::AnotherBody => (422, "another-body", "the id stands for another wish"),
+            Self::InsufficientStock => (409, "insufficient-stock", "more than remains"),
+            Self::UnknownItem => (404, "unknown-item", "the item was never restocked"),
+            Self::InvalidQuantity => (422, "invalid-quantity", "not an integer from 1 to 2^53"),
+            Self::TooOld => (422, "too-old", "stamped earlier than decided ids are remembered"),
+            Self::Overflow => (409, "overflow", "the sum would exceed 2^64 - 1"),
+            Self::Unknown => (404, "unknown", "it is not known here, or not yet"),
+            Self::Internal => (500, "internal", "the service failed"),
+            Self::NotReady => (503, "not-ready", "the service is not ready"),
         }
     }
 }
@@ -54,14 +89,15 @@ pub struct Problem {
     pub detail: String,
     /// The field that is wrong, if it is a single one.
     pub field: Option<Cow<'static, str>>,
-    /// The ids of the event, as fields of a JSON object: who sends it again must send these.
-    pub ids: String,
+    /// What else there is to know, as members of a JSON object, without its braces: the ids of an
+    /// event, so that it can be sent again; all numbers of a refusal.
+    pub members: String,
 }
 
 impl Problem {
     /// A problem of no single field.
     pub fn new(kind: Kind, detail: impl fmt::Display) -> Problem {
-        Problem { kind, detail: detail.to_string(), field: None, ids: String::new() }
+        Problem { kind, detail: detail.to_string(), field: None, members: String::new() }
     }
 
     /// A problem of one field.
@@ -90,10 +126,46 @@ impl Problem {
         if let Some(field) = &self.field {
             into.extend_from_slice(format!(r#","field":{}"#, json(field)).as_bytes());
         }
-        if !self.ids.is_empty() {
+        if !self.members.is_empty() {
             into.push(b',');
-            into.extend_from_slice(self.ids.as_bytes());
+            into.extend_from_slice(self.members.as_bytes());
         }
+    }
+}
+
+/// A problem as it is answered (RFC 9457), for the documentation.
+#[derive(ToSchema)]
+#[allow(dead_code)] // written by `Problem::write`
+pub struct ProblemBody {
+    /// `urn:bps:problem:` and the kind: stable.
+    r#type: String,
+    /// The kind in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    /// The field, parameter or header that is wrong, if it is a single one.
+    field: Option<String>,
+}
+
+impl From<Reason> for Kind {
+    fn from(reason: Reason) -> Kind {
+        match reason {
+            Reason::InvalidQuantity => Self::InvalidQuantity,
+            Reason::UnknownItem => Self::UnknownItem,
+            Reason::InsufficientStock => Self::InsufficientStock,
+            Reason::TooOld => Self::TooOld,
+            Reason::Overflow => Self::Overflow,
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        tracing::error!(%error, "the read side cannot be read");
+        // Where its files are is nobody's business outside.
+        Problem::new(Kind::Internal, "the rows cannot be read; the log of the service says why")
     }
 }
 
@@ -127,7 +199,7 @@ impl IntoResponse for Problem {
         let kind: (HeaderName, HeaderValue) =
             (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let mut response = (status, [kind], body).into_response();
-        if self.kind == Kind::Unavailable {
+        if matches!(self.kind, Kind::Unavailable | Kind::Busy) {
             let seconds = HeaderValue::from_static("1");
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }

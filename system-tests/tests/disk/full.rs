@@ -127,7 +127,8 @@ struct Answer {
 }
 
 async fn post(client: &reqwest::Client, url: &str, body: String) -> Option<Answer> {
-    let request = client.post(url).header("content-type", "application/json").body(body);
+    let request = client.post(url).header("content-type", "application/json");
+    let request = request.header("prefer", "respond-async").body(body);
     let response = request.send().await.ok()?;
     let kind = response.headers().get("content-type").and_then(|v| v.to_str().ok());
     let kind = kind.unwrap_or_default().to_owned();

@@ -18,7 +18,9 @@ fn programs_started_before_the_broker_wait_for_it() {
     let mut processor = site.processor("a", 0, kafka.address());
     let addresses = [free_address(), free_address()].map(|address| address.to_string());
     let intake = |program, address: &str| {
-        site.program(program, program, kafka.address(), &["--listen", address])
+        let state = site.work.path(program).display().to_string();
+        let own = ["--listen", address, "--state", &state];
+        site.program(program, program, kafka.address(), &own)
     };
     let mut intakes =
         [intake("items-service", &addresses[0]), intake("purchase-service", &addresses[1])];

@@ -33,7 +33,9 @@ async fn bodies() {
         let (value, fate, _) = poison(&mut random, n, purchase);
         let body = value.unwrap_or_default();
         let request = client.post(&urls[usize::from(purchase)]);
-        let request = request.header("content-type", "application/json").body(body.clone());
+        let request =
+            request.header("content-type", "application/json").header("prefer", "respond-async");
+        let request = request.body(body.clone());
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
@@ -75,6 +77,7 @@ async fn bodies() {
     // And a good one still goes through.
     let good = r#"{"purchaseId":"good","itemId":"plenty","quantity":1}"#;
     let request = client.post(&urls[1]).header("content-type", "application/json").body(good);
+    let request = request.header("prefer", "respond-async");
     assert_eq!(request.send().await.unwrap().status().as_u16(), 202);
     assert!(up.age() < PATIENCE, "it took {:?}", up.age());
     up.stop();

@@ -1,4 +1,5 @@
 //! JSON lines: one event a line, one answer a line, in order, while the request is still read.
+//! An answer comes when its line is durable, or when it is decided, where the caller waits for it.
 //!
 //! Memory is bounded: lines are appended in groups, and only a few groups are under way. A
 //! caller that sends without ever reading the answers is therefore stopped, not buffered.
@@ -12,6 +13,7 @@ use axum::body::{Body, BodyDataStream};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bps_events::Unreadable;
+use bps_streams::broker::BrokerError;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -19,8 +21,10 @@ use tokio_stream::{Stream, StreamExt as _};
 
 use super::acks::Acks;
 use super::lines::{Line, Lines};
-use super::{Event, Inbox, Moment};
+use super::{Decision, Event, IdempotencyKey, Inbox, Moment};
+use crate::preference::Preference;
 use crate::problem::Problem;
+use crate::waiters::Waiting;
 
 /// A group ends at this many lines, or
 const GROUP_LINES_MAX: usize = 500;
@@ -36,19 +40,44 @@ const BUFFER_WAIT: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Group {
     first_line: u64,
-    answers: Vec<Result<String, Problem>>,
+    answers: Vec<Answer>,
     bytes: usize,
     acks: Arc<Acks>,
 }
 
-pub(super) async fn take(inbox: Inbox, body: Body) -> Result<Response, Problem> {
+/// What a line is answered.
+enum Answer {
+    /// These ids, as soon as it is durable.
+    Durable(String),
+    /// The decision.
+    Decided(Box<Pending>),
+    /// It was not taken.
+    Refused(Problem),
+}
+
+/// A line that waits for its decision.
+struct Pending {
+    event: Event,
+    waiting: Waiting,
+    deadline: Instant,
+}
+
+pub(super) async fn take(
+    inbox: Inbox,
+    preference: Preference,
+    body: Body,
+) -> Result<Response, Problem> {
     let partitions = inbox.partitions().await?;
     let (groups, answers) = mpsc::channel(GROUPS_WAITING);
     let noting = inbox.clone();
-    let reader = Reader { inbox, partitions, groups, group: Group::new(1), line: 0 };
+    let wait = preference.wait;
+    let reader = Reader { inbox, wait, partitions, groups, group: Group::new(1), line: 0 };
     tokio::spawn(reader.run(body.into_data_stream()));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((StatusCode::OK, kind, Body::from_stream(answered(noting, answers))).into_response())
+    let body = Body::from_stream(answered(noting, answers));
+    let mut response = (StatusCode::OK, kind, body).into_response();
+    response.headers_mut().extend(preference.applied());
+    Ok(response)
 }
 
 /// The answers of one group after the other.
@@ -72,36 +101,56 @@ impl Group {
         self.answers.len() >= GROUP_LINES_MAX || self.bytes >= GROUP_BYTES_MAX
     }
 
-    /// Waits until every line is durable or has failed, and writes the answers.
+    /// Waits until every line is durable, decided or has failed, and writes the answers.
     async fn settled(self, inbox: &Inbox) -> Bytes {
         let mut failures = VecDeque::from(self.acks.settled().await);
         inbox.note(failures.front().map(|(_, error)| error));
         let mut text = Vec::with_capacity(self.answers.len() * 128);
         for (number, answer) in self.answers.into_iter().enumerate() {
             let failed = failures.pop_front_if(|(failed, _)| *failed == number);
-            let answer = match (answer, failed) {
-                (Ok(ids), Some((_, error))) => Err(Problem { ids, ..Problem::from(error) }),
-                (answer, _) => answer,
-            };
             text.extend_from_slice(b"{\"line\":");
             text.extend_from_slice((self.first_line + number as u64).to_string().as_bytes());
             text.push(b',');
-            match answer {
-                Ok(ids) => {
-                    text.extend_from_slice(b"\"status\":202,");
-                    text.extend_from_slice(ids.as_bytes());
-                }
-                Err(problem) => problem.write(&mut text),
-            }
+            answer.settled(inbox, failed.map(|(_, error)| error), &mut text).await;
             text.extend_from_slice(b"}\n");
         }
         text.into()
     }
 }
 
+impl Answer {
+    /// Waits for the decision, where it is waited for, and writes members of a JSON object.
+    async fn settled(self, inbox: &Inbox, failed: Option<BrokerError>, text: &mut Vec<u8>) {
+        let accepted = |text: &mut Vec<u8>, ids: &str| {
+            text.extend_from_slice(b"\"status\":202,");
+            text.extend_from_slice(ids.as_bytes());
+        };
+        let problem = |error, members| Problem { members, ..Problem::from(error) };
+        match (self, failed) {
+            (Self::Refused(problem), _) => problem.write(text),
+            (Self::Durable(ids), None) => accepted(text, &ids),
+            (Self::Durable(ids), Some(error)) => problem(error, ids).write(text),
+            (Self::Decided(pending), Some(error)) => problem(error, pending.event.ids).write(text),
+            (Self::Decided(pending), None) => {
+                let Pending { event, waiting, deadline } = *pending;
+                match inbox.decided(&event, &waiting, deadline).await {
+                    Ok(Some(Decision::Granted(json))) => {
+                        text.extend_from_slice(b"\"status\":201,\"result\":");
+                        text.extend_from_slice(json.as_bytes());
+                    }
+                    Ok(Some(Decision::Refused(problem))) | Err(problem) => problem.write(text),
+                    Ok(None) => accepted(text, &event.ids),
+                }
+            }
+        }
+    }
+}
+
 /// Reads the request.
 struct Reader {
     inbox: Inbox,
+    /// How long a line waits for its decision; zero: not at all.
+    wait: Duration,
     partitions: u32,
     groups: mpsc::Sender<Group>,
     group: Group,
@@ -161,18 +210,29 @@ impl Reader {
     async fn take(&mut self, line: Line<'_>, at: Moment) {
         self.line += 1;
         let event = match line {
-            Line::Whole(line) => self.inbox.event(line, at),
+            Line::Whole(line) => self.inbox.event(line, &IdempotencyKey::default(), at),
             Line::TooLong(bytes) => Err(Unreadable::TooLong { bytes }.into()),
         };
         let answer = match event {
-            Ok(event) => {
-                self.append(&event).await;
-                self.group.bytes += event.value.len();
-                Ok(event.ids)
-            }
-            Err(problem) => Err(problem),
+            Ok(event) => self.send(event).await.unwrap_or_else(Answer::Refused),
+            Err(problem) => Answer::Refused(problem),
         };
         self.group.answers.push(answer);
+    }
+
+    async fn send(&mut self, event: Event) -> Result<Answer, Problem> {
+        // As for a single event: registered, then sent, then looked up.
+        let waiting = match self.wait.is_zero() {
+            true => None,
+            false => Some(self.inbox.register(&event)?),
+        };
+        self.append(&event).await;
+        self.group.bytes += event.value.len();
+        let deadline = Instant::now() + self.wait;
+        Ok(match waiting {
+            None => Answer::Durable(event.ids),
+            Some(waiting) => Answer::Decided(Box::new(Pending { event, waiting, deadline })),
+        })
     }
 
     /// A buffer that is full is waited for: that slows the caller down, as it should.

@@ -1,11 +1,14 @@
-//! Takes events over HTTP and answers once they are durable in their topic.
+//! Takes events over HTTP and answers once they are decided, or durable in their topic.
 //!
-//! What a service is, is an [`Intake`]: a path, a topic, and how a request becomes an event. The
-//! rest is the same for all: [`Inbox::router`] (the paths), `single` (one JSON object), `bulk`
-//! (JSON lines, streamed), `acks` (what waits for the log), `topic` (how many partitions).
+//! What a service takes, is an [`Intake`]: a topic, how a request becomes an event, and what was
+//! decided of it. The rest is the same for all: [`Inbox::take`], `single` (one JSON object),
+//! `bulk` (JSON lines, streamed), `acks` (what waits for the log), `decision` (what waits for the
+//! processor), `topic` (how many partitions).
 
 mod acks;
 mod bulk;
+mod decision;
+mod key;
 mod lines;
 mod single;
 pub mod stamp;
@@ -15,12 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use bps_events::Topics;
 use bps_events::fields::VALUE_BYTES_MAX;
 use bps_streams::Outgoing;
@@ -28,9 +28,13 @@ use bps_streams::broker::{Ack, Appender, Broker, BrokerError, Result};
 use bps_streams::partitioner::partition_of;
 use tokio::sync::watch;
 
+pub use self::decision::Decision;
+pub use self::key::IdempotencyKey;
+use crate::preference::Preference;
 use crate::problem::{Kind, Problem};
 use crate::settings::Period;
 use crate::signals::Shutdown;
+use crate::waiters::Waiters;
 
 /// The moment a request is read at.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +54,10 @@ pub struct Event {
     pub value: Vec<u8>,
     /// The record's timestamp (ms since 1970).
     pub timestamp: i64,
-    /// What the answer says of it: fields of a JSON object, without its braces.
+    /// What the answer says of it: members of a JSON object, without its braces.
     pub ids: String,
+    /// Whether the caller has named it: then it may have been sent before.
+    pub is_named: bool,
 }
 
 /// The [`Event::ids`] of these names and values.
@@ -73,15 +79,26 @@ pub fn ids(fields: &[(&str, &str)]) -> String {
 pub trait Intake: Send + Sync {
     /// Name of the service.
     fn name(&self) -> &'static str;
-    /// Path of its resource, as `/items`.
-    fn path(&self) -> &'static str;
     /// Its topic among those of the installation.
     fn topic<'t>(&self, topics: &'t Topics) -> &'t str;
-    /// Turns a request (one JSON object) into an event.
+    /// Turns a request (one JSON object) into an event. `key` names it where the object does not.
     ///
     /// # Errors
-    /// What the rule would dead-letter, and timestamps that cannot be taken.
-    fn event(&self, request: &[u8], at: Moment) -> Result<Event, Problem>;
+    /// What the rule would dead-letter, timestamps that cannot be taken, and two different names.
+    fn event(&self, request: &[u8], key: &IdempotencyKey, at: Moment) -> Result<Event, Problem>;
+    /// How long a single request waits for its decision unless the caller prefers otherwise.
+    fn wait(&self) -> Duration;
+    /// Who waits for decisions here.
+    fn waiters(&self) -> &Arc<Waiters>;
+    /// Under what these must be woken when this event is decided.
+    fn subject(&self, event: &Event) -> Vec<u8>;
+    /// Where the decision on this event can be read.
+    fn location(&self, event: &Event) -> Option<Uri>;
+    /// The decision on this event, if it is known here.
+    ///
+    /// # Errors
+    /// When it cannot be looked up.
+    fn decision(&self, event: &Event) -> Result<Option<Decision>, Problem>;
 }
 
 /// What an [`Inbox`] is set to.
@@ -138,19 +155,35 @@ impl Inbox {
         })
     }
 
-    /// The paths: the resource and `/health`.
-    pub fn router(self) -> Router {
-        let missing = |uri: Uri| async move {
-            let path = uri.path().to_owned();
-            Problem::new(Kind::NotFound, format!("{path} is no path of this service"))
-        };
-        let method = || async { Problem::new(Kind::MethodNotAllowed, "see the documentation") };
-        Router::new()
-            .route(self.intake.path(), post(take))
-            .route("/health", get(health))
-            .fallback(missing)
-            .method_not_allowed_fallback(method)
-            .with_state(self)
+    /// Answers a request: one event (`application/json`), or one a line (`application/x-ndjson`).
+    pub async fn take(&self, headers: &HeaderMap, body: Body) -> Response {
+        let preference = |otherwise| Preference::of(headers, otherwise);
+        match ContentType::of(headers) {
+            Ok(ContentType::Json) => {
+                let preference = preference(self.intake.wait());
+                single::take(self, headers, preference, body).await.into_response()
+            }
+            // In bulk nobody waits unless told to.
+            Ok(ContentType::Lines) => {
+                bulk::take(self.clone(), preference(Duration::ZERO), body).await.into_response()
+            }
+            Err(problem) => problem.into_response(),
+        }
+    }
+
+    /// How many partitions its topic has; 0 while that is not known.
+    pub fn known_partitions(&self) -> u32 {
+        *self.partitions.borrow()
+    }
+
+    /// Whether the log was away when it was last written to.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Its topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     fn moment(&self) -> Moment {
@@ -171,8 +204,8 @@ impl Inbox {
         }
     }
 
-    fn event(&self, request: &[u8], at: Moment) -> Result<Event, Problem> {
-        let event = self.intake.event(request, at)?;
+    fn event(&self, request: &[u8], key: &IdempotencyKey, at: Moment) -> Result<Event, Problem> {
+        let event = self.intake.event(request, key, at)?;
         if event.value.len() > VALUE_BYTES_MAX {
             // A request that just fits may not do so with the id that it was given.
             return Err(bps_events::Unreadable::TooLong { bytes: event.value.len() }.into());
@@ -229,24 +262,4 @@ impl ContentType {
             Err(Problem::of(Kind::ContentType, "content-type", detail))
         }
     }
-}
-
-async fn take(State(inbox): State<Inbox>, headers: HeaderMap, body: Body) -> Response {
-    match ContentType::of(&headers) {
-        Ok(ContentType::Json) => single::take(&inbox, body).await.into_response(),
-        Ok(ContentType::Lines) => bulk::take(inbox, body).await.into_response(),
-        Err(problem) => problem.into_response(),
-    }
-}
-
-async fn health(State(inbox): State<Inbox>) -> Response {
-    let partitions = *inbox.partitions.borrow();
-    axum::Json(serde_json::json!({
-        "status": "up",
-        "service": inbox.intake.name(),
-        "topic": &*inbox.topic,
-        // 0: not known yet, the broker is waited for.
-        "partitions": partitions,
-    }))
-    .into_response()
 }

@@ -1,12 +1,16 @@
 //! A service that runs on an embedded log of its own, at a free port; shared by the tests of
 //! both services.
 
+pub(crate) mod openapi;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bps_events::Topics;
+use bps_service::service::Start;
 use bps_service::settings::Period;
-use bps_service::{Inbox, InboxConfig, Intake, Shutdown, server};
+use bps_service::{InboxConfig, Service, ServiceConfig, Shutdown, server};
 use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
 use bps_streams::record::Batch;
@@ -17,7 +21,7 @@ pub(crate) struct Running {
     pub(crate) broker: Arc<EmbeddedBroker>,
     pub(crate) shutdown: Shutdown,
     pub(crate) client: reqwest::Client,
-    url: String,
+    pub(crate) url: String,
     topic: String,
     _folder: tempfile::TempDir,
 }
@@ -32,33 +36,30 @@ pub(crate) struct Found {
 }
 
 impl Running {
-    pub(crate) async fn start(intake: Arc<dyn Intake>) -> Running {
+    /// The service, where it takes events, and the topic it writes them to.
+    pub(crate) async fn start(start: Start, path: &str, topic: &str) -> Running {
         let folder = tempfile::tempdir().expect("a folder");
-        let broker = Arc::new(EmbeddedBroker::open(folder.path()).expect("a log"));
-        let shutdown = Shutdown::default();
-        let config = InboxConfig {
-            topics: Topics::default(),
-            partitions: 8,
-            future_max: Period(Duration::from_secs(300)),
-        };
+        let broker = EmbeddedBroker::open(&folder.path().join("log")).expect("a log");
+        let (broker, shutdown) = (Arc::new(broker), Shutdown::default());
+        let config = config(&folder.path().join("state"));
         let listener = server::listen("127.0.0.1:0".parse().expect("an address")).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let topic = intake.topic(&config.topics).to_owned();
-        let url = format!("http://{address}{}", intake.path());
-        let inbox = Inbox::start(broker.clone(), intake, &config, &shutdown).expect("an inbox");
-        tokio::spawn(server::serve(listener, inbox.router(), shutdown.clone()));
-        let client = reqwest::Client::new();
-        Running { broker, shutdown, client, url, topic, _folder: folder }
+        let service: Service = start(broker.clone(), &config, &shutdown).expect("a service");
+        let ended = shutdown.clone();
+        tokio::spawn(async move { service.serve(listener, ended).await });
+        let (client, url) = (reqwest::Client::new(), format!("http://{address}{path}"));
+        Running { broker, shutdown, client, url, topic: topic.to_owned(), _folder: folder }
     }
 
-    /// Posts a body; status, content type, and the answer.
+    /// Posts a body, and does not wait for a decision; status, content type, and the answer.
     pub(crate) async fn post(
         &self,
         kind: &str,
         body: impl Into<reqwest::Body>,
     ) -> (u16, String, String) {
         let request = self.client.post(&self.url).header("content-type", kind).body(body);
+        let request = request.header("prefer", "respond-async");
         let response = request.send().await.expect("an answer");
         let kind = response.headers().get("content-type");
         let kind = kind.map(|v| v.to_str().expect("text").to_owned()).unwrap_or_default();
@@ -126,6 +127,15 @@ impl Running {
         }
         found
     }
+}
+
+fn config(state: &Path) -> ServiceConfig {
+    let inbox = InboxConfig {
+        topics: Topics::default(),
+        partitions: 8,
+        future_max: Period(Duration::from_secs(300)),
+    };
+    ServiceConfig { inbox, state: state.to_owned(), waiters_max: 2 }
 }
 
 impl Drop for Running {
