@@ -128,14 +128,16 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
         let processor = std::thread::Builder::new().spawn_scoped(scope, decide)?;
         let served = runtime.block_on(async {
             let [restocks, wishes] = &services;
-            tokio::try_join!(
+            // The one ends what it has begun though the other has failed.
+            let (restocks, wishes) = tokio::join!(
                 restocks.serve(items, shutdown.clone()),
                 wishes.serve(purchases, shutdown.clone()),
-            )
+            );
+            restocks.and(wishes)
         });
         shutdown.request();
         let decided = processor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        decided.map_err(AnyError::from).and(served.map(drop).map_err(AnyError::from))
+        decided.map_err(AnyError::from).and(served.map_err(AnyError::from))
     });
     // A question to a broker that is away must not hold up the end for long. Without any wait the
     // embedded log may still be open when the process ends, and RocksDB's threads then abort it.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,14 +87,20 @@ impl Service {
         Service { router, table }
     }
 
-    /// Serves it until `shutdown`.
+    /// Serves it until `shutdown`, which it asks for when its read side ends: without it, it would
+    /// look alive.
     ///
     /// # Errors
-    /// When the listener fails, or the read side ends: without it, it would look alive.
+    /// When the listener fails; why the read side has ended.
     pub async fn serve(&self, listener: TcpListener, shutdown: Shutdown) -> io::Result<()> {
+        let mut served = pin!(server::serve(listener, self.router.clone(), shutdown.clone()));
         tokio::select! {
-            served = server::serve(listener, self.router.clone(), shutdown) => served,
-            cause = self.failure() => Err(io::Error::other(cause)),
+            served = &mut served => served,
+            cause = self.failure() => {
+                shutdown.request();
+                served.await?;
+                Err(io::Error::other(cause))
+            }
         }
     }
 

@@ -144,7 +144,15 @@ fn a_full_log_answers_503_and_keeps_what_it_has_acknowledged() {
 }
 
 async fn full_log() {
+    // Only the log lies there: what else there is would end the process, and perhaps before.
     let space = Space::new(24 << 10);
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::create_dir(space.path().join("data")).unwrap();
+    for name in ["state", "items", "purchases"] {
+        let folder = elsewhere.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(folder, space.path().join("data").join(name)).unwrap();
+    }
     let addresses = [free_address(), free_address()].map(|a| a.to_string());
     let mut up = Up { work: Work::new("full-log"), number: 0, addresses };
     let mut process = up.start(&space);
