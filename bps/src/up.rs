@@ -76,8 +76,11 @@ pub(crate) fn run(args: UpArgs) -> ExitCode {
         return exit::with(exit::USAGE, NAME, error);
     }
     match up(&settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::with(exit::FAILED, NAME, error),
+        Ok(()) => exit::leave(0),
+        Err(error) => {
+            exit::with(exit::FAILED, NAME, error);
+            exit::leave(exit::FAILED)
+        }
     }
 }
 

@@ -58,8 +58,11 @@ fn main() -> ExitCode {
     };
     let ready = || exit::say(format_args!("{NAME} ready"));
     match run(broker, &settings.common, &settings.processor, &shutdown, ready) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::with(exit::FAILED, NAME, error),
+        Ok(()) => exit::leave(0),
+        Err(error) => {
+            exit::with(exit::FAILED, NAME, error);
+            exit::leave(exit::FAILED)
+        }
     }
 }
 

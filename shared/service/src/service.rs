@@ -198,8 +198,11 @@ pub fn main(about: &About, start: Start) -> ExitCode {
         return exit::with(exit::USAGE, name, error);
     }
     match run(about, start, &settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::with(exit::FAILED, name, error),
+        Ok(()) => exit::leave(0),
+        Err(error) => {
+            exit::with(exit::FAILED, name, error);
+            exit::leave(exit::FAILED)
+        }
     }
 }
 
