@@ -75,13 +75,7 @@ pub(crate) fn run(args: UpArgs) -> ExitCode {
     if let Err(error) = logging::start(&settings.common.log) {
         return exit::with(exit::USAGE, NAME, error);
     }
-    match up(&settings) {
-        Ok(()) => exit::leave(0),
-        Err(error) => {
-            exit::with(exit::FAILED, NAME, error);
-            exit::leave(exit::FAILED)
-        }
-    }
+    exit::ended(NAME, up(&settings))
 }
 
 fn resolve(args: UpArgs) -> Result<Settings, SettingsError> {

@@ -18,10 +18,6 @@ pub(crate) struct Restocks {
 }
 
 impl Intake for Restocks {
-    fn name(&self) -> &'static str {
-        "items-service"
-    }
-
     fn topic<'t>(&self, topics: &'t Topics) -> &'t str {
         &topics.items_added
     }

@@ -57,13 +57,7 @@ fn main() -> ExitCode {
         Err(error) => return exit::with(exit::FAILED, NAME, error),
     };
     let ready = || exit::say(format_args!("{NAME} ready"));
-    match run(broker, &settings.common, &settings.processor, &shutdown, ready) {
-        Ok(()) => exit::leave(0),
-        Err(error) => {
-            exit::with(exit::FAILED, NAME, error);
-            exit::leave(exit::FAILED)
-        }
-    }
+    exit::ended(NAME, run(broker, &settings.common, &settings.processor, &shutdown, ready))
 }
 
 fn resolve(flags: Flags) -> Result<Settings, SettingsError> {

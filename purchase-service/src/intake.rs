@@ -21,10 +21,6 @@ pub(crate) struct Purchases {
 }
 
 impl Intake for Purchases {
-    fn name(&self) -> &'static str {
-        "purchase-service"
-    }
-
     fn topic<'t>(&self, topics: &'t Topics) -> &'t str {
         &topics.purchase_created
     }

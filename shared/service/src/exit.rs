@@ -21,9 +21,17 @@ pub fn with(code: u8, program: &str, why: impl fmt::Display) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Ends a program that has had RocksDB open, once all is said and done. C's and C++'s own ends are
-/// left out: RocksDB's threads may still be at work then, on what those destroy, and abort.
-pub fn leave(code: u8) -> ! {
+/// Ends a program that has had RocksDB open, with the word of why where it failed. C's and C++'s
+/// own ends are left out: RocksDB's threads may still be at work then, on what those destroy, and
+/// abort.
+pub fn ended<E: fmt::Display>(program: &str, outcome: Result<(), E>) -> ! {
+    let code = match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            with(FAILED, program, error);
+            FAILED
+        }
+    };
     signal_hook::low_level::exit(code.into())
 }
 

@@ -197,13 +197,7 @@ pub fn main(about: &About, start: Start) -> ExitCode {
     if let Err(error) = required.and_then(|()| logging::start(&settings.common.log)) {
         return exit::with(exit::USAGE, name, error);
     }
-    match run(about, start, &settings) {
-        Ok(()) => exit::leave(0),
-        Err(error) => {
-            exit::with(exit::FAILED, name, error);
-            exit::leave(exit::FAILED)
-        }
-    }
+    exit::ended(name, run(about, start, &settings))
 }
 
 fn resolve(flags: Flags, about: &About) -> Result<Settings, SettingsError> {

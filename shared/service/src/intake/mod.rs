@@ -77,8 +77,6 @@ pub fn ids(fields: &[(&str, &str)]) -> String {
 
 /// What a service takes.
 pub trait Intake: Send + Sync {
-    /// Name of the service.
-    fn name(&self) -> &'static str;
     /// Its topic among those of the installation.
     fn topic<'t>(&self, topics: &'t Topics) -> &'t str;
     /// Turns a request (one JSON object) into an event. `key` names it where the object does not.
