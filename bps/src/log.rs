@@ -18,6 +18,9 @@ pub(crate) struct Place {
     /// Folder of the embedded log [default: ./data, where no cluster is named]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Settings file of a service; its table `kafka` names the cluster and who one is there
+    #[arg(long, env = "BPS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     kafka: KafkaFlags,
 }
@@ -36,18 +39,16 @@ pub(crate) struct Prefixes {
 impl Place {
     /// The cluster, where one is named.
     pub(crate) fn cluster(&self) -> Result<Option<KafkaSettings>, Error> {
-        let kafka = self.kafka.clone().resolve(&mut SettingsFile::default())?;
-        match (kafka, &self.data) {
-            // A flag overrules the environment, and two flags contradict each other.
-            (Some(kafka), Some(_))
-                if std::env::var("BPS_KAFKA_BOOTSTRAP").ok().as_ref() == Some(&kafka.bootstrap) =>
-            {
-                Ok(None)
-            }
-            (Some(_), Some(_)) => {
+        let kafka = self.kafka.clone().resolve(&mut SettingsFile::read(self.config.as_deref())?)?;
+        // A flag overrules the environment and the file, and two flags contradict each other.
+        let environment = std::env::var("BPS_KAFKA_BOOTSTRAP").ok();
+        let is_flag = self.kafka.kafka.is_some() && self.kafka.kafka != environment;
+        match &self.data {
+            Some(_) if is_flag => {
                 Err(Error::Usage("--data and --kafka: a log is either here or there".to_owned()))
             }
-            (kafka, _) => Ok(kafka),
+            Some(_) => Ok(None),
+            None => Ok(kafka),
         }
     }
 

@@ -4,6 +4,7 @@
 //! files, or moves local state aside. Reading order: [`exit`] and [`error`] (how a command ends),
 //! [`log`] (which log it looks at), then any command.
 
+mod acl;
 mod bar;
 mod error;
 mod exit;
@@ -11,6 +12,7 @@ mod import;
 mod interrupt;
 mod log;
 mod out;
+mod page;
 mod replay;
 mod reset;
 mod tail;
@@ -21,6 +23,7 @@ mod verify;
 
 use std::process::ExitCode;
 
+use bps_service::settings::LogSettings;
 use clap::Parser;
 
 use crate::error::Error;
@@ -53,6 +56,7 @@ enum Command {
     Tail(tail::TailArgs),
     Topics(topics::TopicsArgs),
     Topology(topology::TopologyArgs),
+    Acl(acl::AclArgs),
     Verify(verify::VerifyArgs),
     Replay(replay::ReplayArgs),
     Reset(reset::ResetArgs),
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => speak(|| tail::run(&args)),
         Command::Topics(args) => speak(|| topics::run(&args)),
         Command::Topology(args) => speak(|| topology::run(&args)),
+        Command::Acl(args) => speak(|| acl::run(&args)),
         Command::Verify(args) => speak(|| verify::run(&args)),
         Command::Replay(args) => speak(|| replay::run(&args)),
         Command::Reset(args) => speak(|| reset::run(&args)),
@@ -95,5 +100,6 @@ fn speak(command: impl FnOnce() -> Result<Outcome, Error>) -> ExitCode {
 
 /// The engine's warnings, and nothing that a command says itself.
 fn start_logging() -> Result<(), Error> {
-    Ok(bps_service::logging::start("warn")?)
+    drop(bps_service::logging::start(&LogSettings::of_level("warn"), "bps")?);
+    Ok(())
 }

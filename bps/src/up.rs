@@ -1,28 +1,36 @@
-//! `bps up`: the two services and the processor in one process, on the embedded log or on Kafka.
+//! `bps up`: the two services, the processor and a page to watch them in one process, on the
+//! embedded log or on Kafka.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bps_service::broker::BrokerChoice;
-use bps_service::service::{Service, ServiceConfig, WaitingFlags};
+use bps_service::health::Trouble;
+use bps_service::logging::Spans;
+use bps_service::metrics::Metrics;
+use bps_service::service::{HttpFlags, HttpSettings, Service};
 use bps_service::settings::{self, CommonFlags, CommonSettings, SettingsError};
 use bps_service::{Shutdown, exit, logging, server};
 use bps_streams::broker::Broker;
 use clap::Args;
 use purchase_processor::flags::{ProcessorFlags, ProcessorSettings};
+use purchase_processor::metrics;
 use serde::Serialize;
 
 const NAME: &str = "bps up";
+
+/// Where the page is, unless set.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
 
 /// Longest wait for requests that are being answered when all else has ended.
 const END_WAIT: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "  \
   bps up
-  bps up --data /var/lib/bps --items-listen 0.0.0.0:7401 --purchases-listen 0.0.0.0:7402
+  bps up --data /var/lib/bps --tokens tokens.toml --purchases-listen 0.0.0.0:7402
   bps up --kafka kafka-1:9092,kafka-2:9092 --workers 2
   bps up --print-config";
 
@@ -33,6 +41,9 @@ pub(crate) struct UpArgs {
     /// Where the embedded log and the state lie; one process owns it [default: ./data]
     #[arg(long, env = "BPS_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// Where the page and all paths of both services are [default: 127.0.0.1:7400]
+    #[arg(long, env = "BPS_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// Where the items service listens; port 0 is any free one [default: 127.0.0.1:7401]
     #[arg(long, env = "BPS_ITEMS_LISTEN", value_name = "ADDRESS:PORT")]
     items_listen: Option<SocketAddr>,
@@ -40,7 +51,7 @@ pub(crate) struct UpArgs {
     #[arg(long, env = "BPS_PURCHASES_LISTEN", value_name = "ADDRESS:PORT")]
     purchases_listen: Option<SocketAddr>,
     #[command(flatten)]
-    waiting: WaitingFlags,
+    http: HttpFlags,
     #[command(flatten)]
     processor: ProcessorFlags,
     #[command(flatten)]
@@ -50,9 +61,11 @@ pub(crate) struct UpArgs {
 #[derive(Serialize)]
 struct Settings {
     data: PathBuf,
+    listen: SocketAddr,
     items_listen: SocketAddr,
     purchases_listen: SocketAddr,
-    waiters_max: usize,
+    #[serde(flatten)]
+    http: HttpSettings,
     #[serde(flatten)]
     processor: ProcessorSettings,
     #[serde(flatten)]
@@ -72,21 +85,25 @@ pub(crate) fn run(args: UpArgs) -> ExitCode {
     if print {
         return exit::printed(NAME, settings::print(&settings));
     }
-    if let Err(error) = logging::start(&settings.common.log) {
-        return exit::with(exit::USAGE, NAME, error);
+    match logging::start(&settings.common.log, "bps") {
+        Ok(spans) => exit::ended(NAME, up(&settings, spans)),
+        Err(error) => exit::with(exit::USAGE, NAME, error),
     }
-    exit::ended(NAME, up(&settings))
 }
 
 fn resolve(args: UpArgs) -> Result<Settings, SettingsError> {
     let mut file = args.common.file()?;
     let data = file.or("data", args.data)?.unwrap_or_else(|| "./data".into());
+    let listen = file.or("listen", args.listen)?.unwrap_or(LISTEN);
     let items = file.or("items_listen", args.items_listen)?;
+    let items = items.unwrap_or(items_service::ABOUT.listen);
     let purchases = file.or("purchases_listen", args.purchases_listen)?;
+    let purchases = purchases.unwrap_or(purchase_service::ABOUT.listen);
     let settings = Settings {
-        items_listen: items.unwrap_or(items_service::ABOUT.listen),
-        purchases_listen: purchases.unwrap_or(purchase_service::ABOUT.listen),
-        waiters_max: args.waiting.resolve(&mut file)?,
+        listen,
+        items_listen: items,
+        purchases_listen: purchases,
+        http: args.http.resolve(&mut file, &[listen, items, purchases])?,
         processor: args.processor.resolve(&mut file, data.join("state"))?,
         common: args.common.resolve(&mut file)?,
         data,
@@ -95,7 +112,7 @@ fn resolve(args: UpArgs) -> Result<Settings, SettingsError> {
     Ok(settings)
 }
 
-fn up(settings: &Settings) -> Result<(), AnyError> {
+fn up(settings: &Settings, _spans: Spans) -> Result<(), AnyError> {
     let choice = match &settings.common.kafka {
         Some(kafka) => BrokerChoice::Kafka(kafka.clone()),
         None => BrokerChoice::Embedded(settings.data.clone()),
@@ -103,11 +120,23 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
     let broker = choice.open()?;
     let shutdown = Shutdown::on_signals()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (items, purchases) = runtime.block_on(async {
+    let (page, items, purchases) = runtime.block_on(async {
+        let page = server::listen(settings.listen).await?;
         let items = server::listen(settings.items_listen).await?;
-        Ok::<_, AnyError>((items, server::listen(settings.purchases_listen).await?))
+        Ok::<_, AnyError>((page, items, server::listen(settings.purchases_listen).await?))
     })?;
-    let services = services(&broker, settings, &shutdown)?;
+    let numbers = Arc::<Metrics>::default();
+    // Of the processor, as soon as there is one.
+    let trouble = Arc::<OnceLock<Trouble>>::default();
+    let besides: Trouble = {
+        let trouble = trouble.clone();
+        Arc::new(move || match trouble.get() {
+            Some(trouble) => trouble(),
+            None => Some("the processor has not started yet".to_owned()),
+        })
+    };
+    let services = services(&broker, settings, &numbers, &besides, &shutdown)?;
+    exit::say(format_args!("page http://{}", page.local_addr()?));
     exit::say(format_args!("items-service http://{}", items.local_addr()?));
     exit::say(format_args!("purchase-service http://{}", purchases.local_addr()?));
 
@@ -117,7 +146,13 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
             let ready = || exit::say(format_args!("{NAME}: ready"));
             let (common, processor) = (&settings.common, &settings.processor);
             let broker = broker.clone();
-            let ended = purchase_processor::run::run(broker, common, processor, &shutdown, ready);
+            let observed = |observer| {
+                metrics::watch(&numbers, &observer);
+                let lag_max = settings.http.listen.ready_lag_max;
+                drop(trouble.set(metrics::trouble(&observer, lag_max)));
+            };
+            let ended =
+                purchase_processor::run::run(broker, common, processor, &shutdown, observed, ready);
             // One without the others would look alive.
             shutdown.request();
             ended
@@ -126,11 +161,13 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
         let served = runtime.block_on(async {
             let [restocks, wishes] = &services;
             // The one ends what it has begun though the other has failed.
-            let (restocks, wishes) = tokio::join!(
+            let paths = crate::page::router(restocks.router(), wishes.router());
+            let (restocks, wishes, page) = tokio::join!(
                 restocks.serve(items, shutdown.clone()),
                 wishes.serve(purchases, shutdown.clone()),
+                server::serve(page, paths, shutdown.clone()),
             );
-            restocks.and(wishes)
+            restocks.and(wishes).and(page)
         });
         shutdown.request();
         let decided = processor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -146,12 +183,13 @@ fn up(settings: &Settings) -> Result<(), AnyError> {
 fn services(
     broker: &Arc<dyn Broker>,
     settings: &Settings,
+    metrics: &Arc<Metrics>,
+    besides: &Trouble,
     shutdown: &Shutdown,
 ) -> Result<[Service; 2], AnyError> {
-    let config = |name: &str| ServiceConfig {
-        inbox: settings.common.inbox(),
-        state: settings.data.join(name),
-        waiters_max: settings.waiters_max,
+    let config = |name: &str| {
+        let state = settings.data.join(name);
+        settings.http.config(&settings.common, state, metrics, besides.clone())
     };
     let items = items_service::start(broker.clone(), &config("items"), shutdown)?;
     let purchases = purchase_service::start(broker.clone(), &config("purchases"), shutdown)?;

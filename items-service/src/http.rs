@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum_extra::TypedHeader;
@@ -12,7 +12,7 @@ use axum_extra::headers::{ETag, IfNoneMatch};
 use bps_service::feed::Streams;
 use bps_service::page::{self, LIMIT};
 use bps_service::problem::{Kind, ProblemBody};
-use bps_service::{Inbox, Params, Problem};
+use bps_service::{Inbox, Params, Problem, Segment};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -137,12 +137,8 @@ pub(crate) struct Accepted {
             headers(("Location" = String), ("Idempotency-Replayed" = Option<String>))),
         (status = 202, description = "Durable, to be added; see Location", body = Accepted,
             headers(("Location" = String))),
-        (status = 400, description = "It cannot be read; names the field", content_type = "application/problem+json", body = ProblemBody),
         (status = 409, description = "OVERFLOW", content_type = "application/problem+json", body = ProblemBody),
-        (status = 413, description = "The body is too long", content_type = "application/problem+json", body = ProblemBody),
-        (status = 415, description = "The content type is not read", content_type = "application/problem+json", body = ProblemBody),
         (status = 422, description = "INVALID_QUANTITY, TOO_OLD, or another body under the same id", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "The log is away, or too many wait; see Retry-After", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
 async fn restock(State(paths): State<Paths>, headers: HeaderMap, body: Body) -> Response {
@@ -162,13 +158,12 @@ async fn restock(State(paths): State<Paths>, headers: HeaderMap, body: Body) -> 
         (status = 200, description = "Its row", body = Item,
             headers(("ETag" = String), ("Bps-Position" = String))),
         (status = 304, description = "It is as it was"),
-        (status = 400, description = "A parameter cannot be taken", content_type = "application/problem+json", body = ProblemBody),
         (status = 404, description = "It was never restocked, as far as is known here", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
 async fn find(
     State(paths): State<Paths>,
-    Path(item_id): Path<String>,
+    Segment(item_id): Segment,
     known: Option<TypedHeader<IfNoneMatch>>,
 ) -> Result<Response, Problem> {
     let stock = &paths.stock;
@@ -230,7 +225,6 @@ pub(crate) struct Page {
     get, path = "/items", tag = "items", params(Asked),
     responses(
         (status = 200, description = "A page", body = Page),
-        (status = 400, description = "A parameter cannot be taken", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
 async fn list(
@@ -257,8 +251,6 @@ async fn list(
     params(("Last-Event-ID" = Option<String>, Header, description = "Of the last event read")),
     responses(
         (status = 200, description = "Events, until the caller goes", content_type = "text/event-stream", body = String),
-        (status = 400, description = "A parameter cannot be taken", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "Too many streams are open", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
 async fn stream(State(paths): State<Paths>, headers: HeaderMap) -> Result<Response, Problem> {

@@ -11,8 +11,9 @@ mod stock;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use bps_service::access::Role;
 use bps_service::feed::Streams;
-use bps_service::service::{About, Service, ServiceConfig};
+use bps_service::service::{About, Parts, Service, ServiceConfig};
 use bps_service::{Inbox, Shutdown, Waiters};
 use bps_streams::Result;
 use bps_streams::broker::Broker;
@@ -45,14 +46,15 @@ pub fn start(
 ) -> Result<Service> {
     let topics = &config.inbox.topics;
     let (sender, moved) = watch::channel(0);
-    let waiters = Waiters::new(config.waiters_max, shutdown);
+    let waiters = Waiters::new(config.http.waiters_max, shutdown);
     let restock_finished = topics.restock_finished.clone();
     let read = [topics.stock.clone(), restock_finished.clone()];
     let keeper = Keeper { restock_finished, waiters: waiters.clone(), moved: sender };
     let table = GlobalTable::start(broker.clone(), Arc::new(keeper), config.table(ROWS, &read))?;
     let stock = Stock { view: table.view(), topic: Arc::from(&*topics.stock), moved };
-    let intake = Restocks { stock: stock.clone(), waiters };
+    let intake = Restocks { stock: stock.clone(), waiters: waiters.clone() };
     let inbox = Inbox::start(broker, Arc::new(intake), &config.inbox, shutdown)?;
     let paths = Paths { inbox: inbox.clone(), stock, streams: Streams::new(shutdown) };
-    Ok(Service::new(&ABOUT, paths.router(), inbox, table))
+    let parts = Parts { paths: paths.router(), inbox, waiters, table };
+    Ok(Service::new(&ABOUT, Role::Restock, parts, config))
 }

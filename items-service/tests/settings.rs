@@ -69,6 +69,8 @@ fn bad_settings_end_with_64_and_one_line() {
     refused(&["--listen", "here"], &[], "invalid value 'here'");
     refused(&["--kafka", "h:1", "--kafka-set", "acks=1"], &[], "\"acks\" cannot be set");
     refused(&["--kafka", "h:1"], &[("BPS_KAFKA_SET", "no.such=1")], "no.such");
+    refused(&["--kafka", "h:1", "--listen", "0.0.0.0:0"], &[], "needs --tokens FILE");
+    refused(&["--kafka", "h:1", "--tokens", "/no/such/file"], &[], "/no/such/file: ");
     refused(&["--kafka", "h:1", "--log", "a=b=c"], &[], "log: ");
 }
 

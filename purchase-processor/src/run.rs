@@ -8,7 +8,7 @@ use bps_service::Shutdown;
 use bps_service::settings::CommonSettings;
 use bps_streams::broker::Broker;
 use bps_streams::worker::{TaskStatus, WorkerStatus};
-use bps_streams::{Application, Result};
+use bps_streams::{Application, Observer, Result};
 
 use crate::flags::ProcessorSettings;
 
@@ -21,7 +21,7 @@ const TELL: Duration = Duration::from_secs(10);
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// Runs a processor until `shutdown`; then commits what is open. `ready` is called once, when
-/// all its tasks have been restored and decide.
+/// all its tasks have been restored and decide; `observed` when it can be looked at.
 ///
 /// # Errors
 /// What ended it.
@@ -30,10 +30,12 @@ pub fn run(
     common: &CommonSettings,
     settings: &ProcessorSettings,
     shutdown: &Shutdown,
+    observed: impl FnOnce(Observer),
     ready: impl FnOnce(),
 ) -> Result<()> {
     let topology = crate::topology(&settings.rule(common))?;
     let application = Application::start(broker, topology, settings.application(common))?;
+    observed(application.observer());
     watch(&application, settings, shutdown, ready);
     match settings.leave {
         true => application.leave(),
@@ -51,7 +53,7 @@ fn watch(
     let mut ready = Some(ready);
     while !shutdown.is_requested() && !application.is_finished() {
         std::thread::sleep(LOOK);
-        let statuses = application.status();
+        let statuses = application.status().workers;
         progress.look(&statuses);
         if ready.is_some()
             && progress.is_ready(settings.workers)

@@ -12,6 +12,7 @@ use bps_streams::{
 use crate::Settings;
 use crate::booking::{self, Stock, Wish};
 use crate::memory::{Remembered, from_memo};
+use crate::metrics::counters;
 use crate::row::{Row, from_topic, to_topic};
 
 const RESTOCKS: &str = "restocks";
@@ -108,12 +109,15 @@ impl Booking {
     ) -> Result<(), Error> {
         let content = p.quantity.to_string();
         let memory = Remembered::new(&p.item_id, &p.purchase_id, &[&content, &p.purchased_by]);
-        if self.is_resend(DECIDED, &memory, context)? {
+        if let Some(same) = self.resend(DECIDED, &memory, context)? {
+            let names = ["purchase CONFLICTING_RESEND", "purchase RESEND"];
+            context.count(names[usize::from(same)]);
             return Ok(());
         }
         let before = self.look_up(&p.item_id, context)?;
         let wish = self.wish(&p.quantity, at, context);
         let decision = booking::purchase(before.stock, wish);
+        context.count(counters(decision.err())[0]);
         let sequence = self.keep(&p.item_id, decision, &before, at, context)?;
         let Stock { supplied, booked } = before.stock.unwrap_or(Stock { supplied: 0, booked: 0 });
         let after = decision.ok().or(before.stock);
@@ -145,11 +149,14 @@ impl Booking {
         let id = r.restock_id.clone().unwrap_or_else(|| place().into());
         let content = r.quantity.to_string();
         let memory = Remembered::new(&r.item_id, &id, &[&content, &r.description]);
-        if self.is_resend(RESTOCKED, &memory, context)? {
+        if let Some(same) = self.resend(RESTOCKED, &memory, context)? {
+            let names = ["restock CONFLICTING_RESEND", "restock RESEND"];
+            context.count(names[usize::from(same)]);
             return Ok(());
         }
         let before = self.look_up(&r.item_id, context)?;
         let decision = booking::restock(before.stock, self.wish(&r.quantity, at, context));
+        context.count(counters(decision.err())[1]);
         if decision.is_ok() && !r.description.is_empty() {
             self.description.clear();
             self.description.push_str(&r.description);
@@ -168,23 +175,21 @@ impl Booking {
         context.send(ANSWERS, Message { key, value, sequence, memo: memory.memo() })
     }
 
-    /// Whether the wish was decided before; then nothing is emitted.
-    fn is_resend(
+    /// Where the wish was decided before: whether it was the same. Then nothing is emitted.
+    fn resend(
         &self,
         store: &str,
         memory: &Remembered,
         context: &mut Context<'_>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<bool>, Error> {
         let oldest = self.window_ms.map(|w| context.stream_time().saturating_sub(w));
         let Some(row) = context.get(store, memory.key())? else {
-            return Ok(false);
+            return Ok(None);
         };
         if oldest.is_some_and(|oldest| row.timestamp < oldest) {
-            return Ok(false);
+            return Ok(None);
         }
-        let same = row.value == memory.content();
-        context.count(if same { "resend" } else { "conflicting_resend" });
-        Ok(true)
+        Ok(Some(row.value == memory.content()))
     }
 
     fn wish(&self, quantity: &Quantity<'_>, at: i64, context: &Context<'_>) -> Wish {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bps_service::feed::Streams;
 use bps_service::page::{self, LIMIT};
 use bps_service::problem::{Kind, ProblemBody};
-use bps_service::{Inbox, Params, Problem, Waiters};
+use bps_service::{Inbox, Params, Problem, Segment, Waiters};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -128,13 +128,9 @@ pub(crate) struct Accepted {
             headers(("Location" = String), ("Idempotency-Replayed" = Option<String>))),
         (status = 202, description = "Durable, not decided yet; see Location", body = Accepted,
             headers(("Location" = String))),
-        (status = 400, description = "It cannot be read; names the field", content_type = "application/problem+json", body = ProblemBody),
         (status = 404, description = "UNKNOWN_ITEM", content_type = "application/problem+json", body = ProblemBody),
         (status = 409, description = "INSUFFICIENT_STOCK", content_type = "application/problem+json", body = ProblemBody),
-        (status = 413, description = "The body is too long", content_type = "application/problem+json", body = ProblemBody),
-        (status = 415, description = "The content type is not read", content_type = "application/problem+json", body = ProblemBody),
         (status = 422, description = "INVALID_QUANTITY, TOO_OLD, or another body under the same id", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "The log is away, or too many wait; see Retry-After", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
 async fn buy(State(paths): State<Paths>, headers: HeaderMap, body: Body) -> Response {
@@ -162,6 +158,15 @@ pub(crate) struct Same {
     purchases: Vec<Box<RawValue>>,
 }
 
+/// The decision, or all of one id.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // what the documentation shows
+pub(crate) enum Decided {
+    One(PurchaseResult),
+    All(Same),
+}
+
 /// The decision on a purchase.
 ///
 /// With `itemId` its result, without it all results with this id.
@@ -169,19 +174,16 @@ pub(crate) struct Same {
     get, path = "/purchases/{purchaseId}", tag = "purchases",
     params(("purchaseId" = String, Path, description = "Its id"), One),
     responses(
-        (status = 200, description = "Decided; without itemId, a list", body = PurchaseResult),
-        (status = 400, description = "A parameter cannot be taken", content_type = "application/problem+json", body = ProblemBody),
+        (status = 200, description = "Decided; without itemId, all with this id", body = Decided),
         (status = 404, description = "Not known here, or not decided yet", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "Too many wait", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
 async fn find(
     State(paths): State<Paths>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     Params(one): Params<One>,
 ) -> Result<Response, Problem> {
-    let deadline = Instant::now() + Duration::from_secs(one.wait.unwrap_or(0));
-    let waiting = paths.waiters.register(id.clone().into_bytes())?;
+    let wait = Duration::from_secs(one.wait.unwrap_or(0));
     let look = || -> Result<Option<Vec<Found>>, Problem> {
         let found = match &one.item_id {
             Some(item) => paths.ledger.find(&id, item)?.into_iter().collect(),
@@ -189,7 +191,14 @@ async fn find(
         };
         Ok(Some(found).filter(|found: &Vec<Found>| !found.is_empty()))
     };
-    let found = waiting.until(deadline, look).await?.unwrap_or_default();
+    let found = match wait.is_zero() {
+        true => look()?,
+        false => {
+            let waiting = paths.waiters.register(id.clone().into_bytes())?;
+            waiting.until(Instant::now() + wait, look).await?
+        }
+    };
+    let found = found.unwrap_or_default();
     let mut purchases = raw(found)?;
     if purchases.is_empty() {
         let detail = format!("no result of purchase {id:?} is known here; try wait=N");
@@ -232,7 +241,6 @@ pub(crate) struct Page {
     get, path = "/purchases", tag = "purchases", params(OfBuyer),
     responses(
         (status = 200, description = "A page", body = Page),
-        (status = 400, description = "A parameter cannot be taken", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
 async fn of_buyer(
@@ -265,8 +273,6 @@ pub(crate) struct Filter {
     params(Filter, ("Last-Event-ID" = Option<String>, Header, description = "Of the last event read")),
     responses(
         (status = 200, description = "Events, until the caller goes", content_type = "text/event-stream", body = String),
-        (status = 400, description = "A parameter cannot be taken", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "Too many streams are open", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
 async fn stream(

@@ -11,8 +11,9 @@ mod ledger;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use bps_service::access::Role;
 use bps_service::feed::Streams;
-use bps_service::service::{About, Service, ServiceConfig};
+use bps_service::service::{About, Parts, Service, ServiceConfig};
 use bps_service::{Inbox, Shutdown, Waiters};
 use bps_streams::Result;
 use bps_streams::broker::Broker;
@@ -45,7 +46,7 @@ pub fn start(
 ) -> Result<Service> {
     let topics = &config.inbox.topics;
     let (sender, moved) = watch::channel(0);
-    let waiters = Waiters::new(config.waiters_max, shutdown);
+    let waiters = Waiters::new(config.http.waiters_max, shutdown);
     let keeper = Arc::new(Keeper { waiters: waiters.clone(), moved: sender });
     let read = [topics.purchase_finished.clone()];
     let table = GlobalTable::start(broker.clone(), keeper, config.table(ROWS, &read))?;
@@ -54,6 +55,7 @@ pub fn start(
     let intake = Purchases { ledger: ledger.clone(), waiters: waiters.clone() };
     let inbox = Inbox::start(broker, Arc::new(intake), &config.inbox, shutdown)?;
     let streams = Streams::new(shutdown);
-    let paths = Paths { inbox: inbox.clone(), ledger, waiters, streams };
-    Ok(Service::new(&ABOUT, paths.router(), inbox, table))
+    let paths = Paths { inbox: inbox.clone(), ledger, waiters: waiters.clone(), streams };
+    let parts = Parts { paths: paths.router(), inbox, waiters, table };
+    Ok(Service::new(&ABOUT, Role::Purchase, parts, config))
 }

@@ -82,11 +82,11 @@ async fn what_the_rule_would_dead_letter_is_refused_by_field() {
     let id = b"{\"itemId\":\"1\",\"purchaseId\":7}";
     service.refused(id, 400, Some("purchaseId"), "not a string").await;
     let long = format!(r#"{{"itemId":"1","x":"{}"}}"#, "x".repeat(64 << 10));
-    service.refused(long.as_bytes(), 400, None, "65536 are read").await;
+    service.refused(long.as_bytes(), 413, None, "65536 bytes").await;
     // It fits, but not with the id that it would be given.
     let brim = format!(r#"{{"itemId":"1","quantity":"{}"}}"#, "x".repeat((64 << 10) - 32));
     service.refused(brim.as_bytes(), 400, None, "65536 are read").await;
-    service.refused(&vec![b' '; (1 << 20) + 1], 413, None, "x-ndjson").await;
+    service.refused(&vec![b' '; (64 << 10) + 1], 413, None, "x-ndjson").await;
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ impl Installation {
     pub fn wait_running(&self) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let statuses = self.application().status();
+            let statuses = self.application().status().workers;
             let tasks = statuses.values().flat_map(|s| s.tasks.values());
             let restored: Option<Vec<u64>> = tasks
                 .map(|task| match task {

@@ -2,7 +2,7 @@
 //! data, when dropped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -22,17 +22,29 @@ const VERSION: &str = "4.0.0";
 pub struct OwnKafka {
     home: TempDir,
     address: String,
+    /// Where its keys and users are, if not everybody may do everything.
+    security: Option<PathBuf>,
 }
 
 impl OwnKafka {
     /// Starts one; `None` (and said so) where the run says that there is none.
     pub fn start(name: &str) -> Option<OwnKafka> {
+        OwnKafka::start_with(name, None)
+    }
+
+    /// As [`OwnKafka::start`], one that speaks TLS and asks for names: `scripts/kafka` says what lies
+    /// in the folder.
+    pub fn start_secured(name: &str, security: &Path) -> Option<OwnKafka> {
+        OwnKafka::start_with(name, Some(security.to_owned()))
+    }
+
+    fn start_with(name: &str, security: Option<PathBuf>) -> Option<OwnKafka> {
         if kafka_address().is_none() {
             tell(format_args!("{name}: did not run on Kafka (BPS_NO_KAFKA)"));
             return None;
         }
         let home = tempfile::Builder::new().prefix("bps-kafka-").tempdir().unwrap();
-        let mut kafka = OwnKafka { home, address: String::new() };
+        let mut kafka = OwnKafka { home, address: String::new(), security };
         kafka.up();
         Some(kafka)
     }
@@ -68,6 +80,15 @@ impl OwnKafka {
         self.home.path().join("logs").join("server.log")
     }
 
+    /// One of Kafka's own tools, by its class.
+    pub fn tool(&self, class: &str, args: &[&str]) -> Output {
+        let java = std::env::var("JAVA_HOME").map_or("java".to_owned(), |home| home + "/bin/java");
+        let jars = shared_home().join("jars").join(VERSION).join("*");
+        let mut command = Command::new(java);
+        command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(jars);
+        command.arg(class).args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
     fn script(&self, command: &str) -> String {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kafka");
         let output = Command::new(scripts)
@@ -76,6 +97,7 @@ impl OwnKafka {
             .env("BPS_KAFKA_JARS", shared_home().join("jars"))
             .env("BPS_KAFKA_JAVA", JAVA)
             .env("BPS_KAFKA_VERSION", VERSION)
+            .env("BPS_KAFKA_SECURITY", self.security.as_deref().unwrap_or(Path::new("")))
             // The other one is none of its business.
             .env_remove("BPS_KAFKA")
             .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub fn tell(text: impl std::fmt::Display) {
 ///
 /// # Panics
 /// When it was not.
-fn binary(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     // target/debug/deps/the-test, target/debug/torture
     let this = std::env::current_exe().unwrap();
     let places = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
@@ -39,8 +39,8 @@ fn binary(name: &str) -> PathBuf {
 }
 
 /// A binary of this workspace to be run, without the settings of whoever runs the test.
-pub fn command(program: &str) -> Command {
-    let mut command = Command::new(binary(program));
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(program(name));
     let settings = std::env::vars_os().map(|(key, _)| key);
     for key in settings.filter(|key| key.to_string_lossy().starts_with("BPS_")) {
         command.env_remove(key);
@@ -98,6 +98,21 @@ impl Process {
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
         let child = command.spawn().unwrap();
         Process { child, name: name.to_owned(), out, log, started: Instant::now() }
+    }
+
+    /// Starts `bps up` with its data in a folder, its services at these addresses, and its page at
+    /// any.
+    pub fn start_up(
+        work: &Work,
+        name: &str,
+        data: &Path,
+        addresses: &[impl Display; 2],
+        more: &[&str],
+    ) -> Process {
+        let [items, purchases] = addresses.each_ref().map(ToString::to_string);
+        let data = ["up", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        let listen = ["--items-listen", items.as_str(), "--purchases-listen", &purchases];
+        Process::start(work, name, "bps", &[&data[..], &listen, more].concat())
     }
 
     /// Starts `bps import` of `restocks.jsonl` and `purchases.jsonl` in `work`, to the two services

@@ -79,17 +79,9 @@ fn assert_small(restored: u64, decided: u64) {
 }
 
 fn start_up(work: &Work, addresses: &[SocketAddr; 2], number: u64) -> Process {
-    let (data, [items, purchases]) = (work.path("data"), addresses.map(|a| a.to_string()));
-    let args = [
-        "up",
-        "--data",
-        data.to_str().unwrap(),
-        "--items-listen",
-        &items,
-        "--purchases-listen",
-        &purchases,
-    ];
-    let mut up = Process::start(work, &format!("up-{number}"), "bps", &args);
+    let [items, purchases] = addresses.map(|address| address.to_string());
+    let (name, data) = (format!("up-{number}"), work.path("data"));
+    let mut up = Process::start_up(work, &name, &data, addresses, &[]);
     assert_eq!(up.wait_line("items-service http://"), items);
     assert_eq!(up.wait_line("purchase-service http://"), purchases);
     up

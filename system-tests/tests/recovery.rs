@@ -120,8 +120,8 @@ impl Load {
     }
 
     fn processed(&self) -> (u64, u64) {
-        let statuses = self.installation.application().status();
-        let resends = statuses.values().filter_map(|s| s.counters.get("resend"));
+        let statuses = self.installation.application().status().workers;
+        let resends = statuses.values().filter_map(|s| s.counters.get("restock RESEND"));
         (statuses.values().map(|s| s.processed).sum(), resends.sum())
     }
 

@@ -75,10 +75,8 @@ fn every_program_ends_well_while_kafka_is_away() {
 fn all_in_one_ends_well() {
     for signal in SIGNALS {
         let work = Work::new("up");
-        let data = work.path("data");
-        let ports = ["--items-listen", "127.0.0.1:0", "--purchases-listen", "127.0.0.1:0"];
-        let args = [&["up", "--data", data.to_str().unwrap()][..], &ports].concat();
-        let mut process = Process::start(&work, "up", "bps", &args);
+        let ports = ["127.0.0.1:0"; 2];
+        let mut process = Process::start_up(&work, "up", &work.path("data"), &ports, &[]);
         process.wait_line("bps up: ready");
         ends_well(process, signal);
     }

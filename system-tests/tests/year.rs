@@ -190,7 +190,7 @@ fn wait_processed(installation: &Installation, count: u64) -> Duration {
     let deadline = Instant::now() + Duration::from_secs(300);
     let mut first = None;
     loop {
-        let statuses = installation.application().status();
+        let statuses = installation.application().status().workers;
         let processed: u64 = statuses.values().map(|s| s.processed).sum();
         let running = statuses.values().any(|s| !s.tasks.is_empty());
         if running && first.is_none() {

@@ -74,6 +74,9 @@ pub(crate) struct ImportArgs {
     #[arg(long, env = "BPS_PURCHASES_URL", value_name = "URL", value_parser = address)]
     #[arg(default_value = "http://127.0.0.1:7402")]
     purchases_url: String,
+    /// File that holds a token with the roles restock and purchase, where the services want one
+    #[arg(long, env = "BPS_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Head start of restocks; the processor's own setting
     #[arg(long, env = "BPS_CLOCK_SKEW_MAX", value_name = "TIME", default_value = "5s")]
     clock_skew_max: Period,
@@ -109,7 +112,8 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Error> {
     let (feeds, total) = feeds(args)?;
     let progress = Progress::start(total);
     let (items, purchases) = (&args.items_url, &args.purchases_url);
-    let mut sender = Sender::new(items, purchases, args.on_bad_line, progress)?;
+    let token = args.token_file.as_deref().map(token).transpose()?;
+    let mut sender = Sender::new(items, purchases, token.as_deref(), args.on_bad_line, progress)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::Refused(format!("cannot start: {e}")))?;
     let done = runtime.block_on(async {
@@ -134,6 +138,17 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Error> {
             out::note(format_args!("{summary}, then it stopped"));
             Err(error)
         }
+    }
+}
+
+/// The only word of a file.
+fn token(path: &Path) -> Result<String, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    let mut words = text.split_whitespace();
+    match (words.next(), words.next()) {
+        (Some(token), None) => Ok(token.to_owned()),
+        _ => Err(Error::Usage(format!("{}: it does not hold one token", path.display()))),
     }
 }
 

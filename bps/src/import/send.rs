@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response};
 use serde::Deserialize;
 
@@ -61,14 +61,23 @@ struct Answer<'a> {
 }
 
 impl Sender {
-    /// To the services at these addresses.
+    /// To the services at these addresses, with a token that opens both.
     pub(crate) fn new(
         items: &str,
         purchases: &str,
+        token: Option<&str>,
         on_bad_line: OnBadLine,
         progress: Progress,
     ) -> Result<Sender, Error> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value = value.map_err(|_| Error::Usage("the token is no token".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         let client = Client::builder()
+            .default_headers(headers)
             // The services are near; a proxy for the web is not the way to them.
             .no_proxy()
             .pool_max_idle_per_host(1)

@@ -81,7 +81,8 @@ fn import_purchases(
     let lines = Lines::of("p.jsonl", text.to_owned().leak());
     let ids = Ids::new(Some("f".to_owned()), Path::new("p.jsonl"), &lines);
     let feeds = vec![Feed::new(Kind::Purchase, lines, ids, 0)];
-    let mut sender = Sender::new(&url, &url, policy, Progress::start(None)).expect("an address");
+    let mut sender =
+        Sender::new(&url, &url, None, policy, Progress::start(None)).expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.expect("a runtime").block_on(import(feeds, &mut sender));
     (done, sender.progress.counts, told.try_iter().collect())

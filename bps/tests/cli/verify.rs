@@ -52,7 +52,7 @@ pub(super) fn decide(folder: &Path) {
     }
     put(&broker, &t.items_added, "i0", "{", 2_000);
     let deadline = Instant::now() + Duration::from_secs(30);
-    while application.status().values().map(|s| s.processed).sum::<u64>() < 51 {
+    while application.status().workers.values().map(|s| s.processed).sum::<u64>() < 51 {
         assert!(Instant::now() < deadline, "{:?}", application.status());
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -1,36 +1,37 @@
-//! Whether a service lives, and whether it should be sent requests.
+//! What operators ask of every program: whether it lives, whether it should be sent requests, and
+//! its numbers. A program without paths of its own answers them by a [`Probe`].
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use bps_streams::global::GlobalView;
+use axum::{Json, Router, middleware};
 use serde::Serialize;
+use tokio::runtime::Runtime;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::intake::Inbox;
+use crate::access::{Access, Role, guard};
+use crate::metrics::{self, Metrics};
 use crate::problem::{Kind, Problem, ProblemBody};
+use crate::settings::ListenSettings;
+use crate::{Shutdown, exit, layers, server};
 
-/// A read side further behind than this is not ready (offsets).
-const LAG_MAX: u64 = 10_000;
+/// Says why a program should not be sent requests; `None`: it should.
+pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-#[derive(Clone)]
-struct Health {
-    inbox: Inbox,
-    view: Arc<GlobalView>,
-}
-
-/// `/livez` and `/readyz`.
-pub(crate) fn paths(inbox: Inbox, view: Arc<GlobalView>) -> OpenApiRouter {
+/// `/livez`, `/readyz` and `/metrics`.
+pub(crate) fn paths(trouble: Trouble, metrics: Arc<Metrics>) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(livez))
         .routes(routes!(readyz))
-        .with_state(Health { inbox, view })
+        .with_state(trouble)
+        .merge(metrics::paths(metrics))
 }
 
-/// A service that is well.
+/// A program that is well.
 #[derive(Serialize, ToSchema)]
 struct Well {
     /// "up" or "ready".
@@ -56,29 +57,50 @@ async fn livez() -> Json<Well> {
         (status = 503, description = "Not now, and why", content_type = "application/problem+json", body = ProblemBody),
     ),
 )]
-async fn readyz(State(health): State<Health>) -> Result<Json<Well>, Problem> {
-    match health.trouble() {
+async fn readyz(State(trouble): State<Trouble>) -> Result<Json<Well>, Problem> {
+    match trouble() {
         None => Ok(Json(Well { status: "ready" })),
         Some(trouble) => Err(Problem::new(Kind::NotReady, trouble)),
     }
 }
 
-impl Health {
-    fn trouble(&self) -> Option<String> {
-        if self.inbox.known_partitions() == 0 {
-            return Some(format!("topic {} is not known yet", self.inbox.topic()));
+/// Answers what operators ask, on a thread of its own, until it is dropped.
+pub struct Probe(Option<Runtime>);
+
+impl Probe {
+    /// Listens on `address`, and says so.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn start(
+        name: &'static str,
+        address: SocketAddr,
+        settings: &ListenSettings,
+        trouble: Trouble,
+        metrics: Arc<Metrics>,
+        shutdown: &Shutdown,
+    ) -> io::Result<Probe> {
+        let runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = { runtime }.worker_threads(1).enable_all().build()?;
+        let listener = runtime.block_on(server::listen(address))?;
+        exit::say(format_args!("{name} http://{}", listener.local_addr()?));
+        let access = Access { tokens: settings.known.clone(), write: Role::Read };
+        let router: Router = paths(trouble, metrics.clone()).into();
+        let router = router.fallback(layers::missing).method_not_allowed_fallback(layers::method);
+        let router = router.layer(middleware::from_fn_with_state(access, guard));
+        runtime.spawn(server::serve(
+            listener,
+            layers::around(router, name, metrics),
+            shutdown.clone(),
+        ));
+        Ok(Probe(Some(runtime)))
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
-        if self.inbox.is_away() {
-            return Some("the log takes no events".to_owned());
-        }
-        let status = self.view.status();
-        if let Some(trouble) = status.trouble {
-            return Some(format!("the read side waits: {trouble}"));
-        }
-        if !status.is_caught_up {
-            return Some("the rows of the read side are being restored".to_owned());
-        }
-        let lag = status.lag;
-        (lag > LAG_MAX).then(|| format!("the read side is {lag} records behind"))
     }
 }

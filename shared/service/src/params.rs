@@ -1,6 +1,6 @@
-//! The parameters of a query: read, checked, and refused by name.
+//! The parameters of a query, and the one in a path: read, checked, and refused by name.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use garde::Validate;
 use serde::de::DeserializeOwned;
@@ -23,6 +23,20 @@ where
             .map_err(|error| Problem::new(Kind::Parameter, error.body_text()))?;
         params.validate().map_err(|report| refused(&report))?;
         Ok(Params(params))
+    }
+}
+
+/// What stands in a path where its route has a name.
+#[derive(Clone, Debug)]
+pub struct Segment(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segment, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = path.map_err(|e| Problem::of(Kind::Parameter, "path", e.body_text()))?;
+        Ok(Segment(text))
     }
 }
 

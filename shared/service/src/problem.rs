@@ -51,6 +51,12 @@ pub enum Kind {
     Internal,
     /// It should not be sent requests now.
     NotReady,
+    /// No token, or one that is not known.
+    Unauthorized,
+    /// The token is not good for this.
+    Forbidden,
+    /// The request took too long.
+    Timeout,
 }
 
 impl Kind {
@@ -75,6 +81,9 @@ impl Kind {
             Self::Overflow => (409, "overflow", "the sum would exceed 2^64 - 1"),
             Self::Unknown => (404, "unknown", "it is not known here, or not yet"),
             Self::Internal => (500, "internal", "the service failed"),
+            Self::Unauthorized => (401, "unauthorized", "a token is needed"),
+            Self::Forbidden => (403, "forbidden", "the token is not good for this"),
+            Self::Timeout => (408, "timeout", "the request took too long"),
             Self::NotReady => (503, "not-ready", "the service is not ready"),
         }
     }
@@ -202,6 +211,10 @@ impl IntoResponse for Problem {
         if matches!(self.kind, Kind::Unavailable | Kind::Busy) {
             let seconds = HeaderValue::from_static("1");
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if self.kind == Kind::Unauthorized {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }

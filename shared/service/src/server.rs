@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 
 use crate::signals::Shutdown;
 
 /// How long requests that are under way may take after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(4);
+/// How long a caller may take to send the head of a request.
+const HEAD_MAX: Duration = Duration::from_secs(30);
 
 /// Listens on `address`; port 0 is any free one.
 ///
@@ -27,18 +31,21 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    let ended = {
-        let shutdown = shutdown.clone();
-        async move { shutdown.wait().await }
-    };
+    let handle = Handle::new();
     // Answers are small and awaited: they must not wait for more.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = axum::serve(listener, router).with_graceful_shutdown(ended);
+    let acceptor = NoDelayAcceptor::new();
+    let mut server = axum_server::from_tcp(listener.into_std()?)?
+        .handle(handle.clone())
+        .acceptor(acceptor)
+        .http1_only();
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MAX);
+    let end = async {
+        shutdown.wait().await;
+        handle.graceful_shutdown(Some(DRAIN));
+        std::future::pending().await
+    };
     tokio::select! {
-        served = server => served,
-        () = async { shutdown.wait().await; tokio::time::sleep(DRAIN).await } => {
-            tracing::warn!("requests were still under way at the end");
-            Ok(())
-        }
+        served = server.serve(router.into_make_service()) => served,
+        () = end => Ok(()),
     }
 }

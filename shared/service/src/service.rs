@@ -8,21 +8,26 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::Uri;
+use axum::{Router, middleware};
 use bps_streams::broker::Broker;
-use bps_streams::global::{GlobalTable, GlobalTableConfig};
+use bps_streams::global::{GlobalTable, GlobalTableConfig, GlobalView};
 use bps_streams::store::rocks::MemoryBounds;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::access::{Access, Role, guard};
+use crate::health::Trouble;
 use crate::intake::{Inbox, InboxConfig};
-use crate::problem::{Kind, Problem};
-use crate::settings::{self, CommonFlags, CommonSettings, SettingsError, SettingsFile};
+use crate::logging::Spans;
+use crate::metrics::{Metrics, Watched};
+use crate::settings::{
+    self, CommonFlags, CommonSettings, ListenFlags, ListenSettings, SettingsError, SettingsFile,
+};
 use crate::signals::Shutdown;
-use crate::{docs, exit, health, logging, server};
+use crate::waiters::Waiters;
+use crate::{docs, exit, health, layers, logging, server};
 
 /// What a service is.
 #[derive(Clone, Copy, Debug)]
@@ -38,14 +43,18 @@ pub struct About {
 }
 
 /// What a service is set to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServiceConfig {
     /// What its intake is set to.
     pub inbox: InboxConfig,
     /// Where the rows of its read side lie; one process owns it.
     pub state: PathBuf,
-    /// How many requests may wait for decisions.
-    pub waiters_max: usize,
+    /// Who may call it, and how many may wait.
+    pub http: HttpSettings,
+    /// Where its numbers are shown.
+    pub metrics: Arc<Metrics>,
+    /// Why else it should not be sent requests: what else runs in the process.
+    pub besides: Trouble,
 }
 
 /// How often the read side is looked at.
@@ -73,18 +82,39 @@ pub struct Service {
     table: GlobalTable,
 }
 
+/// What a service is made of.
+pub struct Parts {
+    /// Its own paths.
+    pub paths: OpenApiRouter,
+    /// What it takes.
+    pub inbox: Inbox,
+    /// Who waits in it.
+    pub waiters: Arc<Waiters>,
+    /// Its read side.
+    pub table: GlobalTable,
+}
+
 impl Service {
-    /// Of these paths, and those that every service has.
-    pub fn new(about: &About, paths: OpenApiRouter, inbox: Inbox, table: GlobalTable) -> Service {
-        let missing = |uri: Uri| async move {
-            let path = uri.path().to_owned();
-            Problem::new(Kind::NotFound, format!("{path} is no path of this service: see /docs"))
-        };
-        let method = || async { Problem::new(Kind::MethodNotAllowed, "see /docs") };
-        let paths = paths.merge(health::paths(inbox, table.view()));
+    /// Of these parts, with the paths that every service has. `write` is the role that it takes to
+    /// send it events.
+    pub fn new(about: &About, write: Role, parts: Parts, config: &ServiceConfig) -> Service {
+        let Parts { paths, inbox, waiters, table } = parts;
+        let ListenSettings { ready_lag_max, known, .. } = config.http.listen.clone();
+        let (name, view, metrics) = (about.name, table.view(), config.metrics.clone());
+        metrics.watch_service(Watched { name, inbox: inbox.clone(), waiters, view: view.clone() });
+        let besides = config.besides.clone();
+        let trouble = Arc::new(move || trouble(&inbox, &view, ready_lag_max).or_else(|| besides()));
+        let paths = paths.merge(health::paths(trouble, metrics.clone()));
         let router = docs::serve(about, paths);
-        let router = router.fallback(missing).method_not_allowed_fallback(method);
-        Service { router, table }
+        let router = router.fallback(layers::missing).method_not_allowed_fallback(layers::method);
+        let access = Access { tokens: known, write };
+        let router = router.layer(middleware::from_fn_with_state(access, guard));
+        Service { router: layers::around(router, name, metrics), table }
+    }
+
+    /// Its paths, for a server that has others beside them.
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// Serves it until `shutdown`, which it asks for when its read side ends: without it, it would
@@ -114,6 +144,28 @@ impl Service {
     }
 }
 
+/// Why a service should not be sent requests.
+fn trouble(inbox: &Inbox, view: &GlobalView, lag_max: u64) -> Option<String> {
+    if inbox.known_partitions() == 0 {
+        return Some(format!("topic {} is not known yet", inbox.topic()));
+    }
+    if inbox.is_away() {
+        return Some("the log takes no events".to_owned());
+    }
+    let status = view.status();
+    if let Some(trouble) = status.trouble {
+        return Some(format!("the read side waits: {trouble}"));
+    }
+    if !status.is_caught_up {
+        let lag = status.lag;
+        return Some(format!(
+            "the rows of the read side are being restored, {lag} records are left"
+        ));
+    }
+    let lag = status.lag;
+    (lag > lag_max).then(|| format!("the read side is {lag} records behind"))
+}
+
 /// Starts a service on a log.
 pub type Start = fn(Arc<dyn Broker>, &ServiceConfig, &Shutdown) -> bps_streams::Result<Service>;
 
@@ -135,24 +187,57 @@ struct OwnFlags {
     #[arg(long, env = "BPS_STATE", value_name = "FOLDER")]
     state: Option<PathBuf>,
     #[command(flatten)]
-    waiting: WaitingFlags,
+    http: HttpFlags,
 }
 
 /// Flags of whatever runs a service.
 #[derive(Args, Clone, Debug, Default)]
-pub struct WaitingFlags {
+pub struct HttpFlags {
     /// How many requests of a service may wait for decisions; past it 503 [default: 10000]
     #[arg(long, env = "BPS_WAITERS_MAX", value_name = "COUNT")]
     waiters_max: Option<usize>,
+    #[command(flatten)]
+    listen: ListenFlags,
 }
 
-impl WaitingFlags {
-    /// Completes them from the file and the default.
+/// What [`HttpFlags`] come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct HttpSettings {
+    /// How many requests of a service may wait for decisions.
+    pub waiters_max: usize,
+    /// Who may call it, and what its readiness is.
+    #[serde(flatten)]
+    pub listen: ListenSettings,
+}
+
+impl HttpFlags {
+    /// Completes them from the file and the default, for services that listen there.
     ///
     /// # Errors
-    /// When the file's value is none.
-    pub fn resolve(self, file: &mut SettingsFile) -> Result<usize, SettingsError> {
-        Ok(file.or("waiters_max", self.waiters_max)?.unwrap_or(10_000))
+    /// As [`ListenFlags::resolve`].
+    pub fn resolve(
+        self,
+        file: &mut SettingsFile,
+        listen: &[SocketAddr],
+    ) -> Result<HttpSettings, SettingsError> {
+        Ok(HttpSettings {
+            waiters_max: file.or("waiters_max", self.waiters_max)?.unwrap_or(10_000),
+            listen: self.listen.resolve(file, listen)?,
+        })
+    }
+}
+
+impl HttpSettings {
+    /// What a service needs of them, with rows in `state`.
+    pub fn config(
+        &self,
+        common: &CommonSettings,
+        state: PathBuf,
+        metrics: &Arc<Metrics>,
+        besides: Trouble,
+    ) -> ServiceConfig {
+        let (inbox, http, metrics) = (common.inbox(), self.clone(), metrics.clone());
+        ServiceConfig { inbox, state, http, metrics, besides }
     }
 }
 
@@ -160,7 +245,8 @@ impl WaitingFlags {
 struct Settings {
     listen: SocketAddr,
     state: PathBuf,
-    waiters_max: usize,
+    #[serde(flatten)]
+    http: HttpSettings,
     #[serde(flatten)]
     common: CommonSettings,
 }
@@ -193,21 +279,22 @@ pub fn main(about: &About, start: Start) -> ExitCode {
     if print {
         return exit::printed(name, settings::print(&settings));
     }
-    let required = settings.common.required_kafka().map(|_| ());
-    if let Err(error) = required.and_then(|()| logging::start(&settings.common.log)) {
-        return exit::with(exit::USAGE, name, error);
-    }
-    exit::ended(name, run(about, start, &settings))
+    let required = settings.common.required_kafka();
+    let spans = match required.and_then(|_| logging::start(&settings.common.log, name)) {
+        Ok(spans) => spans,
+        Err(error) => return exit::with(exit::USAGE, name, error),
+    };
+    exit::ended(name, run(about, start, &settings, spans))
 }
 
 fn resolve(flags: Flags, about: &About) -> Result<Settings, SettingsError> {
     let mut file: SettingsFile = flags.common.file()?;
-    let listen = file.or("listen", flags.own.listen)?;
+    let listen = file.or("listen", flags.own.listen)?.unwrap_or(about.listen);
     let state = file.or("state", flags.own.state)?;
     let settings = Settings {
-        listen: listen.unwrap_or(about.listen),
+        listen,
         state: state.unwrap_or_else(|| format!("./{}-state", about.name).into()),
-        waiters_max: flags.own.waiting.resolve(&mut file)?,
+        http: flags.own.http.resolve(&mut file, &[listen])?,
         common: flags.common.resolve(&mut file)?,
     };
     file.finish()?;
@@ -217,14 +304,12 @@ fn resolve(flags: Flags, about: &About) -> Result<Settings, SettingsError> {
 /// Whatever ends a service: it is only told.
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-fn run(about: &About, start: Start, settings: &Settings) -> Result<(), AnyError> {
+fn run(about: &About, start: Start, settings: &Settings, _spans: Spans) -> Result<(), AnyError> {
     let shutdown = Shutdown::on_signals()?;
     let broker = Arc::new(settings.common.required_kafka()?.broker()?);
-    let config = ServiceConfig {
-        inbox: settings.common.inbox(),
-        state: settings.state.clone(),
-        waiters_max: settings.waiters_max,
-    };
+    let metrics = Arc::<Metrics>::default();
+    let config =
+        settings.http.config(&settings.common, settings.state.clone(), &metrics, Arc::new(|| None));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let listener = runtime.block_on(server::listen(settings.listen))?;
     let service = start(broker, &config, &shutdown)?;

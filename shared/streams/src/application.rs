@@ -1,10 +1,10 @@
 //! Runs a topology for real: takes the state folder, prepares the topics, opens the store and
 //! starts the workers, each on a thread of its own.
 
-use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,11 +13,12 @@ use crate::error::{Error, Result};
 use crate::folder::{FolderError, FolderLock};
 use crate::prepare::{Prepared, prepare_topics};
 use crate::state_folder::{check_identity, worker_ids};
-use crate::store::StoreError;
+use crate::status::{ApplicationStatus, Observer};
 use crate::store::rocks::{MemoryBounds, RocksStore, mark};
+use crate::store::{Store, StoreError};
 use crate::task::TaskEnv;
 use crate::topology::Topology;
-use crate::worker::{Guarantee, Worker, WorkerConfig, WorkerStatus};
+use crate::worker::{Guarantee, Worker, WorkerConfig};
 
 /// Settings of an application on one machine.
 #[derive(Clone, Debug)]
@@ -47,14 +48,12 @@ impl ApplicationConfig {
     }
 }
 
-type Statuses = Arc<Mutex<BTreeMap<u32, WorkerStatus>>>;
-
 /// A running topology.
 pub struct Application {
     shutdown: Arc<AtomicBool>,
     leave: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
-    statuses: Statuses,
+    observer: Observer,
 }
 
 impl Application {
@@ -70,12 +69,12 @@ impl Application {
     ) -> Result<Application> {
         let lock = FolderLock::take(&config.state_folder)?;
         let (shutdown, leave) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let statuses = Statuses::default();
+        let observer = Observer::default();
         let run = {
             let signals = Signals { shutdown: shutdown.clone(), leave: leave.clone() };
-            let statuses = statuses.clone();
+            let observer = observer.clone();
             move || {
-                let outcome = run(&broker, topology, &config, &signals, &statuses);
+                let outcome = run(&broker, topology, &config, &signals, &observer);
                 // Others may take the folder only when nothing of this one is left.
                 drop(lock);
                 outcome
@@ -83,12 +82,17 @@ impl Application {
         };
         let thread = std::thread::Builder::new().name("streams".to_owned()).spawn(run);
         let thread = thread.map_err(|source| io(Path::new("thread"), source))?;
-        Ok(Application { shutdown, leave, thread: Some(thread), statuses })
+        Ok(Application { shutdown, leave, thread: Some(thread), observer })
     }
 
-    /// What each worker is doing.
-    pub fn status(&self) -> BTreeMap<u32, WorkerStatus> {
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What it is doing.
+    pub fn status(&self) -> ApplicationStatus {
+        self.observer.status()
+    }
+
+    /// Looks at it from anywhere.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Whether it has ended by itself, which only an error makes it do.
@@ -119,7 +123,7 @@ impl Application {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
@@ -159,7 +163,7 @@ fn run(
     topology: Topology,
     config: &ApplicationConfig,
     signals: &Signals,
-    statuses: &Statuses,
+    observer: &Observer,
 ) -> Result<()> {
     let stopped = || signals.shutdown.load(Ordering::Relaxed);
     let prepared = patiently(&stopped, || {
@@ -181,7 +185,7 @@ fn run(
     let topology = Arc::new(topology);
     let mut rebuilds = 0;
     loop {
-        let outcome = run_on_store(broker, &topology, prepared, &config, &ids, signals, statuses);
+        let outcome = run_on_store(broker, &topology, prepared, &config, &ids, signals, observer);
         let Err(Error::Store(StoreError::Damaged { cause, .. })) = &outcome else {
             return outcome;
         };
@@ -193,7 +197,7 @@ fn run(
         }
         rebuilds += 1;
         tracing::error!(%cause, "the store is damaged: it is moved aside and rebuilt, at once");
-        statuses.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        observer.lock().forget_tasks();
     }
 }
 
@@ -212,12 +216,12 @@ fn run_on_store(
     config: &ApplicationConfig,
     ids: &[String],
     signals: &Signals,
-    statuses: &Statuses,
+    observer: &Observer,
 ) -> Result<()> {
     let tables: Vec<&str> = topology.stores.iter().map(|s| s.name.as_str()).collect();
     let store = RocksStore::open(&config.state_folder.join(STORE), &tables, config.memory)?;
     let env = Arc::new(TaskEnv::new(topology.clone(), Arc::new(store), prepared));
-    run_workers(broker, &env, config, ids, signals, statuses)
+    run_workers(broker, &env, config, ids, signals, observer)
 }
 
 /// Repeats a call while the broker is away; `None` when stopped meanwhile.
@@ -245,7 +249,7 @@ fn run_workers(
     config: &ApplicationConfig,
     ids: &[String],
     signals: &Signals,
-    statuses: &Statuses,
+    observer: &Observer,
 ) -> Result<()> {
     let origin = origin();
     // One worker's error ends all: a half-running application would look alive.
@@ -256,12 +260,13 @@ fn run_workers(
             let (broker, env) = (broker.clone(), env.clone());
             let failed = &failed;
             move || -> Result<()> {
-                let outcome =
-                    run_worker(broker, env, worker, number, signals, failed, statuses, origin);
-                if outcome.is_err() {
+                let run =
+                    || run_worker(broker, env, worker, number, signals, failed, observer, origin);
+                let outcome = catch_unwind(AssertUnwindSafe(run));
+                if !matches!(outcome, Ok(Ok(()))) {
                     failed.store(true, Ordering::Relaxed);
                 }
-                outcome
+                outcome.unwrap_or_else(|panic| resume_unwind(panic))
             }
         };
         let spawn = |number| {
@@ -269,10 +274,11 @@ fn run_workers(
             std::thread::Builder::new().name(name).spawn_scoped(scope, run(number))
         };
         let threads: Vec<_> = (0..config.workers.max(1)).map(spawn).collect();
-        maintain(&**broker, &failed, signals, origin);
+        let ended = || failed.load(Ordering::Relaxed) || signals.shutdown.load(Ordering::Relaxed);
+        maintain(&**broker, &*env.store, &ended, observer, origin);
         let join = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Result<()>>>| {
             let thread = thread.map_err(|source| io(Path::new("worker"), source))?;
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
         };
         threads.into_iter().map(join).collect::<Vec<_>>()
     });
@@ -287,24 +293,25 @@ fn run_worker(
     number: u32,
     signals: &Signals,
     failed: &AtomicBool,
-    statuses: &Statuses,
+    observer: &Observer,
     origin: Instant,
 ) -> Result<()> {
     let id = config.id.clone();
     let stop = AtomicBool::new(false);
     let mut told = Instant::now();
-    let mut watch = |status: &WorkerStatus| {
+    let mut watch = |worker: &Worker| {
         let done = signals.shutdown.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
         stop.store(done, Ordering::Relaxed);
         if told.elapsed() >= Duration::from_millis(20) || done {
             told = Instant::now();
-            let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-            statuses.insert(number, status.clone());
+            let status = worker.status();
+            observer.lock().workers.insert(number, status);
         }
     };
     let mut taken = Vec::new();
     loop {
         let mut worker = Worker::new(broker.clone(), env.clone(), config.clone())?;
+        worker.count_on(observer.status().workers.remove(&number).unwrap_or_default());
         match worker.run(&stop, || clock(origin), &mut watch) {
             Err(Error::Broker(BrokerError::Fenced { what: "group", cause }))
                 if may_rejoin(&mut taken) =>
@@ -337,15 +344,25 @@ fn may_rejoin(taken: &mut Vec<Instant>) -> bool {
     taken.len() <= TAKEN_MAX
 }
 
-/// The broker's own housekeeping, where it has any, until the end.
-fn maintain(broker: &dyn Broker, failed: &AtomicBool, signals: &Signals, origin: Instant) {
-    let mut last: Option<Instant> = None;
-    while !signals.shutdown.load(Ordering::Relaxed) && !failed.load(Ordering::Relaxed) {
-        if last.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
+/// The broker's own housekeeping, where it has any, and a look at everything, until the end.
+fn maintain(
+    broker: &dyn Broker,
+    store: &dyn Store,
+    ended: &dyn Fn() -> bool,
+    observer: &Observer,
+    origin: Instant,
+) {
+    let (mut kept, mut measured) = (None::<Instant>, Instant::now());
+    while !ended() {
+        if kept.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
             if let Err(error) = broker.maintain(clock(origin)) {
                 tracing::warn!(%error, "housekeeping");
             }
-            last = Some(Instant::now());
+            kept = Some(Instant::now());
+        }
+        if measured.elapsed() > Duration::from_secs(1) {
+            observer.measure(broker, store);
+            measured = Instant::now();
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -67,6 +67,7 @@ pub mod simulation;
 mod skip_gap;
 pub mod stamp;
 mod state_folder;
+mod status;
 pub mod store;
 mod task;
 mod test_driver;
@@ -80,7 +81,8 @@ pub use prepare::{Prepared, prepare_topics};
 pub use processor::{Context, DeadLetter, Message, Origin, ProcessError, ProcessResult, Processor};
 pub use record::{Headers, Outgoing, Record};
 pub use skip_gap::SKIP_GAP;
-pub use stamp::{STAMP, Stamp};
+pub use stamp::{STAMP, Stamp, TRACE};
+pub use status::{ApplicationStatus, Histogram, Observer};
 pub use test_driver::{Read, TestDriver};
 pub use topology::{Topology, TopologyBuilder, TopologyError};
 

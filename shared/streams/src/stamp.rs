@@ -8,6 +8,10 @@
 
 /// Name of the header.
 pub const STAMP: &str = "stamp";
+
+/// The header that says which request a record belongs to (W3C Trace Context). What a processor
+/// sends of a record, and a record that is sent on to its partition, carry it as it is.
+pub const TRACE: &str = "traceparent";
 const VERSION: u8 = 1;
 
 /// What stands in the header.

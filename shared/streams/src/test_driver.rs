@@ -7,7 +7,7 @@ use crate::broker::{BrokerError, Now};
 use crate::error::{Error, Result};
 use crate::partitioner::partition_of;
 use crate::prepare::Prepared;
-use crate::record::{Batch, Outgoing};
+use crate::record::{Batch, Header, Outgoing};
 use crate::store::memory::MemoryStore;
 use crate::store::{Row, StoreBatch};
 use crate::task::order::Choice;
@@ -76,6 +76,7 @@ pub struct TestDriver {
     tasks: Vec<Task>,
     out: Collected,
     read: BTreeMap<String, usize>,
+    counters: BTreeMap<&'static str, u64>,
     now: Now,
     asked: u64,
 }
@@ -101,6 +102,7 @@ impl TestDriver {
             tasks: tasks.collect(),
             out: Collected::default(),
             read: BTreeMap::new(),
+            counters: BTreeMap::new(),
             now: Now { monotonic_ms: 0, wall_ms: i64::MAX },
             asked: 0,
             env,
@@ -149,12 +151,30 @@ impl TestDriver {
         value: Option<&[u8]>,
         at: i64,
     ) -> Result<()> {
+        self.append_with_headers(topic, partition, key, value, &[], at)
+    }
+
+    /// As [`TestDriver::append`], with headers.
+    ///
+    /// # Errors
+    /// As [`TestDriver::append`].
+    pub fn append_with_headers(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header<'_>],
+        at: i64,
+    ) -> Result<()> {
         let unknown = || BrokerError::Fatal {
             what: "send",
             cause: format!("the topology does not read {topic}"),
         };
         let input = self.env.inputs.iter().position(|t| t == topic).ok_or_else(unknown)?;
-        self.push(input, partition, |offset, batch| batch.push(offset, at, key, value, []));
+        self.push(input, partition, |offset, batch| {
+            batch.push(offset, at, key, value, headers.iter().copied());
+        });
         Ok(())
     }
 
@@ -198,6 +218,9 @@ impl TestDriver {
             let mut batch = StoreBatch::default();
             task.stage(Vec::new(), &mut batch);
             self.env.store.apply(&batch)?;
+            for (name, count) in &task.state.counters {
+                *self.counters.entry(name).or_default() += count;
+            }
             task.committed();
         }
         Ok(())
@@ -250,6 +273,6 @@ impl TestDriver {
 
     /// What the processors counted under this name.
     pub fn counted(&self, name: &str) -> u64 {
-        self.tasks.iter().filter_map(|t| t.state.counters.get(name)).sum()
+        self.counters.get(name).copied().unwrap_or(0)
     }
 }

@@ -351,5 +351,5 @@ fn is_expected(error: &Error) -> bool {
 }
 
 fn commits_of(workers: Vec<Worker>) -> u64 {
-    workers.into_iter().map(|mut worker| worker.status().commits).sum()
+    workers.into_iter().map(|worker| worker.status().commits).sum()
 }

@@ -110,12 +110,9 @@ struct Up {
 
 impl Up {
     fn start(&mut self, space: &Space) -> Process {
-        let data = space.path().join("data").display().to_string();
-        let [items, purchases] = &self.addresses;
-        let args =
-            ["up", "--data", &data, "--items-listen", items, "--purchases-listen", purchases];
         self.number += 1;
-        Process::start(&self.work, &format!("up-{}", self.number), "bps", &args)
+        let name = format!("up-{}", self.number);
+        Process::start_up(&self.work, &name, &space.path().join("data"), &self.addresses, &[])
     }
 }
 

@@ -202,11 +202,11 @@ fn a_processor_ends_at_the_damage_and_names_it() {
     let deadline = std::time::Instant::now() + PATIENCE;
     while !started.is_finished() {
         // Where the block holds inputs that were decided long ago, it is not even looked at.
-        if started.status().values().any(|s| s.tasks.len() == PARTITIONS as usize) {
+        if started.status().workers.values().any(|s| s.tasks.len() == PARTITIONS as usize) {
             let running = |t: &bps_streams::worker::TaskStatus| {
                 matches!(t, bps_streams::worker::TaskStatus::Running { .. })
             };
-            let runs = started.status().values().all(|s| s.tasks.values().all(running));
+            let runs = started.status().workers.values().all(|s| s.tasks.values().all(running));
             assert!(!runs, "it runs on a damaged log: {damage}");
         }
         assert!(std::time::Instant::now() < deadline, "it goes on");
@@ -223,10 +223,7 @@ fn bps_up_on_a_damaged_log_exits_1_and_says_what_helps() {
     crate::files::copy(base.path(), &work.path("data"));
     harm(&work.path("data/log"), Manifest, Cut(300));
     let listen = [free_address(), free_address()].map(|a| a.to_string());
-    let data = work.path("data").display().to_string();
-    let args =
-        ["up", "--data", &data, "--items-listen", &listen[0], "--purchases-listen", &listen[1]];
-    let mut up = Process::start(&work, "up", "bps", &args);
+    let mut up = Process::start_up(&work, "up", &work.path("data"), &listen, &[]);
     let status = up.wait(PATIENCE);
     assert_eq!(status.code(), Some(1), "{}", up.log());
     let log = up.log();

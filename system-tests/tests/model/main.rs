@@ -138,7 +138,11 @@ impl System {
         let expected: Vec<_> = market.letters.iter().map(|l| shown(&self.settings, l)).collect();
         assert_eq!(letters, expected);
         assert_eq!(self.driver.read(&topics.rekeyed).len(), market.moved);
-        let counted = ["resend", "conflicting_resend"].map(|name| self.driver.counted(name));
+        let counted = |outcome: &str| {
+            let of = |kind: &str| self.driver.counted(&format!("{kind} {outcome}"));
+            of("purchase") + of("restock")
+        };
+        let counted = ["RESEND", "CONFLICTING_RESEND"].map(counted);
         assert_eq!(counted, [market.resends, market.conflicts]);
         for (item, stock) in &market.items {
             assert_eq!(self.row(item).as_ref(), Some(stock), "{item}");

@@ -79,6 +79,11 @@ fn items_are_listed_by_pages() {
             let refused = shop.get(&list(query)).await;
             assert_eq!((refused.status, refused.problem()), (400, "parameter"), "{query}");
         }
+        // An id that is no text.
+        for url in [shop.items("/items/%FF"), shop.purchases("/purchases/%FF")] {
+            let refused = shop.get(&url).await;
+            assert_eq!((refused.status, refused.problem()), (400, "parameter"), "{url}");
+        }
     });
 }
 

@@ -1,5 +1,6 @@
 //! `bps up` as a process, and a client of its two services.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
@@ -33,30 +34,38 @@ pub(crate) struct Shop {
     work: Work,
     process: Option<Process>,
     starts: usize,
+    page: String,
     addresses: [String; 2],
+    flags: Vec<String>,
     pub(crate) client: Client,
 }
 
 impl Shop {
     /// A fresh one that is ready.
     pub(crate) async fn open(name: &str) -> Shop {
+        Shop::open_with(name, |_| Vec::new()).await
+    }
+
+    /// One with more flags, which may name files in its folder.
+    pub(crate) async fn open_with(name: &str, flags: impl FnOnce(&Work) -> Vec<String>) -> Shop {
         let addresses = [free_address(), free_address()].map(|address| address.to_string());
         let client = Client::new();
         let work = Work::new(name);
-        let mut shop = Shop { work, process: None, starts: 0, addresses, client };
+        let flags = flags(&work);
+        let mut shop =
+            Shop { work, process: None, starts: 0, page: String::new(), addresses, flags, client };
         shop.start().await;
         shop
     }
 
     pub(crate) async fn start(&mut self) {
-        let data = self.work.path("data").display().to_string();
-        let [items, purchases] = &self.addresses;
-        let args =
-            ["up", "--data", &data, "--items-listen", items, "--purchases-listen", purchases];
+        let data = self.work.path("data");
+        let more: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         self.starts += 1;
         let name = format!("up-{}", self.starts);
-        let mut process = Process::start(&self.work, &name, "bps", &args);
+        let mut process = Process::start_up(&self.work, &name, &data, &self.addresses, &more);
         process.wait_line("bps up: ready");
+        self.page = process.wait_line("page ");
         self.process = Some(process);
         for url in [self.items("/readyz"), self.purchases("/readyz")] {
             wait_ready(&self.client, &url).await;
@@ -65,6 +74,26 @@ impl Shop {
 
     pub(crate) fn stop(&mut self) {
         self.process.take().unwrap().stop();
+    }
+
+    /// Where its data are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.work.path("data")
+    }
+
+    /// What its last run has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.work.path(&format!("up-{}.log", self.starts))).unwrap()
+    }
+
+    /// All that it has said so far.
+    pub(crate) fn said(&self) -> String {
+        let names = (1..=self.starts).flat_map(|n| [format!("up-{n}.out"), format!("up-{n}.log")]);
+        names.map(|name| std::fs::read_to_string(self.work.path(&name)).unwrap()).collect()
+    }
+
+    pub(crate) fn page(&self) -> String {
+        format!("{}/", self.page)
     }
 
     pub(crate) fn items(&self, path: &str) -> String {

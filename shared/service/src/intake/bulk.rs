@@ -5,7 +5,6 @@
 //! caller that sends without ever reading the answers is therefore stopped, not buffered.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use axum::response::{IntoResponse, Response};
 use bps_events::Unreadable;
 use bps_streams::broker::BrokerError;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt as _};
 
@@ -23,7 +23,7 @@ use super::acks::Acks;
 use super::lines::{Line, Lines};
 use super::{Decision, Event, IdempotencyKey, Inbox, Moment};
 use crate::preference::Preference;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::waiters::Waiting;
 
 /// A group ends at this many lines, or
@@ -33,6 +33,8 @@ const GROUP_BYTES_MAX: usize = 256 << 10;
 /// Groups that wait for their answers to be sent, besides the one that is made and the one that
 /// is answered: 3,000 lines in all, so that no write to the disk finds the caller waiting.
 const GROUPS_WAITING: usize = 4;
+/// How long a caller that reads no answers is waited for.
+const READ_WAIT: Duration = Duration::from_secs(60);
 /// How long a full buffer of the broker is waited for.
 const BUFFER_WAIT: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,8 @@ const BUFFER_WAIT: Duration = Duration::from_secs(10);
 struct Group {
     first_line: u64,
     answers: Vec<Answer>,
+    /// Lines that were events.
+    sent: usize,
     bytes: usize,
     acks: Arc<Acks>,
 }
@@ -65,16 +69,19 @@ struct Pending {
 pub(super) async fn take(
     inbox: Inbox,
     preference: Preference,
+    trace: Option<String>,
     body: Body,
 ) -> Result<Response, Problem> {
+    let bound = "too many bulk requests are under way";
+    let permit = inbox.bulk.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::new(Kind::Busy, bound))?;
     let partitions = inbox.partitions().await?;
     let (groups, answers) = mpsc::channel(GROUPS_WAITING);
-    let noting = inbox.clone();
     let wait = preference.wait;
-    let reader = Reader { inbox, wait, partitions, groups, group: Group::new(1), line: 0 };
+    let reader = Reader { inbox, wait, trace, partitions, groups, group: Group::new(1), line: 0 };
     tokio::spawn(reader.run(body.into_data_stream()));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    let body = Body::from_stream(answered(noting, answers));
+    let body = Body::from_stream(answered(permit, answers));
     let mut response = (StatusCode::OK, kind, body).into_response();
     response.headers_mut().extend(preference.applied());
     Ok(response)
@@ -82,13 +89,15 @@ pub(super) async fn take(
 
 /// The answers of one group after the other.
 fn answered(
-    inbox: Inbox,
-    groups: mpsc::Receiver<Group>,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    permit: OwnedSemaphorePermit,
+    groups: mpsc::Receiver<JoinHandle<Bytes>>,
+) -> impl Stream<Item = Result<Bytes, JoinError>> {
     let groups = tokio_stream::wrappers::ReceiverStream::new(groups);
-    groups.then(move |group| {
-        let inbox = inbox.clone();
-        async move { Ok(group.settled(&inbox).await) }
+    let answers = groups.then(|group| group);
+    answers.map(move |answer| {
+        // Held as long as anybody may read.
+        let _ = &permit;
+        answer
     })
 }
 
@@ -103,8 +112,9 @@ impl Group {
 
     /// Waits until every line is durable, decided or has failed, and writes the answers.
     async fn settled(self, inbox: &Inbox) -> Bytes {
-        let mut failures = VecDeque::from(self.acks.settled().await);
-        inbox.note(failures.front().map(|(_, error)| error));
+        let failures = self.acks.settled().await;
+        inbox.note(self.sent, &failures);
+        let mut failures = VecDeque::from(failures);
         let mut text = Vec::with_capacity(self.answers.len() * 128);
         for (number, answer) in self.answers.into_iter().enumerate() {
             let failed = failures.pop_front_if(|(failed, _)| *failed == number);
@@ -151,8 +161,11 @@ struct Reader {
     inbox: Inbox,
     /// How long a line waits for its decision; zero: not at all.
     wait: Duration,
+    /// What all lines belong to.
+    trace: Option<String>,
     partitions: u32,
-    groups: mpsc::Sender<Group>,
+    /// Each settles by itself: nobody waits longer because the caller does not read.
+    groups: mpsc::Sender<JoinHandle<Bytes>>,
     group: Group,
     line: u64,
 }
@@ -173,8 +186,14 @@ impl Reader {
             };
             let read = match chunk {
                 Some(Ok(chunk)) => self.read(&mut lines, &chunk).await,
-                // The caller went away in mid-line: there is nobody to answer.
-                Some(Err(_)) => return,
+                // The caller went away in mid-line, or has been silent for too long; then it is told.
+                Some(Err(_)) => {
+                    let problem = Problem::new(Kind::Timeout, "the next line did not come in time");
+                    self.line += 1;
+                    self.group.answers.push(Answer::Refused(problem));
+                    drop(self.flush().await);
+                    return;
+                }
                 None => {
                     let mut buffer = Vec::new();
                     if let Some(line) = lines.last(&mut buffer) {
@@ -227,6 +246,7 @@ impl Reader {
             false => Some(self.inbox.register(&event)?),
         };
         self.append(&event).await;
+        self.group.sent += 1;
         self.group.bytes += event.value.len();
         let deadline = Instant::now() + self.wait;
         Ok(match waiting {
@@ -242,7 +262,8 @@ impl Reader {
         loop {
             let acks = &self.group.acks;
             let ack = acks.ack(number);
-            let Err(error) = self.inbox.append(event, self.partitions, ack) else {
+            let trace = self.trace.as_deref();
+            let Err(error) = self.inbox.append(event, trace, self.partitions, ack) else {
                 return;
             };
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + BUFFER_WAIT);
@@ -259,6 +280,12 @@ impl Reader {
             return Ok(());
         }
         let group = std::mem::replace(&mut self.group, Group::new(self.line + 1));
-        self.groups.send(group).await.map_err(|_| Gone)
+        let inbox = self.inbox.clone();
+        let settled = tokio::spawn(async move { group.settled(&inbox).await });
+        match tokio::time::timeout(READ_WAIT, self.groups.send(settled)).await {
+            Ok(Ok(())) => Ok(()),
+            // The caller is gone, or sends without reading the answers.
+            _ => Err(Gone),
+        }
     }
 }

@@ -14,26 +14,27 @@ mod single;
 pub mod stamp;
 mod topic;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bps_events::Topics;
 use bps_events::fields::VALUE_BYTES_MAX;
-use bps_streams::Outgoing;
 use bps_streams::broker::{Ack, Appender, Broker, BrokerError, Result};
 use bps_streams::partitioner::partition_of;
-use tokio::sync::watch;
+use bps_streams::{Outgoing, TRACE};
+use tokio::sync::{Semaphore, watch};
 
 pub use self::decision::Decision;
 pub use self::key::IdempotencyKey;
+use crate::metrics::Events;
 use crate::preference::Preference;
 use crate::problem::{Kind, Problem};
 use crate::settings::Period;
 use crate::signals::Shutdown;
+use crate::trace;
 use crate::waiters::Waiters;
 
 /// The moment a request is read at.
@@ -110,6 +111,10 @@ pub struct InboxConfig {
     pub future_max: Period,
 }
 
+/// How long a log that was away is taken to be so.
+const AWAY: Duration = Duration::from_secs(3);
+/// Bulk requests under way at a time; each holds some MiB at most.
+const BULK_MAX: usize = 256;
 /// How long a request waits for the topic to be known before it is told to come again.
 const TOPIC_WAIT: Duration = Duration::from_secs(2);
 
@@ -122,8 +127,10 @@ pub struct Inbox {
     future_max_ms: u64,
     /// 0 while it is not known.
     partitions: watch::Receiver<u32>,
-    /// Whether the log is known to be away.
-    away: Arc<AtomicBool>,
+    /// When the log was last found to be away, if it has not taken anything since.
+    away: Arc<Mutex<Option<Instant>>>,
+    events: Arc<Events>,
+    bulk: Arc<Semaphore>,
     shutdown: Shutdown,
 }
 
@@ -149,6 +156,8 @@ impl Inbox {
             future_max_ms: config.future_max.as_ms(),
             partitions,
             away: Arc::default(),
+            events: Arc::default(),
+            bulk: Arc::new(Semaphore::new(BULK_MAX)),
             shutdown: shutdown.clone(),
         })
     }
@@ -163,7 +172,9 @@ impl Inbox {
             }
             // In bulk nobody waits unless told to.
             Ok(ContentType::Lines) => {
-                bulk::take(self.clone(), preference(Duration::ZERO), body).await.into_response()
+                let trace = trace::parent(headers);
+                let preference = preference(Duration::ZERO);
+                bulk::take(self.clone(), preference, trace, body).await.into_response()
             }
             Err(problem) => problem.into_response(),
         }
@@ -174,9 +185,19 @@ impl Inbox {
         *self.partitions.borrow()
     }
 
-    /// Whether the log was away when it was last written to.
+    /// Whether the log was away a moment ago. Not for long: whoever is told so sends no events, and
+    /// then nothing would show that it is back.
     pub fn is_away(&self) -> bool {
-        self.away.load(Ordering::Relaxed)
+        self.lock_away().is_some_and(|at| at.elapsed() < AWAY)
+    }
+
+    fn lock_away(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was sent so far.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Its topic.
@@ -211,28 +232,31 @@ impl Inbox {
         Ok(event)
     }
 
-    fn append(&self, event: &Event, partitions: u32, ack: Ack) -> Result<()> {
+    /// `trace`: what the event belongs to, if that is known.
+    fn append(&self, event: &Event, trace: Option<&str>, partitions: u32, ack: Ack) -> Result<()> {
+        let headers = [(TRACE, trace.map(str::as_bytes))];
         let record = Outgoing {
             topic: &self.topic,
             partition: partition_of(&event.key, partitions),
             timestamp: event.timestamp,
             key: Some(&event.key),
             value: Some(&event.value),
-            headers: &[],
+            headers: &headers[..usize::from(trace.is_some())],
         };
         self.appender.append(record, ack)
     }
 
-    /// Logs where an outage of the log begins and ends, once each.
-    fn note(&self, failure: Option<&BrokerError>) {
-        let was_away = self.away.load(Ordering::Relaxed);
+    /// Counts events that were sent together, and logs where an outage of the log begins and
+    /// ends, once each.
+    fn note(&self, all: usize, failures: &[(usize, BrokerError)]) {
+        self.events.count(all, failures.len());
+        let failure = failures.first().map(|(_, error)| error);
+        let mut away = self.lock_away();
         match failure {
-            None if was_away => {
-                self.away.store(false, Ordering::Relaxed);
+            None if all > 0 && away.take().is_some() => {
                 tracing::info!(topic = &*self.topic, "takes events again");
             }
-            Some(error) if !was_away && error.is_unavailable() => {
-                self.away.store(true, Ordering::Relaxed);
+            Some(error) if error.is_unavailable() && away.replace(Instant::now()).is_none() => {
                 tracing::warn!(topic = &*self.topic, "cannot take events: {error}");
             }
             _ => {}

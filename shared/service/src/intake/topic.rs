@@ -11,6 +11,10 @@ use crate::signals::Shutdown;
 
 /// Pause between two questions to a broker that is away.
 const PAUSE: Duration = Duration::from_millis(200);
+/// What may be the cause where a topic can be neither seen nor made.
+const UNSEEN: &str = "it cannot be seen: may this program write it?";
+/// Questions after which a topic that was made should be known.
+const QUESTIONS_MAX: u32 = 25;
 
 /// Asks on a thread of its own, until the broker answers: its calls may take seconds.
 pub(super) fn find(
@@ -23,18 +27,30 @@ pub(super) fn find(
     let (topic, config) = (topic.to_owned(), config.clone());
     let ask = move || {
         let mut told = None;
+        let mut made = 0;
         while !shutdown.is_requested() && !sender.is_closed() {
-            match partitions(&*broker, &topic, &config) {
+            match partitions(&*broker, &topic, &config, made == 0) {
                 Ok(Some(count)) => {
                     tracing::info!(topic, partitions = count, "takes events");
                     sender.send_replace(count);
                     return;
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    made += 1;
+                    if made == QUESTIONS_MAX {
+                        tracing::warn!(topic, "{UNSEEN}");
+                    }
+                }
                 Err(error) => {
+                    if !error.is_unavailable() {
+                        made += 1;
+                    }
                     let text = error.to_string();
                     if told.as_ref() != Some(&text) {
                         tracing::warn!("waits: {text}");
+                        if !error.is_unavailable() {
+                            tracing::warn!(topic, "{UNSEEN}");
+                        }
                         told = Some(text);
                     }
                 }
@@ -48,7 +64,12 @@ pub(super) fn find(
 }
 
 /// The topic's partitions; `None` right after it was made, until the broker tells of it.
-fn partitions(broker: &dyn Broker, topic: &str, config: &InboxConfig) -> Result<Option<u32>> {
+fn partitions(
+    broker: &dyn Broker,
+    topic: &str,
+    config: &InboxConfig,
+    is_first: bool,
+) -> Result<Option<u32>> {
     let all = &config.topics;
     // All but the dead letters have the same number.
     let names = [
@@ -66,7 +87,9 @@ fn partitions(broker: &dyn Broker, topic: &str, config: &InboxConfig) -> Result<
     }
     let others = found.iter().flatten().map(|t| t.partitions).find(|n| *n > 0);
     let partitions = others.unwrap_or(config.partitions);
-    tracing::info!(topic, partitions, "creates topic");
+    if is_first {
+        tracing::info!(topic, partitions, "creates topic");
+    }
     broker.create_topic(&TopicDescription {
         name: topic.to_owned(),
         partitions,
@@ -93,11 +116,11 @@ mod tests {
             partitions: 8,
             future_max: Period(Duration::from_secs(300)),
         };
-        let ask = |topic: &str| partitions(&broker, topic, &config).expect("an answer");
+        let ask = |topic: &str| partitions(&broker, topic, &config, true).expect("an answer");
         assert_eq!(ask("bps-items-added"), None);
         assert_eq!(ask("bps-items-added"), Some(8));
         let other = InboxConfig { partitions: 3, ..config.clone() };
-        let made = partitions(&broker, "bps-purchase-created", &other).expect("an answer");
+        let made = partitions(&broker, "bps-purchase-created", &other, true).expect("an answer");
         assert_eq!((made, ask("bps-purchase-created")), (None, Some(8)));
         let described = broker.describe_topics(&["bps-items-added"]).expect("an answer");
         let described = described[0].as_ref().expect("it is there");

@@ -22,6 +22,7 @@ pub struct KafkaFlags {
         env = "BPS_KAFKA_SET",
         value_name = "KEY=VALUE",
         value_delimiter = '\n',
+        hide_env_values = true,
         num_args = 1
     )]
     pub kafka_set: Vec<String>,
@@ -52,7 +53,7 @@ impl KafkaFlags {
         for line in self.kafka_set.iter().filter(|line| !line.trim().is_empty()) {
             let (key, value) = line
                 .split_once('=')
-                .ok_or_else(|| wrong(&format!("setting {line:?} is not of the form KEY=VALUE")))?;
+                .ok_or_else(|| wrong(&"a setting is not of the form KEY=VALUE"))?;
             set.insert(key.trim().to_owned(), value.trim().to_owned());
         }
         if let Some(bootstrap) = &bootstrap {
@@ -103,7 +104,9 @@ fn without_secrets<S: Serializer>(
     set: &BTreeMap<String, String>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let secret = |key: &str| ["password", "secret", "key.pem"].iter().any(|s| key.contains(s));
+    let secret = |key: &str| {
+        ["password", "passphrase", "secret", "key.pem", "jaas"].iter().any(|s| key.contains(s))
+    };
     let shown = |(key, value): (&String, &String)| {
         (key.clone(), if secret(key) { "(not shown)".to_owned() } else { value.clone() })
     };

@@ -6,6 +6,8 @@
 
 mod file;
 mod kafka;
+mod listen;
+mod log;
 mod period;
 
 use std::fmt;
@@ -16,6 +18,8 @@ use serde::Serialize;
 
 pub use self::file::SettingsFile;
 pub use self::kafka::{KafkaFlags, KafkaSettings};
+pub use self::listen::{ListenFlags, ListenSettings};
+pub use self::log::{LogFlags, LogFormat, LogSettings};
 pub use self::period::{Period, PeriodError};
 
 /// A setting that cannot be; one line that names it.
@@ -43,10 +47,9 @@ pub struct CommonFlags {
     /// Print the effective settings as TOML and exit
     #[arg(long)]
     pub print_config: bool,
-    /// What is logged to stderr: error, warn, info, debug, trace, or a filter as of `RUST_LOG`
-    /// [default: info]
-    #[arg(long, env = "BPS_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
+    /// Logs and spans.
+    #[command(flatten)]
+    pub log: LogFlags,
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaFlags,
@@ -67,8 +70,9 @@ pub struct CommonFlags {
 /// What [`CommonFlags`] come to.
 #[derive(Clone, Debug, Serialize)]
 pub struct CommonSettings {
-    /// What is logged.
-    pub log: String,
+    /// Logs and spans.
+    #[serde(flatten)]
+    pub log: LogSettings,
     /// Prefix of the topics that are read.
     pub input_prefix: String,
     /// Prefix of the topics of results and state.
@@ -101,7 +105,7 @@ impl CommonFlags {
             check_prefix(name, &value).map(|()| value)
         };
         let settings = CommonSettings {
-            log: file.or("log", self.log)?.unwrap_or_else(|| "info".to_owned()),
+            log: self.log.resolve(file)?,
             input_prefix: prefix("input-prefix", file.or("input_prefix", self.input_prefix)?)?,
             output_prefix: prefix("output-prefix", file.or("output_prefix", self.output_prefix)?)?,
             partitions: file.or("partitions", self.partitions)?.unwrap_or(8),
@@ -112,7 +116,6 @@ impl CommonFlags {
             let cause = format!("{} is not from 1 to {PARTITIONS_MAX}", settings.partitions);
             return Err(SettingsError::new("partitions", cause));
         }
-        crate::logging::filter(&settings.log)?;
         Ok(settings)
     }
 }
@@ -193,7 +196,7 @@ mod tests {
         assert_eq!(
             printed,
             "future_max = \"1min\"\ninput_prefix = \"bps\"\nlog = \"info\"\n\
-             output_prefix = \"bps\"\npartitions = 3\n\n[kafka]\nbootstrap = \"h:9092\"\n\n\
+             log_format = \"text\"\noutput_prefix = \"bps\"\npartitions = 3\n\n[kafka]\nbootstrap = \"h:9092\"\n\n\
              [kafka.set]\n\"linger.ms\" = \"5\"\n"
         );
         assert_eq!(print(&resolve(&printed, &[]).expect("good")).expect("TOML"), printed);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bps_events::Topics;
-use bps_service::service::Start;
-use bps_service::settings::Period;
+use bps_service::service::{HttpSettings, Start};
+use bps_service::settings::{ListenSettings, Period};
 use bps_service::{InboxConfig, Service, ServiceConfig, Shutdown, server};
 use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
@@ -135,7 +135,15 @@ fn config(state: &Path) -> ServiceConfig {
         partitions: 8,
         future_max: Period(Duration::from_secs(300)),
     };
-    ServiceConfig { inbox, state: state.to_owned(), waiters_max: 2 }
+    let listen = ListenSettings { tokens: None, ready_lag_max: 10_000, known: None };
+    let http = HttpSettings { waiters_max: 2, listen };
+    ServiceConfig {
+        inbox,
+        state: state.to_owned(),
+        http,
+        metrics: Arc::default(),
+        besides: Arc::new(|| None),
+    }
 }
 
 impl Drop for Running {

@@ -22,9 +22,10 @@ use crate::error::Result;
 use crate::folder::{FolderError, FolderLock};
 use crate::record::Record;
 use crate::store::rocks::{MemoryBounds, RocksStore};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, MemoryUse, Store, StoreError};
 
 pub use self::rows::Rows;
+use self::update::Run;
 
 /// All rows of a global table are kept as those of one partition, so that they are in the order
 /// of their keys.
@@ -90,6 +91,11 @@ impl GlobalView {
     /// How far it is.
     pub fn status(&self) -> GlobalStatus {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Memory of its rows.
+    pub fn memory(&self) -> MemoryUse {
+        self.store().map_or_else(MemoryUse::default, |store| store.memory())
     }
 
     /// What the rows stand for: asked before a row is read, that row is at least as new.
@@ -193,7 +199,14 @@ impl GlobalTable {
             let (view, stop) = (view.clone(), stop.clone());
             move || {
                 let stopped = || stop.load(Ordering::Relaxed);
-                let ended = update::run(&*broker, &*processor, &config, &view, &stopped);
+                let run = Run {
+                    broker: &*broker,
+                    processor: &*processor,
+                    config: &config,
+                    view: &view,
+                    stopped: &stopped,
+                };
+                let ended = run.run();
                 if let Err(error) = &ended {
                     tracing::error!(table = %config.name, %error, "the global table ends");
                 }

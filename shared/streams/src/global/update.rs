@@ -27,115 +27,103 @@ const ROUNDS_PER_END: u32 = 50;
 /// Damaged stores that one run moves aside before it gives up, as for an application's.
 const REBUILDS_MAX: u32 = 2;
 
-/// Runs until it is stopped. A damaged store is moved aside and built anew.
-pub(super) fn run(
-    broker: &dyn Broker,
-    processor: &dyn GlobalProcessor,
-    config: &GlobalTableConfig,
-    view: &GlobalView,
-    stopped: &dyn Fn() -> bool,
-) -> Result<()> {
-    let mut rebuilds = 0;
-    loop {
-        let cluster = patiently(view, stopped, || broker.cluster_id())?;
-        let Some(cluster) = cluster else {
+/// A table's run: what it reads from, what it makes of it, and who looks.
+pub(super) struct Run<'a> {
+    pub(super) broker: &'a dyn Broker,
+    pub(super) processor: &'a dyn GlobalProcessor,
+    pub(super) config: &'a GlobalTableConfig,
+    pub(super) view: &'a GlobalView,
+    pub(super) stopped: &'a dyn Fn() -> bool,
+}
+
+impl Run<'_> {
+    /// Runs until it is stopped. A damaged store is moved aside and built anew.
+    pub(super) fn run(&self) -> Result<()> {
+        let mut rebuilds = 0;
+        loop {
+            let Some(cluster) = self.patiently(|| self.broker.cluster_id())? else {
+                return Ok(());
+            };
+            let folder = self.config.folder.join(format!("{}-{cluster}", self.config.name));
+            let outcome = self.run_in(&folder);
+            self.view.tell(|status| status.is_caught_up = false);
+            let Err(crate::Error::Store(StoreError::Damaged { cause, .. })) = &outcome else {
+                return outcome;
+            };
+            // Else the next one would end where this one did.
+            mark(&folder, cause).map_err(|source| FolderError::Io { folder, source })?;
+            if rebuilds == REBUILDS_MAX || (self.stopped)() {
+                return outcome;
+            }
+            rebuilds += 1;
+        }
+    }
+
+    /// Opens the store, and runs on it; nothing holds it afterwards.
+    fn run_in(&self, folder: &Path) -> Result<()> {
+        let tables = self.processor.tables();
+        let store = Arc::new(RocksStore::open(folder, tables, self.config.memory)?);
+        let outcome = self.follow(&store);
+        self.view.set_store(None);
+        // Who is looking into it right now is done in a moment.
+        while Arc::strong_count(&store) > 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        outcome
+    }
+
+    fn follow(&self, store: &Arc<RocksStore>) -> Result<()> {
+        let (broker, view) = (self.broker, self.view);
+        let opened = self.patiently(|| {
+            let at = partitions(broker, &self.config.topics)?;
+            let starts = broker.offsets(&at, OffsetSpec::Start)?;
+            let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
+            Ok((at, starts, ends))
+        })?;
+        let Some((at, starts, ends)) = opened else {
             return Ok(());
         };
-        let folder = config.folder.join(format!("{}-{cluster}", config.name));
-        let outcome = run_in(&folder, broker, processor, config, view, stopped);
-        view.tell(|status| status.is_caught_up = false);
-        let Err(crate::Error::Store(StoreError::Damaged { cause, .. })) = &outcome else {
-            return outcome;
+        let positions = positions(store, at, &starts, &ends)?;
+        let reader = self.patiently(|| broker.reader(&positions, Isolation::ReadCommitted))?;
+        let Some(reader) = reader else {
+            return Ok(());
         };
-        // Else the next one would end where this one did.
-        mark(&folder, cause).map_err(|source| FolderError::Io { folder, source })?;
-        if rebuilds == REBUILDS_MAX || stopped() {
-            return outcome;
-        }
-        rebuilds += 1;
-    }
-}
-
-/// Opens the store, and runs on it; nothing holds it afterwards.
-fn run_in(
-    folder: &Path,
-    broker: &dyn Broker,
-    processor: &dyn GlobalProcessor,
-    config: &GlobalTableConfig,
-    view: &GlobalView,
-    stopped: &dyn Fn() -> bool,
-) -> Result<()> {
-    let store = Arc::new(RocksStore::open(folder, processor.tables(), config.memory)?);
-    let outcome = follow(&store, broker, processor, config, view, stopped);
-    view.set_store(None);
-    // Who is looking into it right now is done in a moment.
-    while Arc::strong_count(&store) > 1 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    outcome
-}
-
-fn follow(
-    store: &Arc<RocksStore>,
-    broker: &dyn Broker,
-    processor: &dyn GlobalProcessor,
-    config: &GlobalTableConfig,
-    view: &GlobalView,
-    stopped: &dyn Fn() -> bool,
-) -> Result<()> {
-    let opened = patiently(view, stopped, || {
-        let at = partitions(broker, &config.topics)?;
-        let starts = broker.offsets(&at, OffsetSpec::Start)?;
-        let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
-        Ok((at, starts, ends))
-    })?;
-    let Some((at, starts, ends)) = opened else {
-        return Ok(());
-    };
-    let positions = positions(store, at, &starts, &ends)?;
-    let reader = patiently(view, stopped, || broker.reader(&positions, Isolation::ReadCommitted))?;
-    let Some(reader) = reader else {
-        return Ok(());
-    };
-    let mut update = Update { processor, store, view, reader, positions };
-    update.publish();
-    view.set_store(Some(store.clone()));
-    let mut goal = Some(ends);
-    let mut rounds: u32 = 0;
-    while !stopped() {
-        view.check()?;
-        match update.round() {
-            Err(crate::Error::Broker(error)) if error.is_unavailable() => wait(view, &error),
-            other => other?,
-        }
-        if goal.as_ref().is_some_and(|goal| update.lag(goal) == 0) {
-            goal = None;
-            view.tell(|status| status.is_caught_up = true);
-        }
-        rounds = rounds.wrapping_add(1);
-        if rounds.is_multiple_of(ROUNDS_PER_END) {
-            update.ask_lag(broker)?;
-        }
-    }
-    Ok(())
-}
-
-/// Repeats a call while the broker is away; `None` when stopped meanwhile.
-fn patiently<T>(
-    view: &GlobalView,
-    stopped: &dyn Fn() -> bool,
-    call: impl Fn() -> BrokerResult<T>,
-) -> Result<Option<T>> {
-    while !stopped() {
-        match call() {
-            Err(error) if error.is_unavailable() => wait(view, &error),
-            other => {
-                view.tell(|status| status.trouble = None);
-                return Ok(Some(other?));
+        let mut update = Update { processor: self.processor, store, view, reader, positions };
+        update.publish();
+        view.set_store(Some(store.clone()));
+        let mut goal = Some(ends);
+        let mut rounds: u32 = 0;
+        while !(self.stopped)() {
+            view.check()?;
+            match update.round() {
+                Err(crate::Error::Broker(error)) if error.is_unavailable() => wait(view, &error),
+                other => other?,
+            }
+            if goal.as_ref().is_some_and(|goal| update.lag(goal) == 0) {
+                goal = None;
+                view.tell(|status| status.is_caught_up = true);
+            }
+            rounds = rounds.wrapping_add(1);
+            if rounds.is_multiple_of(ROUNDS_PER_END) {
+                update.ask_lag(broker)?;
             }
         }
+        Ok(())
     }
-    Ok(None)
+
+    /// Repeats a call while the broker is away; `None` when stopped meanwhile.
+    fn patiently<T>(&self, call: impl Fn() -> BrokerResult<T>) -> Result<Option<T>> {
+        while !(self.stopped)() {
+            match call() {
+                Err(error) if error.is_unavailable() => wait(self.view, &error),
+                other => {
+                    self.view.tell(|status| status.trouble = None);
+                    return Ok(Some(other?));
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 fn wait(view: &GlobalView, error: &BrokerError) {

@@ -155,6 +155,17 @@ impl StoreBatch {
     }
 }
 
+/// Memory that a store takes (bytes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Rows not yet written to files.
+    pub memtables: u64,
+    /// Blocks read from files.
+    pub block_cache: u64,
+    /// Indexes and filters outside of the cache.
+    pub table_readers: u64,
+}
+
 /// Tables of rows. Shared by all tasks of a process; each partition has one writer.
 pub trait Store: Send + Sync {
     /// What the rows of a partition stand for; `None`: it holds nothing of it.
@@ -182,6 +193,10 @@ pub trait Store: Send + Sync {
     /// The error that says that what was read is not what was written.
     fn damaged(&self, cause: String) -> StoreError {
         StoreError::Damaged { folder: "memory".to_owned(), cause }
+    }
+    /// What it takes of the memory.
+    fn memory(&self) -> MemoryUse {
+        MemoryUse::default()
     }
     /// Moves what is there of a partition out of the way (kept for inspection, never served) and
     /// begins it anew.

@@ -20,7 +20,7 @@ use rocksdb::{
 
 use self::damage::{failure, free_name};
 pub(crate) use self::damage::{mark, set_aside};
-use super::{Checkpoint, Result, Store, StoreBatch, StoreError};
+use super::{Checkpoint, MemoryUse, Result, Store, StoreBatch, StoreError};
 use crate::seal::Seal;
 
 const CHECKPOINTS: &str = "checkpoints";
@@ -225,6 +225,21 @@ impl Store for RocksStore {
         options.set_sync(false);
         self.seal.renew();
         self.db.write_opt(writes, &options).map_err(self.failed("write"))
+    }
+
+    fn memory(&self) -> MemoryUse {
+        let families = || self.tables.iter().map(String::as_str).chain([CHECKPOINTS]);
+        let of = |name: &str, property: &str| {
+            let family = self.db.cf_handle(name)?;
+            self.db.property_int_value_cf(family, property).ok().flatten()
+        };
+        let sum = |property: &str| families().filter_map(|name| of(name, property)).sum();
+        MemoryUse {
+            memtables: sum("rocksdb.cur-size-all-mem-tables"),
+            // One cache for all families.
+            block_cache: of(CHECKPOINTS, "rocksdb.block-cache-usage").unwrap_or(0),
+            table_readers: sum("rocksdb.estimate-table-readers-mem"),
+        }
     }
 
     fn quarantine(&self, partition: u32, cause: &str) -> Result<()> {

@@ -1,12 +1,14 @@
 //! What the engine itself does with a record before any processor sees it: reads its key, sends
 //! on what lies in a wrong partition, and buries what cannot be read.
 
+use super::scope::trace;
 use super::{Output, TaskEnv, TaskState};
 use crate::broker::{Now, TopicPartition};
 use crate::error::{Error, Result};
 use crate::partitioner::partition_of;
 use crate::processor::{DeadLetter, Origin};
 use crate::record::{Header, Outgoing, Record};
+use crate::stamp::TRACE;
 
 /// Bytes of a dead letter's value that are kept.
 const DEAD_LETTER_BYTES_MAX: usize = 256 << 10;
@@ -80,15 +82,18 @@ pub(super) fn rekey(
     let source = &env.topology.sources[source];
     let key = (source.key)(record).unwrap_or_default();
     let (from, offset) = (record.partition.to_string(), record.offset.to_string());
-    let headers: [Header<'_>; 4] = [
+    let trace = trace(record);
+    let headers: [Header<'_>; 5] = [
         (KIND, Some(source.name.as_bytes())),
         (TOPIC, Some(record.topic.as_bytes())),
         (PARTITION, Some(from.as_bytes())),
         (OFFSET, Some(offset.as_bytes())),
+        (TRACE, trace),
     ];
+    let headers = &headers[..4 + usize::from(trace.is_some())];
     let timestamp = record.timestamp;
     let value = record.value;
-    out.send(Outgoing { topic, partition, timestamp, key: Some(&key), value, headers: &headers })?;
+    out.send(Outgoing { topic, partition, timestamp, key: Some(&key), value, headers })?;
     Ok(())
 }
 

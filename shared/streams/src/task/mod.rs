@@ -10,7 +10,6 @@ pub(crate) mod overlay;
 pub(crate) mod queue;
 pub(crate) mod scope;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::admit::{Admitted, admit, bury, rekey};
@@ -18,6 +17,7 @@ use self::order::Choice;
 use self::overlay::Table;
 use self::queue::InputQueue;
 pub(crate) use self::scope::Scope;
+use self::scope::{At, trace};
 use crate::broker::{BrokerError, CommittedOffset, Now, OffsetCommit, TopicPartition};
 use crate::error::{Error, Result};
 use crate::prepare::Prepared;
@@ -71,7 +71,8 @@ pub(crate) struct TaskState {
     pub(crate) incarnation: u64,
     pub(crate) progress: Progress,
     pub(crate) tables: Vec<Table>,
-    pub(crate) counters: BTreeMap<&'static str, u64>,
+    /// What was counted in the open transaction.
+    pub(crate) counters: Vec<(&'static str, u64)>,
     /// Buffer for stamps and rows.
     scratch: Vec<u8>,
     /// Records written for the record at hand.
@@ -89,6 +90,8 @@ pub(crate) struct Task {
     committed: u64,
     /// Records processed by the open transaction.
     pub(crate) pending: u64,
+    /// Their timestamps.
+    pub(crate) times: Vec<i64>,
 }
 
 impl Task {
@@ -107,12 +110,13 @@ impl Task {
                 incarnation,
                 progress: at.clone(),
                 tables: topology.stores.iter().map(|_| Table::default()).collect(),
-                counters: BTreeMap::new(),
+                counters: Vec::new(),
                 scratch: Vec::new(),
                 written: 0,
             },
             committed: at.sequence,
             pending: 0,
+            times: Vec::new(),
             env,
         }
     }
@@ -137,7 +141,8 @@ impl Task {
             Ok(Admitted::Here { source, origin }) => {
                 let time = &mut state.progress.stream_time;
                 *time = record.timestamp.max(*time);
-                let scope = Scope::new(env, state, out, readers[source], (input, record.offset));
+                let at = At { input, offset: record.offset, trace: trace(&record) };
+                let scope = Scope::new(env, state, out, readers[source], at);
                 let name = &env.topology.sources[source].name;
                 let mut context = Context { scope, source: name, origin };
                 match processors[readers[source]].process(&record, &mut context) {
@@ -157,9 +162,10 @@ impl Task {
             }
             Err(letter) => bury(env, state, &record, &letter, now, out)?,
         }
-        let offset = record.offset;
+        let (offset, timestamp) = (record.offset, record.timestamp);
         self.queues[input].advance();
         self.pending += 1;
+        self.times.push(timestamp);
         self.punctuate(before, (input, offset), out)
     }
 
@@ -173,6 +179,7 @@ impl Task {
             if before.div_euclid(every) == after.div_euclid(every) {
                 continue;
             }
+            let at = At { input: at.0, offset: at.1, trace: None };
             let scope = Scope::new(&self.env, &mut self.state, out, index, at);
             let origin = Origin { topic: "", partition: 0, offset: 0 };
             let mut context = Context { scope, source: "", origin };
@@ -269,6 +276,8 @@ impl Task {
             table.committed(matches!(spec.backing, Backing::Changelog { .. }));
         }
         self.committed = self.state.progress.sequence;
+        self.state.counters.clear();
+        self.times.clear();
         self.pending = 0;
     }
 
@@ -289,7 +298,12 @@ fn refuse_half_written(state: &TaskState, record: &Record<'_>) -> Result<()> {
 
 impl TaskState {
     fn count(&mut self, name: &'static str) {
-        *self.counters.entry(name).or_default() += 1;
+        // There are few, and nearly always it is the same text at the same place.
+        let same = |(known, _): &&mut (&str, u64)| std::ptr::eq(*known, name) || *known == name;
+        match self.counters.iter_mut().find(same) {
+            Some((_, count)) => *count += 1,
+            None => self.counters.push((name, 1)),
+        }
     }
 }
 

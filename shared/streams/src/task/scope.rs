@@ -5,17 +5,32 @@ use crate::broker::TopicPartition;
 use crate::error::{Error, Result};
 use crate::processor::Message;
 use crate::record::{Headers, Outgoing, Record};
-use crate::stamp::{STAMP, StampParts};
+use crate::stamp::{STAMP, StampParts, TRACE};
 use crate::store::Row;
 use crate::topology::Backing;
+
+/// Longest trace that is carried on (bytes); today's are 55 long.
+const TRACE_BYTES_MAX: usize = 256;
+
+/// The trace of a record, if it has one that can be carried on.
+pub(super) fn trace<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    record.headers.get(TRACE).filter(|trace| trace.len() <= TRACE_BYTES_MAX)
+}
+
+/// The record at hand.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) input: usize,
+    pub(super) offset: u64,
+    pub(super) trace: Option<&'a [u8]>,
+}
 
 pub(crate) struct Scope<'a> {
     env: &'a TaskEnv,
     state: &'a mut TaskState,
     out: &'a mut dyn Output,
     processor: usize,
-    /// Input and offset of the record at hand.
-    at: (usize, u64),
+    at: At<'a>,
 }
 
 impl<'a> Scope<'a> {
@@ -24,7 +39,7 @@ impl<'a> Scope<'a> {
         state: &'a mut TaskState,
         out: &'a mut dyn Output,
         processor: usize,
-        at: (usize, u64),
+        at: At<'a>,
     ) -> Self {
         Self { env, state, out, processor, at }
     }
@@ -42,8 +57,8 @@ impl<'a> Scope<'a> {
     }
 
     pub(crate) fn broken(&self, cause: String) -> Error {
-        let partition = TopicPartition::new(&self.env.inputs[self.at.0], self.state.partition);
-        Error::Invariant { partition, offset: self.at.1, cause }
+        let partition = TopicPartition::new(&self.env.inputs[self.at.input], self.state.partition);
+        Error::Invariant { partition, offset: self.at.offset, cause }
     }
 
     fn table(&self, name: &str) -> Result<usize> {
@@ -90,14 +105,15 @@ impl<'a> Scope<'a> {
         let parts = StampParts {
             incarnation: self.state.incarnation,
             sequence: message.sequence,
-            source: Some((self.at.0 as u32, self.at.1)),
+            source: Some((self.at.input as u32, self.at.offset)),
             positions: &self.state.progress.positions,
             memo: message.memo,
         };
         parts.encode(&mut stamp);
         let (partition, timestamp) = (self.state.partition, self.state.progress.stream_time);
         let (key, value) = (Some(message.key), Some(message.value));
-        let headers = &[(STAMP, Some(stamp.as_slice()))];
+        let headers = [(STAMP, Some(stamp.as_slice())), (TRACE, self.at.trace)];
+        let headers = &headers[..1 + usize::from(self.at.trace.is_some())];
         self.out.send(Outgoing { topic, partition, timestamp, key, value, headers })?;
         self.state.scratch = stamp;
         self.remember(topic, &message)

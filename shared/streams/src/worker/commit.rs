@@ -18,12 +18,22 @@ use crate::task::order::Choice;
 
 /// A commit whose outcome is awaited.
 pub(super) struct Commit {
+    /// When it was begun (monotonic ms).
+    since_ms: u64,
     /// Partitions of the tasks in it.
     tasks: Vec<u32>,
     offsets: Vec<OffsetCommit>,
     membership: Membership,
     /// The outcome is not known: the producer has been replaced, the offsets will tell.
     unknown: bool,
+}
+
+/// A commit that holds, for the next step to measure: this one's time is from before it.
+pub(super) struct Concluded {
+    /// When it was begun (monotonic ms).
+    pub(super) since_ms: u64,
+    /// Timestamps of its records.
+    pub(super) times: Vec<i64>,
 }
 
 impl Worker {
@@ -100,7 +110,9 @@ impl Worker {
         };
         // 2. drain, and 3. offsets
         let started = self.producer.start_commit(in_transaction, &membership, &backing);
-        self.commit = Some(Commit { tasks: partitions, offsets, membership, unknown: false });
+        let since_ms = now.monotonic_ms;
+        let tasks = partitions;
+        self.commit = Some(Commit { since_ms, tasks, offsets, membership, unknown: false });
         match started {
             Ok(()) => Ok(()),
             Err(status) => self.conclude(status, now),
@@ -213,6 +225,7 @@ impl Worker {
         };
         let topics = self.env.topology.backing_topics();
         let mut batch = StoreBatch::default();
+        let mut times = Vec::new();
         let mut ends = ends.into_iter();
         for partition in &commit.tasks {
             let Some(Assigned::Running(task, _)) = self.tasks.get_mut(partition) else {
@@ -225,11 +238,13 @@ impl Worker {
                 self.env.store.checkpoint(*partition)?.unwrap_or_default().backing
             };
             task.stage(backing, &mut batch);
-            self.status.processed += task.pending;
+            self.status.take(task);
+            times.append(&mut task.times);
             task.committed();
         }
         self.env.store.apply(&batch)?;
         self.status.commits += 1;
+        self.concluded = Some(Concluded { since_ms: commit.since_ms, times });
         self.transaction_since = None;
         Ok(())
     }

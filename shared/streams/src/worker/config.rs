@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Worker;
+use super::commit::Concluded;
+use crate::broker::{Now, TopicPartition};
+use crate::status::Histogram;
+use crate::task::Task;
+
 /// What a crash may do to results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Guarantee {
@@ -101,8 +107,44 @@ pub struct WorkerStatus {
     pub aborts: u64,
     /// Records processed by committed transactions.
     pub processed: u64,
-    /// What processors counted ([`crate::Context::count`]).
+    /// What was counted in committed transactions: by processors ([`crate::Context::count`]), and
+    /// `dead_letters` and `rekeyed`.
     pub counters: BTreeMap<&'static str, u64>,
+    /// From the step in which a commit began to the rows that stand for it.
+    pub commit_time: Histogram,
+    /// From the timestamp of each record to the commit of what came of it.
+    pub latency: Histogram,
+    /// Next offset to process, of the inputs of running tasks.
+    pub positions: BTreeMap<TopicPartition, u64>,
     /// What the worker waits for, if it cannot go on.
     pub waiting_for: Option<String>,
+}
+
+impl WorkerStatus {
+    /// Takes what the transaction of this task did, which holds.
+    pub(super) fn take(&mut self, task: &Task) {
+        self.processed += task.pending;
+        for (name, count) in &task.state.counters {
+            *self.counters.entry(name).or_default() += count;
+        }
+    }
+
+    /// Measures what has held since before now.
+    pub(super) fn observe(&mut self, concluded: Option<Concluded>, now: Now) {
+        let Some(Concluded { since_ms, times }) = concluded else {
+            return;
+        };
+        self.commit_time.observe(now.monotonic_ms.saturating_sub(since_ms));
+        for at in times {
+            self.latency.observe(u64::try_from(now.wall_ms.saturating_sub(at)).unwrap_or(0));
+        }
+    }
+}
+
+impl Worker {
+    /// Counts on from what a worker before this one, in the same place, has counted.
+    pub(crate) fn count_on(&mut self, before: WorkerStatus) {
+        let (tasks, positions) = (BTreeMap::new(), BTreeMap::new());
+        self.status = WorkerStatus { tasks, positions, waiting_for: None, ..before };
+    }
 }

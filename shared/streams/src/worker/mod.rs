@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use self::commit::Commit;
+use self::commit::{Commit, Concluded};
 pub use self::config::{CommitPolicy, Guarantee, TaskStatus, WorkerConfig, WorkerStatus};
 #[cfg(feature = "mutants")]
 pub use self::mutant::Mutant;
@@ -76,6 +76,8 @@ pub struct Worker {
     /// When the open transaction began (monotonic ms).
     transaction_since: Option<u64>,
     commit: Option<Commit>,
+    /// What was committed in the step before.
+    concluded: Option<Concluded>,
     /// The partitions go back as soon as nothing is open.
     releasing: bool,
     /// No new work after a failure until this moment (monotonic ms).
@@ -132,6 +134,7 @@ impl Worker {
             asked: 0,
             transaction_since: None,
             commit: None,
+            concluded: None,
             releasing: false,
             resume_at_ms: 0,
             refreshed_ms: None,
@@ -146,6 +149,7 @@ impl Worker {
     /// # Errors
     /// What trying again will not mend. A broker that is away is waited for.
     pub fn step(&mut self, now: Now, wait: Duration) -> Result<Activity> {
+        self.status.observe(self.concluded.take(), now);
         match self.advance(now, wait) {
             Err(Error::Broker(error)) if error.is_unavailable() => {
                 self.wait_for(error.to_string());
@@ -153,7 +157,11 @@ impl Worker {
                 Ok(Activity::Idle)
             }
             Ok(activity) => {
-                if activity == Activity::Busy && self.status.waiting_for.take().is_some() {
+                // One that could act and finds nothing to do has nothing to wait for either.
+                let could = now.monotonic_ms >= self.resume_at_ms && self.producer_ready;
+                let idle = could && self.commit.is_none() && self.opening.is_none();
+                let goes_on = activity == Activity::Busy || idle;
+                if goes_on && self.status.waiting_for.take().is_some() {
                     tracing::info!(worker = %self.config.id, "goes on");
                 }
                 Ok(activity)
@@ -278,13 +286,7 @@ impl Worker {
     }
 
     fn close_tasks(&mut self) {
-        for (_, assigned) in std::mem::take(&mut self.tasks) {
-            if let Assigned::Running(task, _) = assigned {
-                for (name, count) in task.state.counters {
-                    *self.status.counters.entry(name).or_default() += count;
-                }
-            }
-        }
+        self.tasks.clear();
         self.slots.clear();
     }
 
@@ -319,11 +321,11 @@ impl Worker {
         &mut self,
         shutdown: &AtomicBool,
         clock: impl Fn() -> Now,
-        mut watch: impl FnMut(&WorkerStatus),
+        mut watch: impl FnMut(&Worker),
     ) -> Result<()> {
         while !shutdown.load(Ordering::Relaxed) {
             self.step(clock(), Duration::from_millis(50))?;
-            watch(self.status());
+            watch(self);
         }
         self.finish(clock)
     }
@@ -358,9 +360,9 @@ impl Worker {
     }
 
     /// What the worker is doing.
-    pub fn status(&mut self) -> &WorkerStatus {
-        self.status.tasks = self.tasks();
-        &self.status
+    pub fn status(&self) -> WorkerStatus {
+        let (tasks, positions) = (self.tasks(), self.processed());
+        WorkerStatus { tasks, positions, ..self.status.clone() }
     }
 
     /// Whether a transaction is open, or its outcome is awaited.

@@ -1,10 +1,13 @@
 //! Fetches, asks for ends, and processes, in bounded pieces.
 
+use std::collections::BTreeMap;
+
 use super::{Assigned, Worker};
 use crate::broker::{Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::Result;
 use crate::task::Task;
 use crate::task::order::Choice;
+use crate::task::queue::InputQueue;
 
 /// Bytes taken from a partition at once.
 const FETCH_BYTES: usize = 256 << 10;
@@ -29,11 +32,27 @@ impl Worker {
         Ok(self.consumer.assign(&from)?)
     }
 
-    fn running(&self) -> impl Iterator<Item = &Task> {
+    pub(super) fn running(&self) -> impl Iterator<Item = &Task> {
         self.tasks.values().filter_map(|assigned| match assigned {
             Assigned::Running(task, _) => Some(&**task),
             Assigned::Restoring(_) => None,
         })
+    }
+
+    /// Next offset to process, of the inputs of running tasks.
+    pub(super) fn processed(&self) -> BTreeMap<TopicPartition, u64> {
+        let of = |task: &Task| {
+            let partition = task.state.partition;
+            let positions = task.state.progress.positions.iter().zip(&task.queues);
+            // Behind the last record there may be markers, which an empty queue has passed.
+            let reached = |(at, queue): (&u64, &InputQueue)| match queue.is_empty() {
+                true => queue.fetched().max(*at),
+                false => *at,
+            };
+            let named = move |(topic, at)| (TopicPartition::new(topic, partition), at);
+            self.env.inputs.iter().zip(positions.map(reached)).map(named).collect::<Vec<_>>()
+        };
+        self.running().flat_map(of).collect()
     }
 
     /// Whether a record could be processed right now.

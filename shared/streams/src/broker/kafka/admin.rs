@@ -9,7 +9,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{ANSWER, KafkaConfig, Shared, failed};
+use super::{ANSWER, KafkaConfig, Shared, failed, hear};
 use crate::broker::{
     BrokerError, CleanupPolicy, Isolation, Result, TopicDescription, TopicPartition,
 };
@@ -93,7 +93,10 @@ pub(super) fn describe_topics(
     names: &[&str],
 ) -> Result<Vec<Option<TopicDescription>>> {
     let questioner = shared.questioner(Isolation::ReadCommitted)?;
-    let metadata = questioner.fetch_metadata(None, ANSWER).map_err(|e| failed("topics", &e))?;
+    let metadata = questioner.fetch_metadata(None, ANSWER).map_err(|error| {
+        hear(&questioner);
+        failed("topics", &error)
+    })?;
     let found = metadata.topics().iter().filter(|t| {
         let wanted = names.is_empty() || names.contains(&t.name());
         // Kafka's own topics are nobody's business.

@@ -2,6 +2,7 @@
 //! exactly-once depends on it.
 
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 
 /// Keys that are refused, each with the reason.
 const REFUSED: &[(&str, &str)] = &[
@@ -40,12 +41,6 @@ pub enum ConfigError {
         /// What depends on it.
         reason: &'static str,
     },
-    /// Not `KEY=VALUE`.
-    #[error("kafka setting {text:?} is not of the form KEY=VALUE")]
-    Malformed {
-        /// What was given.
-        text: String,
-    },
     /// librdkafka does not take it.
     #[error("kafka setting {key:?}: {cause}")]
     Unknown {
@@ -80,21 +75,15 @@ impl KafkaConfig {
         let mut probe = ClientConfig::new();
         probe.set(key, value);
         if let Err(error) = probe.create_native_config() {
-            return Err(ConfigError::Unknown { key: key.to_owned(), cause: error.to_string() });
+            let cause = match error {
+                // Its text has the value, which may be a password under a misspelt key.
+                KafkaError::ClientConfig(_, cause, ..) => cause,
+                other => other.to_string(),
+            };
+            return Err(ConfigError::Unknown { key: key.to_owned(), cause });
         }
         self.passed.push((key.to_owned(), value.to_owned()));
         Ok(self)
-    }
-
-    /// As [`KafkaConfig::set`], from `KEY=VALUE`.
-    ///
-    /// # Errors
-    /// As [`KafkaConfig::set`], or a text without `=`.
-    pub fn set_line(self, text: &str) -> Result<KafkaConfig, ConfigError> {
-        match text.split_once('=') {
-            Some((key, value)) => self.set(key.trim(), value.trim()),
-            None => Err(ConfigError::Malformed { text: text.to_owned() }),
-        }
     }
 
     /// Where the cluster is.
@@ -104,6 +93,12 @@ impl KafkaConfig {
 
     /// What every client has.
     pub(super) fn client(&self) -> ClientConfig {
+        self.with(&[])
+    }
+
+    /// What every client has, over these defaults of the engine and under what was passed through.
+    /// (A config cannot be copied from another one: its secrets are not shown.)
+    fn with(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.bootstrap)
@@ -113,6 +108,9 @@ impl KafkaConfig {
             .set("reconnect.backoff.max.ms", "1000")
             .set("retry.backoff.ms", "1")
             .set("socket.nagle.disable", "true");
+        for (key, value) in defaults {
+            config.set(*key, *value);
+        }
         for (key, value) in &self.passed {
             config.set(key, value);
         }
@@ -121,16 +119,16 @@ impl KafkaConfig {
 
     /// What every client that fetches has besides.
     pub(super) fn fetcher(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
+        let defaults = [
             // The default of a second stalls a partition whose queue was full once.
-            .set("fetch.queue.backoff.ms", "5")
-            .set("fetch.wait.max.ms", "10")
+            ("fetch.queue.backoff.ms", "5"),
+            ("fetch.wait.max.ms", "10"),
             // Bounds what is fetched ahead, per partition queue.
-            .set("queued.max.messages.kbytes", "4096")
-            .set("queued.min.messages", "10000")
-            .set("fetch.message.max.bytes", "1048576");
-        self.overlay(config)
+            ("queued.max.messages.kbytes", "4096"),
+            ("queued.min.messages", "10000"),
+            ("fetch.message.max.bytes", "1048576"),
+        ];
+        self.with(&defaults)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
@@ -140,28 +138,20 @@ impl KafkaConfig {
 
     /// What every client that writes has besides.
     pub(super) fn writer(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("linger.ms", "1")
-            .set("compression.type", "lz4")
-            .set("batch.num.messages", "10000")
-            .set("queue.buffering.max.messages", "200000")
-            .set("queue.buffering.max.kbytes", "65536")
+        let defaults = [
+            ("linger.ms", "1"),
+            ("compression.type", "lz4"),
+            ("batch.num.messages", "10000"),
+            ("queue.buffering.max.messages", "200000"),
+            ("queue.buffering.max.kbytes", "65536"),
             // An unknown topic is to be told as such, before its records time out.
-            .set("topic.metadata.propagation.max.ms", "5000");
-        self.overlay(config)
+            ("topic.metadata.propagation.max.ms", "5000"),
+        ];
+        self.with(&defaults)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("partitioner", "murmur2_random")
             .to_owned()
-    }
-
-    /// The engine's own defaults under what was passed through.
-    fn overlay(&self, mut defaults: ClientConfig) -> ClientConfig {
-        for (key, value) in self.client().config_map() {
-            defaults.set(key.to_string(), value.to_string());
-        }
-        defaults
     }
 }
 
@@ -176,14 +166,19 @@ mod tests {
             assert_eq!(set(key), format!("kafka setting {key:?} cannot be set: {reason}"));
         }
         assert!(set("no.such.key").contains("no.such.key"));
+        let misspelt = KafkaConfig::new("x:1").set("sasl.pasword", "canary").expect_err("a key");
+        let told = misspelt.to_string();
+        assert!(told.contains("sasl.pasword") && !told.contains("canary"), "{told}");
     }
 
     #[test]
     fn other_keys_are_passed_through_and_win_over_defaults() {
-        let config = KafkaConfig::new("x:1").set_line("linger.ms = 7").expect("a known key");
+        let config = KafkaConfig::new("x:1").set("linger.ms", "7").expect("a known key");
         assert_eq!(config.writer().get("linger.ms"), Some("7"));
         assert_eq!(config.writer().get("acks"), Some("all"));
-        let malformed = KafkaConfig::new("x:1").set_line("linger.ms").expect_err("no =");
-        assert_eq!(malformed, ConfigError::Malformed { text: "linger.ms".to_owned() });
+        let config = config.set("sasl.password", "secret").expect("a known key");
+        for config in [config.client(), config.fetcher(), config.writer()] {
+            assert_eq!(config.get("sasl.password"), Some("secret"));
+        }
     }
 }

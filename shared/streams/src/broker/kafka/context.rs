@@ -16,6 +16,16 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use super::lock;
 use crate::broker::{GroupEvent, TopicPartition};
 
+/// How librdkafka begins to say that a broker does not let it in.
+const REFUSALS: [&str; 6] = [
+    "SASL authentication error",
+    "mechanism handshake failed",
+    "SSL handshake failed",
+    "Failed to verify broker certificate",
+    "did not provide a certificate",
+    "security.protocol",
+];
+
 /// The context of every client.
 #[derive(Default)]
 pub(super) struct Context {
@@ -29,6 +39,8 @@ pub(super) struct Context {
     pub(super) disconnected: AtomicBool,
     /// A record could not be delivered, and where to.
     pub(super) delivery_failed: Mutex<Option<(KafkaError, TopicPartition)>>,
+    /// Why brokers do not let it in, as it was last logged.
+    refused: Mutex<String>,
 }
 
 impl ClientContext for Context {
@@ -37,6 +49,13 @@ impl ClientContext for Context {
         // error of one that the other side has just closed.
         if facility == "FAIL" {
             self.disconnected.store(true, Ordering::Relaxed);
+            // It would look like a broker that is away; and trying again will not mend it. (An
+            // error is told only to clients that poll, a log line to all.)
+            let sign = REFUSALS.iter().find_map(|sign| message.find(sign));
+            // librdkafka says itself that this is mostly no fault of TLS.
+            if let Some(at) = sign.filter(|_| !message.contains("failed: Disconnected")) {
+                self.tell_refused(&message[at..]);
+            }
         }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -61,6 +80,19 @@ impl ClientContext for Context {
                 self.disconnected.store(true, Ordering::Relaxed);
                 tracing::debug!(target: "librdkafka", %error, reason);
             }
+        }
+    }
+}
+
+impl Context {
+    /// Logs, once, why brokers do not let the client in.
+    fn tell_refused(&self, why: &str) {
+        // How long that took changes each time.
+        let why = why.split(" (after ").next().unwrap_or(why);
+        let mut refused = lock(&self.refused);
+        if *refused != why {
+            tracing::warn!("the broker does not let this program in: {why}");
+            why.clone_into(&mut refused);
         }
     }
 }

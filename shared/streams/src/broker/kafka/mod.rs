@@ -219,6 +219,15 @@ impl Shared {
     }
 }
 
+/// What a client logs waits in it until it is polled, which one that only asks never is: why it
+/// gets no answer may be there.
+fn hear(client: &BaseConsumer<Context>) {
+    const LINES_MAX: usize = 100;
+    for _ in 0..LINES_MAX {
+        drop(client.poll(Duration::ZERO));
+    }
+}
+
 fn is_unknown(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
@@ -233,9 +242,10 @@ fn is_unknown(error: &KafkaError) -> bool {
 impl Broker for KafkaBroker {
     fn cluster_id(&self) -> Result<String> {
         let client = self.shared.questioner(Isolation::ReadCommitted)?;
-        client.client().fetch_cluster_id(ANSWER).ok_or_else(|| BrokerError::Unavailable {
-            what: "cluster id",
-            cause: format!("no answer from {}", self.shared.config.bootstrap()),
+        client.client().fetch_cluster_id(ANSWER).ok_or_else(|| {
+            hear(&client);
+            let cause = format!("no answer from {}", self.shared.config.bootstrap());
+            BrokerError::Unavailable { what: "cluster id", cause }
         })
     }
 

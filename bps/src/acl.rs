@@ -1,0 +1,124 @@
+//! `bps acl`: what each program needs to be allowed on a cluster, and nothing more.
+
+use bps_events::Topics;
+use purchase_processor::Settings;
+
+use crate::error::Error;
+use crate::exit::{self, Outcome};
+use crate::log::Prefixes;
+use crate::out;
+
+const EXAMPLES: &str = "  \
+bps acl --bootstrap kafka-1:9093 --command-config admin.properties | sh
+  bps acl --items User:CN=items --purchases User:CN=purchases --processor User:CN=processor";
+
+/// Arguments of `bps acl`.
+#[derive(Debug, clap::Args)]
+#[command(about = "Print the commands that allow each program what it needs on a cluster")]
+#[command(after_help = exit::help(EXAMPLES))]
+pub(crate) struct AclArgs {
+    /// The cluster, as kafka-acls.sh is to find it
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:9092")]
+    bootstrap: String,
+    /// The client settings of whoever may change rights, for kafka-acls.sh
+    #[arg(long, value_name = "FILE")]
+    command_config: Option<String>,
+    /// Principal of items-service
+    #[arg(long, value_name = "PRINCIPAL", default_value = "User:items-service")]
+    items: String,
+    /// Principal of purchase-service
+    #[arg(long, value_name = "PRINCIPAL", default_value = "User:purchase-service")]
+    purchases: String,
+    /// Principal of purchase-processor
+    #[arg(long, value_name = "PRINCIPAL", default_value = "User:purchase-processor")]
+    processor: String,
+    /// Principal of whoever runs `bps topics create`, `tail`, `verify`, `replay` and `reset`
+    #[arg(long, value_name = "PRINCIPAL", default_value = "User:bps")]
+    operator: String,
+    #[command(flatten)]
+    prefixes: Prefixes,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &AclArgs) -> Result<Outcome, Error> {
+    let settings = Settings::new(&args.prefixes.input_prefix, &args.prefixes.output_prefix);
+    let config = args.command_config.as_ref();
+    let config = config.map(|file| format!(" --command-config {}", quoted(file)));
+    let begin = format!(
+        "kafka-acls.sh --bootstrap-server {}{} --add",
+        quoted(&args.bootstrap),
+        config.unwrap_or_default()
+    );
+    for rule in rules(args, &settings) {
+        out::result(format!("{begin} {rule}"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ":=._/,-@".contains(c);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+/// The end of each command: who, what, where.
+fn rules(args: &AclArgs, settings: &Settings) -> Vec<String> {
+    let t: &Topics = &settings.topics;
+    let application = &settings.application;
+    // Reading, writing and deleting imply `Describe`. The services and the processor look at a topic's
+    // policy before they use it: `DescribeConfigs`.
+    let topics = |who: &str, operations: &[&str], topics: &[&String]| {
+        let operations: Vec<_> = operations.iter().map(|o| format!("--operation {o}")).collect();
+        let topics: Vec<_> = topics.iter().map(|topic| format!("--topic {topic}")).collect();
+        let who = quoted(who);
+        format!("--allow-principal {who} {} {}", operations.join(" "), topics.join(" "))
+    };
+    let inputs = [&t.items_added, &t.purchase_created];
+    let kept = [&t.stock, &t.purchase_finished, &t.restock_finished];
+    let all = [&inputs[..], &kept, &[&t.rekeyed, &t.dead_letters]].concat();
+    let (processor, processor_word) = (&args.processor, quoted(&args.processor));
+    vec![
+        topics(&args.items, &["Write", "DescribeConfigs"], &[&t.items_added]),
+        topics(&args.items, &["Read", "DescribeConfigs"], &[&t.stock, &t.restock_finished]),
+        topics(&args.purchases, &["Write", "DescribeConfigs"], &[&t.purchase_created]),
+        topics(&args.purchases, &["Read", "DescribeConfigs"], &[&t.purchase_finished]),
+        topics(processor, &["Read", "DescribeConfigs"], &inputs),
+        // What backs a store is written, and read when the store is rebuilt.
+        topics(
+            processor,
+            &["Read", "Write", "DescribeConfigs"],
+            &[&kept[..], &[&t.rekeyed]].concat(),
+        ),
+        topics(processor, &["Write", "DescribeConfigs"], &[&t.dead_letters]),
+        format!("--allow-principal {processor_word} --operation Read --group {application}"),
+        // Each worker's begins with the application's name.
+        format!(
+            "--allow-principal {processor_word} --operation Write --resource-pattern-type prefixed \
+             --transactional-id {application}-"
+        ),
+        topics(&args.operator, &["Create", "Read", "DescribeConfigs"], &all),
+        format!(
+            "--allow-principal {} --operation Delete --group {application}",
+            quoted(&args.operator)
+        ),
+        // Who reads without a group is still asked for the name of one.
+        [&args.items, &args.purchases, processor, &args.operator]
+            .map(|who| format!("--allow-principal {}", quoted(who)))
+            .join(" ")
+            + " --operation Describe --group streams-reader",
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stays_one_word() {
+        assert_eq!(quoted("User:CN=items,O=a"), "User:CN=items,O=a");
+        assert_eq!(quoted("User:CN=a, O=b's"), r"'User:CN=a, O=b'\''s'");
+    }
+}
