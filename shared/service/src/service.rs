@@ -61,7 +61,7 @@ pub struct ServiceConfig {
 const LOOK: Duration = Duration::from_millis(200);
 /// Memory of a read side: its rows are small, and most look-ups are of new ones.
 const MEMORY: MemoryBounds =
-    MemoryBounds { block_cache_bytes: 8 << 20, write_buffer_bytes: 8 << 20 };
+    MemoryBounds { block_cache_bytes: 4 << 20, write_buffer_bytes: 6 << 20 };
 
 impl ServiceConfig {
     /// The read side of these topics. `rows` says how its rows are made, with a version.
