@@ -73,18 +73,19 @@ fn rules(args: &AclArgs, settings: &Settings) -> Vec<String> {
     let topics = |who: &str, operations: &[&str], topics: &[&String]| {
         let operations: Vec<_> = operations.iter().map(|o| format!("--operation {o}")).collect();
         let topics: Vec<_> = topics.iter().map(|topic| format!("--topic {topic}")).collect();
-        let who = quoted(who);
         format!("--allow-principal {who} {} {}", operations.join(" "), topics.join(" "))
     };
     let inputs = [&t.items_added, &t.purchase_created];
     let kept = [&t.stock, &t.purchase_finished, &t.restock_finished];
     let all = [&inputs[..], &kept, &[&t.rekeyed, &t.dead_letters]].concat();
-    let (processor, processor_word) = (&args.processor, quoted(&args.processor));
+    let names = [&args.items, &args.purchases, &args.processor, &args.operator];
+    let names = names.map(|name| quoted(name));
+    let [items, purchases, processor, operator] = &names;
     vec![
-        topics(&args.items, &["Write", "DescribeConfigs"], &[&t.items_added]),
-        topics(&args.items, &["Read", "DescribeConfigs"], &[&t.stock, &t.restock_finished]),
-        topics(&args.purchases, &["Write", "DescribeConfigs"], &[&t.purchase_created]),
-        topics(&args.purchases, &["Read", "DescribeConfigs"], &[&t.purchase_finished]),
+        topics(items, &["Write", "DescribeConfigs"], &[&t.items_added]),
+        topics(items, &["Read", "DescribeConfigs"], &[&t.stock, &t.restock_finished]),
+        topics(purchases, &["Write", "DescribeConfigs"], &[&t.purchase_created]),
+        topics(purchases, &["Read", "DescribeConfigs"], &[&t.purchase_finished]),
         topics(processor, &["Read", "DescribeConfigs"], &inputs),
         // What backs a store is written, and read when the store is rebuilt.
         topics(
@@ -93,21 +94,16 @@ fn rules(args: &AclArgs, settings: &Settings) -> Vec<String> {
             &[&kept[..], &[&t.rekeyed]].concat(),
         ),
         topics(processor, &["Write", "DescribeConfigs"], &[&t.dead_letters]),
-        format!("--allow-principal {processor_word} --operation Read --group {application}"),
+        format!("--allow-principal {processor} --operation Read --group {application}"),
         // Each worker's begins with the application's name.
         format!(
-            "--allow-principal {processor_word} --operation Write --resource-pattern-type prefixed \
+            "--allow-principal {processor} --operation Write --resource-pattern-type prefixed \
              --transactional-id {application}-"
         ),
-        topics(&args.operator, &["Create", "Read", "DescribeConfigs"], &all),
-        format!(
-            "--allow-principal {} --operation Delete --group {application}",
-            quoted(&args.operator)
-        ),
+        topics(operator, &["Create", "Read", "DescribeConfigs"], &all),
+        format!("--allow-principal {operator} --operation Delete --group {application}"),
         // Who reads without a group is still asked for the name of one.
-        [&args.items, &args.purchases, processor, &args.operator]
-            .map(|who| format!("--allow-principal {}", quoted(who)))
-            .join(" ")
+        names.each_ref().map(|who| format!("--allow-principal {who}")).join(" ")
             + " --operation Describe --group streams-reader",
     ]
 }

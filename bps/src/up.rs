@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bps_service::broker::BrokerChoice;
+use bps_service::exit::AnyError;
 use bps_service::health::Trouble;
 use bps_service::logging::Spans;
 use bps_service::metrics::Metrics;
@@ -71,9 +72,6 @@ struct Settings {
     #[serde(flatten)]
     common: CommonSettings,
 }
-
-/// Whatever ends it: it is only told.
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs all three until a signal, or the failure of one of them, ends them.
 pub(crate) fn run(args: UpArgs) -> ExitCode {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bps_service::exit::AnyError;
 use bps_service::health::Probe;
 use bps_service::logging::Spans;
 use bps_service::metrics::Metrics;
@@ -71,9 +72,6 @@ fn main() -> ExitCode {
     };
     exit::ended(NAME, decide(Arc::new(broker), &settings, spans))
 }
-
-/// Whatever ends it: it is only told.
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn decide(broker: Arc<dyn Broker>, settings: &Settings, _spans: Spans) -> Result<(), AnyError> {
     let shutdown = Shutdown::on_signals()?;

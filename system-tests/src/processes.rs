@@ -30,7 +30,7 @@ pub fn tell(text: impl std::fmt::Display) {
 ///
 /// # Panics
 /// When it was not.
-pub fn program(name: &str) -> PathBuf {
+fn program(name: &str) -> PathBuf {
     // target/debug/deps/the-test, target/debug/torture
     let this = std::env::current_exe().unwrap();
     let places = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));

@@ -10,6 +10,9 @@ pub const FAILED: u8 = 1;
 /// The settings or the flags are wrong (`EX_USAGE`).
 pub const USAGE: u8 = 64;
 
+/// Whatever ends a program: it is only told.
+pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Says in one line on stderr why the program ends.
 pub fn with(code: u8, program: &str, why: impl fmt::Display) -> ExitCode {
     let why = why.to_string().replace('\n', " ");

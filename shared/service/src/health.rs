@@ -5,15 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Json, Router, middleware};
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Access, Role, guard};
+use crate::access::{Access, Role};
 use crate::metrics::{self, Metrics};
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::settings::ListenSettings;
@@ -85,14 +85,9 @@ impl Probe {
         let listener = runtime.block_on(server::listen(address))?;
         exit::say(format_args!("{name} http://{}", listener.local_addr()?));
         let access = Access { tokens: settings.known.clone(), write: Role::Read };
-        let router: Router = paths(trouble, metrics.clone()).into();
-        let router = router.fallback(layers::missing).method_not_allowed_fallback(layers::method);
-        let router = router.layer(middleware::from_fn_with_state(access, guard));
-        runtime.spawn(server::serve(
-            listener,
-            layers::around(router, name, metrics),
-            shutdown.clone(),
-        ));
+        let router = paths(trouble, metrics.clone()).into();
+        let router = layers::around(router, access, name, metrics);
+        runtime.spawn(server::serve(listener, router, shutdown.clone()));
         Ok(Probe(Some(runtime)))
     }
 }

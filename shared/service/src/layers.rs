@@ -24,6 +24,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
 use tracing::Level;
 
+use crate::access::{Access, guard};
 use crate::metrics::{Call, Metrics};
 use crate::preference::WAIT_MAX;
 use crate::problem::{Kind, Problem};
@@ -39,8 +40,15 @@ const ANSWER_MAX: Duration = WAIT_MAX.saturating_add(Duration::from_secs(30));
 /// Longest silence in mid-body.
 const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// The paths of this program, with all of it around them.
-pub(crate) fn around(router: Router, name: &'static str, metrics: Arc<Metrics>) -> Router {
+/// The paths of this program, for who may, with all of it around them.
+pub(crate) fn around(
+    router: Router,
+    access: Access,
+    name: &'static str,
+    metrics: Arc<Metrics>,
+) -> Router {
+    let router = router.fallback(missing).method_not_allowed_fallback(method);
+    let router = router.layer(middleware::from_fn_with_state(access, guard));
     // Lines are small, and must not wait for a block to be full.
     let lines = NotForContentType::const_new("application/x-ndjson");
     let compression = CompressionLayer::new().compress_when(DefaultPredicate::new().and(lines));
@@ -91,13 +99,13 @@ async fn counted(
 }
 
 /// The answer where there is no such path.
-pub(crate) async fn missing(uri: Uri) -> Problem {
+async fn missing(uri: Uri) -> Problem {
     let path = uri.path();
     Problem::new(Kind::NotFound, format!("{path} is no path of this service: see /docs"))
 }
 
 /// The answer where the path takes another method.
-pub(crate) async fn method() -> Problem {
+async fn method() -> Problem {
     Problem::new(Kind::MethodNotAllowed, "see /docs")
 }
 
@@ -119,10 +127,8 @@ async fn stopped(_: BoxError) -> Problem {
     Problem::new(Kind::Timeout, "the request was not complete in time")
 }
 
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    tracing::error!(panic = text, "a request met a panic");
+/// The panic itself has been logged where it came up ([`crate::logging`]).
+fn panicked(_: Box<dyn Any + Send>) -> Response {
     let detail = "the service met a fault of its own; its log tells which";
     Problem::new(Kind::Internal, detail).into_response()
 }
@@ -143,7 +149,8 @@ mod tests {
             .route("/panics", get(panics))
             .route("/long", get(|| async { "x".repeat(1_000) }));
         let request = Request::get(path).header("accept-encoding", "gzip").body(Body::empty());
-        let router = around(router, "test", Arc::default());
+        let access = Access { tokens: None, write: crate::access::Role::Read };
+        let router = around(router, access, "test", Arc::default());
         router.oneshot(request.expect("a request")).await.expect("an answer")
     }
 

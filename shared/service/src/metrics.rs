@@ -15,7 +15,9 @@ use bps_streams::Histogram as Durations;
 use bps_streams::global::GlobalView;
 use bps_streams::store::MemoryUse;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -234,14 +236,7 @@ impl Sheet<'_> {
         help: &str,
         rows: &[([(&str, &str); N], u64)],
     ) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, number) in rows {
-            match N {
-                0 => encoder.encode_gauge(number)?,
-                _ => encoder.encode_family(labels)?.encode_gauge(number)?,
-            }
-        }
-        Ok(())
+        self.rows(name, help, MetricType::Gauge, rows, |mut row, number| row.encode_gauge(&number))
     }
 
     /// Numbers that only grow, by labels.
@@ -254,17 +249,25 @@ impl Sheet<'_> {
         help: &str,
         rows: &[([(&str, &str); N], u64)],
     ) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, number) in rows {
-            match N {
-                0 => encoder.encode_counter::<NoLabelSet, _, u64>(number, None)?,
-                _ => {
-                    let mut encoder = encoder.encode_family(labels)?;
-                    encoder.encode_counter::<NoLabelSet, _, u64>(number, None)?;
-                }
-            }
+        self.rows(name, help, MetricType::Counter, rows, |mut row, number| {
+            row.encode_counter::<NoLabelSet, _, u64>(&number, None)
+        })
+    }
+
+    fn rows<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        rows: &[([(&str, &str); N], u64)],
+        write: fn(MetricEncoder<'_>, u64) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
+        if N == 0 {
+            // Without labels there is one row at most, and no braces around nothing.
+            return rows.first().map_or(Ok(()), |(_, number)| write(encoder, *number));
         }
-        Ok(())
+        rows.iter().try_for_each(|(labels, number)| write(encoder.encode_family(labels)?, *number))
     }
 
     /// Durations, in seconds; the name gets the ending `_seconds`.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Router, middleware};
+use axum::Router;
 use bps_streams::broker::Broker;
 use bps_streams::global::{GlobalTable, GlobalTableConfig, GlobalView};
 use bps_streams::store::rocks::MemoryBounds;
@@ -17,7 +17,8 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::access::{Access, Role, guard};
+use crate::access::{Access, Role};
+use crate::exit::AnyError;
 use crate::health::Trouble;
 use crate::intake::{Inbox, InboxConfig};
 use crate::logging::Spans;
@@ -105,11 +106,9 @@ impl Service {
         let besides = config.besides.clone();
         let trouble = Arc::new(move || trouble(&inbox, &view, ready_lag_max).or_else(|| besides()));
         let paths = paths.merge(health::paths(trouble, metrics.clone()));
-        let router = docs::serve(about, paths);
-        let router = router.fallback(layers::missing).method_not_allowed_fallback(layers::method);
         let access = Access { tokens: known, write };
-        let router = router.layer(middleware::from_fn_with_state(access, guard));
-        Service { router: layers::around(router, name, metrics), table }
+        let router = layers::around(docs::serve(about, paths), access, name, metrics);
+        Service { router, table }
     }
 
     /// Its paths, for a server that has others beside them.
@@ -300,9 +299,6 @@ fn resolve(flags: Flags, about: &About) -> Result<Settings, SettingsError> {
     file.finish()?;
     Ok(settings)
 }
-
-/// Whatever ends a service: it is only told.
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn run(about: &About, start: Start, settings: &Settings, _spans: Spans) -> Result<(), AnyError> {
     let shutdown = Shutdown::on_signals()?;

@@ -311,7 +311,8 @@ fn run_worker(
     let mut taken = Vec::new();
     loop {
         let mut worker = Worker::new(broker.clone(), env.clone(), config.clone())?;
-        worker.count_on(observer.status().workers.remove(&number).unwrap_or_default());
+        let before = observer.lock().workers.get(&number).cloned();
+        worker.count_on(before.unwrap_or_default());
         match worker.run(&stop, || clock(origin), &mut watch) {
             Err(Error::Broker(BrokerError::Fenced { what: "group", cause }))
                 if may_rejoin(&mut taken) =>

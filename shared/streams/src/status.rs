@@ -84,10 +84,13 @@ impl Observer {
 
     /// Looks at what no worker tells of itself. While the broker is away, what was known stays.
     pub(crate) fn measure(&self, broker: &dyn Broker, store: &dyn Store) {
-        self.lock().memory = store.memory();
-        let workers = self.lock().workers.clone();
-        let positions: BTreeMap<_, _> =
-            workers.into_values().flat_map(|worker| worker.positions).collect();
+        let memory = store.memory();
+        let positions: BTreeMap<TopicPartition, u64> = {
+            let mut status = self.lock();
+            status.memory = memory;
+            let positions = status.workers.values().flat_map(|worker| &worker.positions);
+            positions.map(|(partition, at)| (partition.clone(), *at)).collect()
+        };
         let partitions: Vec<_> = positions.keys().cloned().collect();
         let end = OffsetSpec::End(Isolation::ReadCommitted);
         let Ok(ends) = broker.offsets(&partitions, end) else {

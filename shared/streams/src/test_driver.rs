@@ -218,9 +218,7 @@ impl TestDriver {
             let mut batch = StoreBatch::default();
             task.stage(Vec::new(), &mut batch);
             self.env.store.apply(&batch)?;
-            for (name, count) in &task.state.counters {
-                *self.counters.entry(name).or_default() += count;
-            }
+            task.state.add_counters(&mut self.counters);
             task.committed();
         }
         Ok(())

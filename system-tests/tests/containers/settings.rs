@@ -1,9 +1,9 @@
 //! The settings that programs are given are ones that they have, and can start with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Output};
+use std::process::Output;
 
-use system_tests::processes::program;
+use system_tests::processes::command;
 
 use crate::{PROGRAMS, SERVICES, environment, image, members, repository, text, toml, yaml};
 
@@ -11,13 +11,7 @@ type Settings = BTreeMap<String, String>;
 
 /// Runs a program with these settings, and none of whoever runs the test.
 fn run(name: &str, args: &[&str], settings: &Settings) -> Output {
-    let mut command = Command::new(program(name));
-    for (key, _) in std::env::vars_os() {
-        if key.to_string_lossy().starts_with("BPS_") {
-            command.env_remove(key);
-        }
-    }
-    command.args(args).envs(settings).output().unwrap()
+    command(name).args(args).envs(settings).output().unwrap()
 }
 
 /// The variables that a command and its subcommands read, as their help tells.

@@ -10,6 +10,7 @@ pub(crate) mod overlay;
 pub(crate) mod queue;
 pub(crate) mod scope;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::admit::{Admitted, admit, bury, rekey};
@@ -297,6 +298,13 @@ fn refuse_half_written(state: &TaskState, record: &Record<'_>) -> Result<()> {
 }
 
 impl TaskState {
+    /// Adds what was counted in the open transaction, which holds.
+    pub(crate) fn add_counters(&self, all: &mut BTreeMap<&'static str, u64>) {
+        for (name, count) in &self.counters {
+            *all.entry(name).or_default() += count;
+        }
+    }
+
     fn count(&mut self, name: &'static str) {
         // There are few, and nearly always it is the same text at the same place.
         let same = |(known, _): &&mut (&str, u64)| std::ptr::eq(*known, name) || *known == name;

@@ -124,9 +124,7 @@ impl WorkerStatus {
     /// Takes what the transaction of this task did, which holds.
     pub(super) fn take(&mut self, task: &Task) {
         self.processed += task.pending;
-        for (name, count) in &task.state.counters {
-            *self.counters.entry(name).or_default() += count;
-        }
+        task.state.add_counters(&mut self.counters);
     }
 
     /// Measures what has held since before now.
