@@ -126,14 +126,13 @@ fn family_options(cache: &Cache, bounds: MemoryBounds) -> Options {
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
-    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
-    options.set_write_buffer_size(bounds.write_buffer_bytes / 4);
+    // Fingerprints do not get smaller by it, and they are most of what is there.
+    options.set_compression_type(rocksdb::DBCompressionType::None);
+    options.set_write_buffer_size(bounds.write_buffer_bytes / 2);
     // Remembered ids are written once and mostly looked up in vain, which the filters answer: few
     // rewrites count for more than few files.
     options.set_compaction_style(rocksdb::DBCompactionStyle::Universal);
-    options.set_level_zero_file_num_compaction_trigger(6);
-    options.set_memtable_whole_key_filtering(true);
-    options.set_memtable_prefix_bloom_ratio(0.1);
+    options.set_level_zero_file_num_compaction_trigger(10);
     options
 }
 
@@ -210,7 +209,10 @@ impl Store for RocksStore {
         let families = self.tables.iter().map(|name| self.family(name));
         let families = families.collect::<Result<Vec<_>>>()?;
         let mut row = Vec::new();
-        for (table, partition, key, value) in batch.writes() {
+        // In their order, each row is found a place for beside the one before.
+        let mut sorted: Vec<_> = batch.writes().collect();
+        sorted.sort_by_key(|(table, partition, key, _)| (*table, *partition, *key));
+        for (table, partition, key, value) in sorted {
             row_key(partition, key, &mut row);
             match value {
                 Some(value) => writes.put_cf(families[table], &row, value),
@@ -223,6 +225,7 @@ impl Store for RocksStore {
         }
         let mut options = WriteOptions::default();
         options.set_sync(false);
+        options.set_memtable_insert_hint_per_batch(true);
         self.seal.renew();
         self.db.write_opt(writes, &options).map_err(self.failed("write"))
     }

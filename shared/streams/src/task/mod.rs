@@ -2,9 +2,10 @@
 //! records are pushed into it, what it writes goes to an [`Output`].
 //!
 //! Reading order: [`order`] (which record next), [`queue`], [`admit`], [`overlay`] (the open transaction's
-//! state), this file (one record from head to position), [`scope`] (what a processor may do).
+//! state), [`filter`] (what the store does not hold), this file (one record from head to position), [`scope`] (what a processor may do).
 
 mod admit;
+mod filter;
 pub(crate) mod order;
 pub(crate) mod overlay;
 pub(crate) mod queue;
@@ -80,6 +81,9 @@ pub(crate) struct TaskState {
     written: u32,
 }
 
+/// Memory of the filters of all tables of all partitions, about.
+const FILTER_BYTES_MAX: usize = 48 << 20;
+
 pub(crate) struct Task {
     env: Arc<TaskEnv>,
     processors: Vec<Box<dyn Processor>>,
@@ -87,6 +91,8 @@ pub(crate) struct Task {
     readers: Vec<usize>,
     pub(crate) queues: Vec<InputQueue>,
     pub(crate) state: TaskState,
+    /// Tables whose filters know all rows of the store.
+    learnt: usize,
     /// Number of the last transaction that holds.
     committed: u64,
     /// Records processed by the open transaction.
@@ -102,6 +108,8 @@ impl Task {
             let reads = |p: &crate::topology::ProcessorSpec| p.reads.contains(&source.name);
             topology.processors.iter().position(reads).unwrap_or_default()
         };
+        let filters = env.partitions as usize * topology.stores.len();
+        let filter_bytes_max = FILTER_BYTES_MAX / filters.max(1);
         Self {
             readers: topology.sources.iter().map(reader).collect(),
             processors: topology.processors.iter().map(|p| (p.factory)()).collect(),
@@ -110,11 +118,12 @@ impl Task {
                 partition,
                 incarnation,
                 progress: at.clone(),
-                tables: topology.stores.iter().map(|_| Table::default()).collect(),
+                tables: topology.stores.iter().map(|_| Table::new(filter_bytes_max)).collect(),
                 counters: Vec::new(),
                 scratch: Vec::new(),
                 written: 0,
             },
+            learnt: 0,
             committed: at.sequence,
             pending: 0,
             times: Vec::new(),
@@ -195,6 +204,17 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    /// Tells the tables' filters of some more rows of the store; whether there was one to tell.
+    pub(crate) fn learn(&mut self, rows_max: usize) -> Result<bool> {
+        let partition = self.state.partition;
+        for (index, table) in self.state.tables.iter_mut().enumerate() {
+            if self.learnt == index && table.learn(&*self.env.store, index, partition, rows_max)? {
+                self.learnt += 1;
+            }
+        }
+        Ok(self.learnt < self.state.tables.len())
     }
 
     /// Commit step 1: one changelog record per changed row, its last value.

@@ -2,7 +2,9 @@
 //! the store itself. Nothing reaches the store before the broker's commit.
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 
+use super::filter::Filter;
 use crate::store::{Result, Row, Store, StoreBatch};
 
 /// A row in memory; `None`: it is not there.
@@ -21,6 +23,30 @@ pub(crate) struct Table {
     dirty: Vec<Box<[u8]>>,
     bytes: usize,
     read: Vec<u8>,
+    /// Which keys the store may hold.
+    filter: Known,
+}
+
+/// A filter of the store's keys, which is of use only when it knows all of them.
+#[derive(Debug)]
+enum Known {
+    /// Those below the key, in the store's order, and all that were written since.
+    Below(Vec<u8>, Filter),
+    All(Filter),
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Known::Below(Vec::new(), Filter::new(0))
+    }
+}
+
+impl Known {
+    fn filter(&mut self) -> &mut Filter {
+        match self {
+            Known::Below(_, filter) | Known::All(filter) => filter,
+        }
+    }
 }
 
 /// Bytes of clean rows that a table keeps after a commit; beyond it they are dropped.
@@ -29,6 +55,41 @@ const CLEAN_BYTES_MAX: usize = 4 << 20;
 const ENTRY_BYTES: usize = 64;
 
 impl Table {
+    /// A table with a filter of at most about so many bytes, which [`Table::learn`] fills.
+    pub(crate) fn new(filter_bytes_max: usize) -> Table {
+        let filter = Known::Below(Vec::new(), Filter::new(filter_bytes_max));
+        Table { filter, ..Table::default() }
+    }
+
+    /// Tells the filter of up to `rows_max` more rows of the store; whether it knows all now.
+    pub(crate) fn learn(
+        &mut self,
+        store: &dyn Store,
+        table: usize,
+        partition: u32,
+        rows_max: usize,
+    ) -> Result<bool> {
+        let Known::Below(from, filter) = &mut self.filter else {
+            return Ok(true);
+        };
+        let start = std::mem::take(from);
+        let mut rows = 0;
+        store.scan(table, partition, &start, &mut |key, _| {
+            rows += 1;
+            if rows > rows_max {
+                from.extend_from_slice(key);
+                return false;
+            }
+            filter.add(key);
+            true
+        })?;
+        if rows <= rows_max {
+            let filter = std::mem::replace(filter, Filter::new(0));
+            self.filter = Known::All(filter);
+        }
+        Ok(rows <= rows_max)
+    }
+
     /// A row: from memory, else from the store. Rows that are there stay in memory.
     pub(crate) fn get(
         &mut self,
@@ -37,20 +98,24 @@ impl Table {
         partition: u32,
         key: &[u8],
     ) -> Result<Option<Row<'_>>> {
-        if !self.rows.contains_key(key) {
-            if !store.get(table, partition, key, &mut self.read)? {
-                return Ok(None);
+        let cached = match self.rows.entry_ref(key) {
+            EntryRef::Occupied(entry) => entry.into_mut(),
+            EntryRef::Vacant(entry) => {
+                if matches!(&self.filter, Known::All(filter) if !filter.may_hold(key))
+                    || !store.get(table, partition, key, &mut self.read)?
+                {
+                    return Ok(None);
+                }
+                if Row::decode(&self.read).is_none() {
+                    // Taken for no row at all, it would be decided on.
+                    return Err(store.damaged(format!("a row of table {table} is none")));
+                }
+                let row = Some(self.read.clone());
+                self.bytes += key.len() + self.read.len() + ENTRY_BYTES;
+                entry.insert_with_key(key.into(), Cached { row, dirty: false })
             }
-            if Row::decode(&self.read).is_none() {
-                // Taken for no row at all, it would be decided on.
-                return Err(store.damaged(format!("a row of table {table} is none")));
-            }
-            let row = Some(self.read.clone());
-            self.bytes += key.len() + self.read.len() + ENTRY_BYTES;
-            self.rows.insert(key.into(), Cached { row, dirty: false });
-        }
-        let row = self.rows.get(key).and_then(|c| c.row.as_deref());
-        Ok(row.and_then(Row::decode))
+        };
+        Ok(cached.row.as_deref().and_then(Row::decode))
     }
 
     /// Changes a row. `row` is what the store shall hold, `None` deletes.
@@ -92,8 +157,11 @@ impl Table {
         }
     }
 
-    /// The changes hold now. Rows that will hardly be read again are not kept.
+    /// The changes hold now, and are in the store. Rows that will hardly be read again are not kept.
     pub(crate) fn committed(&mut self, keep: bool) {
+        for key in &self.dirty {
+            self.filter.filter().add(key);
+        }
         if !keep || self.bytes > CLEAN_BYTES_MAX {
             self.rows.clear();
             self.dirty.clear();

@@ -11,6 +11,8 @@ use crate::task::queue::InputQueue;
 
 /// Bytes taken from a partition at once.
 const FETCH_BYTES: usize = 256 << 10;
+/// Rows of the store that a task's filters are told of before its next turn.
+const LEARN_ROWS: usize = 2_000;
 /// Records of one task processed before the next one's turn, and before the group is served.
 const TURN_RECORDS: u64 = 2_000;
 
@@ -130,6 +132,7 @@ impl Worker {
             let Assigned::Running(task, _) = assigned else {
                 continue;
             };
+            task.learn(LEARN_ROWS)?;
             let turn = TURN_RECORDS.min(room.saturating_sub(pending));
             for _ in 0..turn {
                 let Choice::Take(input) = task.choice() else {

@@ -27,7 +27,7 @@ const MESSAGE_TIMEOUT_MS: u64 = 8_000;
 const SUSPICIOUS: Duration = Duration::from_secs(5);
 /// A transaction begun sooner than this after a commit meets its markers still being written, and
 /// librdkafka's retry is a fixed 20 ms.
-const MARKERS: Duration = Duration::from_millis(1);
+const MARKERS: Duration = Duration::from_micros(1_500);
 /// How long an abort runs before delivery reports are served and it is resumed.
 const ABORT_SLICE: Duration = Duration::from_millis(5);
 const INIT: Duration = Duration::from_secs(30);
@@ -207,13 +207,15 @@ impl Producer for KafkaProducer {
             .headers(headers);
         message.key = record.key;
         message.payload = record.value;
-        let deadline = Instant::now() + Duration::from_millis(MESSAGE_TIMEOUT_MS);
+        let mut deadline = None;
         loop {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => {
                     let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    if !full || Instant::now() > deadline {
+                    let now = Instant::now();
+                    let patience = Duration::from_millis(MESSAGE_TIMEOUT_MS);
+                    if !full || now > *deadline.get_or_insert(now + patience) {
                         let at = TopicPartition::new(record.topic, record.partition);
                         return Err(undelivered("send", &error, at));
                     }

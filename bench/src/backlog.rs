@@ -1,0 +1,131 @@
+//! A backlog of 20 million purchases: whether memory stays flat, and the last million goes as fast
+//! as the first.
+
+use std::path::Path;
+use std::time::Instant;
+
+use bps_service::exit::AnyError;
+use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::contender::Contender;
+use crate::measured::memory_kib;
+use crate::say;
+use crate::site::{LOOK, Site};
+use crate::workload::Workload;
+
+const PARTITIONS: u32 = 4;
+const WORKERS: u32 = 2;
+/// Records whose rate is compared, at both ends.
+const PART: u64 = 1_000_000;
+
+/// What was seen at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    seconds: f64,
+    records: u64,
+    memory_mib: f64,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Result {
+    /// Records decided.
+    pub(crate) records: u64,
+    /// Records a second, over all.
+    pub(crate) records_per_s: f64,
+    /// Over the first million after the first restocks and purchases, and over the last.
+    pub(crate) first_and_last: [f64; 2],
+    /// The memory held after a tenth of the time, and the most of it after that, in MiB.
+    pub(crate) memory_mib: [f64; 2],
+}
+
+/// Decides it once, and draws it to `backlog.svg` in a folder.
+///
+/// # Errors
+/// A run that fails, or whose results are not what they must be.
+pub(crate) fn run(
+    site: &mut Site,
+    results: Option<&Path>,
+) -> std::result::Result<Result, AnyError> {
+    let input = site.input(Workload::Backlog, PARTITIONS);
+    let records = site.fill(&input, Workload::Backlog, PARTITIONS)?.records;
+    let entry = site.enter(Contender::Ours, &input, WORKERS, PARTITIONS)?;
+    let mut running = site.start(&entry)?;
+    let (started, mut seen) = (Instant::now(), Vec::new());
+    loop {
+        running.must_run()?;
+        let decided = site.progress(&entry)?;
+        let memory_mib = memory_kib(running.pid())? as f64 / 1024.0;
+        let seconds = started.elapsed().as_secs_f64();
+        if decided > 0 {
+            seen.push(Seen { seconds, records: decided, memory_mib });
+        }
+        if decided >= records {
+            break;
+        }
+        std::thread::sleep(LOOK);
+    }
+    running.stop()?;
+    site.check(&entry)?;
+    if let Some(folder) = results {
+        draw(&seen, &folder.join("backlog.svg"))?;
+    }
+    result(&seen).ok_or_else(|| "nothing was seen".into())
+}
+
+fn result(seen: &[Seen]) -> Option<Result> {
+    let (first, last) = (seen.first()?, seen.last()?);
+    let rate =
+        |from: &Seen, to: &Seen| (to.records - from.records) as f64 / (to.seconds - from.seconds);
+    // The items are restocked first, which is another kind of work.
+    let begun = seen.iter().find(|s| s.records >= 2 * PART)?;
+    let after = seen.iter().find(|s| s.records >= begun.records + PART)?;
+    let before = seen.iter().rfind(|s| s.records + PART <= last.records)?;
+    let settled = seen.iter().filter(|s| s.seconds >= last.seconds / 10.0);
+    let memory: Vec<f64> = settled.map(|s| s.memory_mib).collect();
+    let result = Result {
+        records: last.records,
+        records_per_s: rate(first, last),
+        first_and_last: [rate(begun, after), rate(before, last)],
+        memory_mib: [*memory.first()?, memory.iter().copied().fold(0.0, f64::max)],
+    };
+    let [first, last] = result.first_and_last;
+    say(format_args!(
+        "{} records, {:.0} a second; an early million {first:.0}, the last {last:.0} a second; \
+         {:.0} MiB after a tenth, then at most {:.0}",
+        result.records, result.records_per_s, result.memory_mib[0], result.memory_mib[1],
+    ));
+    Some(result)
+}
+
+/// Records decided a second, and memory, over time.
+fn draw(seen: &[Seen], file: &Path) -> std::result::Result<(), AnyError> {
+    let end = seen.last().map_or(1.0, |s| s.seconds);
+    let each_second: Vec<(f64, f64)> = seen
+        .chunk_by(|a, b| a.seconds as u64 / 2 == b.seconds as u64 / 2)
+        .filter_map(|chunk| {
+            let (a, b) = (chunk.first()?, chunk.last()?);
+            let rate = (b.records - a.records) as f64 / (b.seconds - a.seconds);
+            rate.is_finite().then_some((a.seconds, rate / 1_000.0))
+        })
+        .collect();
+    let memory: Vec<(f64, f64)> = seen.iter().map(|s| (s.seconds, s.memory_mib)).collect();
+    let area = SVGBackend::new(file, (900, 520)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let (upper, lower) = area.split_vertically(260);
+    for (area, title, points) in
+        [(upper, "thousand records decided a second", each_second), (lower, "memory, MiB", memory)]
+    {
+        let highest = points.iter().map(|(_, y)| *y).fold(1.0, f64::max) * 1.15;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 18))
+            .margin(10)
+            .x_label_area_size(30)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..end, 0.0..highest)?;
+        chart.configure_mesh().x_desc("s").draw()?;
+        chart.draw_series(LineSeries::new(points, &BLUE))?;
+    }
+    Ok(area.present()?)
+}

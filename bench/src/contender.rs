@@ -1,0 +1,176 @@
+//! Who decides, and how each is started.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use bps_service::exit::AnyError;
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use system_tests::processes;
+
+/// Who decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Contender {
+    /// `purchase-processor`, as it is.
+    Ours,
+    /// The same engine and job without transactions.
+    OursAtLeastOnce,
+    /// Kafka Streams, `exactly_once_v2`.
+    KafkaStreams,
+    /// Kafka Streams with less to do: it remembers no ids and would decide a resend again.
+    KafkaStreamsForgetful,
+    /// librdkafka alone: reads, writes and commits, decides nothing.
+    Floor,
+}
+
+impl Contender {
+    /// As it stands in tables.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Ours => "ours, exactly once",
+            Self::OursAtLeastOnce => "ours, at least once",
+            Self::KafkaStreams => "Kafka Streams",
+            Self::KafkaStreamsForgetful => "Kafka Streams, no ids kept",
+            Self::Floor => "librdkafka alone",
+        }
+    }
+
+    /// Whether its results are decisions.
+    pub(crate) fn decides(self) -> bool {
+        self != Self::Floor
+    }
+
+    /// The consumer group it reads in.
+    pub(crate) fn group(self, output: &str) -> String {
+        format!("{output}-purchase-processor")
+    }
+
+    /// Starts it; it ends with the returned value.
+    ///
+    /// # Errors
+    /// When its program is not there.
+    pub(crate) fn start(self, run: &Run<'_>) -> Result<Running, AnyError> {
+        let mut command = match self {
+            Self::Ours => ours("purchase-processor", run),
+            Self::OursAtLeastOnce => ours("at-least-once", run),
+            Self::KafkaStreams => self.java(run, "ids"),
+            Self::KafkaStreamsForgetful => self.java(run, "nothing"),
+            Self::Floor => {
+                let mut command = processes::command("floor");
+                command.args([run.kafka, &self.group(run.output), run.input, run.output]);
+                command.arg(run.workers.to_string());
+                command
+            }
+        };
+        let log = run.folder.join("log");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
+        let child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
+        Ok(Running { child, log })
+    }
+
+    fn java(self, run: &Run<'_>, remembers: &str) -> Command {
+        let java = std::env::var("JAVA_HOME").map_or("java".to_owned(), |home| home + "/bin/java");
+        let mut command = Command::new(java);
+        let jars = format!("{0}/job.jar:{0}/jars/*", run.streams_jars.display());
+        command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", &jars, "bps.Job"]);
+        command.args([run.kafka, &self.group(run.output), run.input, run.output]);
+        command.arg(run.folder.join("state")).args([run.workers.to_string().as_str(), remembers]);
+        command
+    }
+}
+
+fn ours(program: &str, run: &Run<'_>) -> Command {
+    let mut command = processes::command(program);
+    command.args([
+        "--kafka",
+        run.kafka,
+        "--input-prefix",
+        run.input,
+        "--output-prefix",
+        run.output,
+    ]);
+    command.args(["--workers", &run.workers.to_string()]);
+    command.args(["--partitions", &run.partitions.to_string()]);
+    command.arg("--state").arg(run.folder.join("state"));
+    command
+}
+
+/// Where and on what one decides.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    /// The cluster.
+    pub(crate) kafka: &'a str,
+    /// Prefix of the topics that are read.
+    pub(crate) input: &'a str,
+    /// Prefix of the topics that are written.
+    pub(crate) output: &'a str,
+    /// Its state, its log.
+    pub(crate) folder: &'a Path,
+    /// Where the job for Kafka Streams was built.
+    pub(crate) streams_jars: &'a Path,
+    /// Threads.
+    pub(crate) workers: u32,
+    /// Partitions of each topic.
+    pub(crate) partitions: u32,
+}
+
+/// One that decides. It is killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// # Errors
+    /// When it has ended, with what it said last.
+    pub(crate) fn must_run(&mut self) -> Result<(), AnyError> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(());
+        };
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(5).collect();
+        Err(format!("it has ended: {status}: {last:#?}").into())
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// When it has ended by itself.
+    pub(crate) fn kill(mut self) -> Result<(), AnyError> {
+        self.must_run()?;
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for its end.
+    ///
+    /// # Errors
+    /// When it has ended by itself.
+    pub(crate) fn stop(mut self) -> Result<(), AnyError> {
+        self.must_run()?;
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

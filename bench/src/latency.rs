@@ -1,0 +1,101 @@
+//! How long a purchase takes from its creation to a result that readers of committed records see.
+
+use std::time::Duration;
+
+use bps_service::exit::AnyError;
+use serde::{Deserialize, Serialize};
+
+use crate::contender::Contender;
+use crate::live::Live;
+use crate::measured::{Spread, percentile};
+use crate::say;
+use crate::site::Site;
+use crate::workload::Workload;
+
+/// Purchases before this do not count: the virtual machine of the other one compiles meanwhile.
+const WARM_UP: Duration = Duration::from_secs(10);
+const MEASURED: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Latencies in ms.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Result {
+    /// Who decided.
+    pub(crate) who: Contender,
+    /// Purchases a second.
+    pub(crate) rate: u64,
+    /// Half are faster.
+    pub(crate) p50: Spread,
+    /// One in ten is slower.
+    pub(crate) p90: Spread,
+    /// One in a hundred.
+    pub(crate) p99: Spread,
+    /// One in a thousand.
+    pub(crate) p999: Spread,
+}
+
+/// Measures each contender at each rate, several times.
+///
+/// # Errors
+/// A purchase that gets no result.
+pub(crate) fn run(
+    site: &mut Site,
+    who: &[Contender],
+    rates: &[u64],
+    runs: usize,
+) -> std::result::Result<Vec<Result>, AnyError> {
+    let mut results = Vec::new();
+    for rate in rates {
+        for who in who {
+            let mut took = Vec::new();
+            for round in 1..=runs {
+                let one = once(site, *who, *rate)
+                    .map_err(|e| format!("{} at {rate} a second: {e}", who.title()))?;
+                say(format_args!(
+                    "{round}/{runs} {:<26} {rate:>5} a second: p50 {:.1} p90 {:.1} p99 {:.1} \
+                     p99.9 {:.1} ms",
+                    who.title(),
+                    one[0],
+                    one[1],
+                    one[2],
+                    one[3],
+                ));
+                took.push(one);
+            }
+            let spread = |n: usize| Spread::of(took.iter().map(|one| one[n]).collect());
+            let (p50, p90, p99, p999) = (spread(0), spread(1), spread(2), spread(3));
+            results.push(Result { who: *who, rate: *rate, p50, p90, p99, p999 });
+        }
+    }
+    Ok(results)
+}
+
+fn once(site: &mut Site, who: Contender, rate: u64) -> std::result::Result<[f64; 4], AnyError> {
+    let input = site.fresh("live");
+    let items = site.fill(&input, Workload::Shelf, 4)?.items();
+    let entry = site.enter(who, &input, 2, 4)?;
+    let mut running = site.start(&entry)?;
+    site.wait_decided(&entry, &mut running, PATIENCE)?;
+    let live = Live::begin(site, &entry, &items, rate)?;
+    let (from, to) = (live.after(WARM_UP), live.after(WARM_UP + MEASURED));
+    let mut latencies = vec![None; (to - from) as usize];
+    let mut open = latencies.len();
+    while open > 0 {
+        running.must_run()?;
+        let arrival = live.next(PATIENCE)?;
+        if !(from..to).contains(&arrival.number) {
+            continue;
+        }
+        let took = arrival.at.saturating_duration_since(live.due(arrival.number));
+        let place = &mut latencies[(arrival.number - from) as usize];
+        if place.replace(took.as_secs_f64() * 1_000.0).is_some() {
+            return Err(format!("purchase {} has a second result", arrival.number).into());
+        }
+        open -= 1;
+    }
+    live.end()?;
+    running.stop()?;
+    let mut latencies: Vec<f64> = latencies.into_iter().flatten().collect();
+    latencies.sort_by(f64::total_cmp);
+    Ok([0.5, 0.9, 0.99, 0.999].map(|part| percentile(&latencies, part)))
+}

@@ -1,0 +1,149 @@
+//! What follows a kill -9, and an empty disk: one million items are known, 500 purchases a second
+//! come in meanwhile.
+
+use std::time::{Duration, Instant};
+
+use bps_service::exit::AnyError;
+use serde::{Deserialize, Serialize};
+
+use crate::contender::{Contender, Running};
+use crate::live::Live;
+use crate::measured::Spread;
+use crate::say;
+use crate::site::{Entry, Site};
+use crate::workload::Workload;
+
+const PARTITIONS: u32 = 4;
+const WORKERS: u32 = 2;
+const RATE: u64 = 500;
+/// Between a start and the next kill.
+const CALM: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Times in s, until every partition has brought a committed result of a purchase that was sent
+/// after the kill, or the start.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Result {
+    /// Who decided.
+    pub(crate) who: Contender,
+    /// kill -9, started again at once: until the first committed result.
+    pub(crate) restart_first: Spread,
+    /// The same, until all partitions are back.
+    pub(crate) restart_all: Spread,
+    /// kill -9 of one of two processes: until the other has taken all over.
+    pub(crate) takeover: Spread,
+    /// Started with an empty folder, until all partitions are back.
+    pub(crate) restore: Spread,
+    /// Rows restored a second by each thread; only ours tells it.
+    pub(crate) rows_per_s: Option<Spread>,
+}
+
+/// Measures each contender, several times.
+///
+/// # Errors
+/// When someone does not come back.
+pub(crate) fn run(
+    site: &mut Site,
+    who: &[Contender],
+    runs: usize,
+) -> std::result::Result<Vec<Result>, AnyError> {
+    let mut results = Vec::new();
+    for who in who {
+        let one = measure(site, *who, runs).map_err(|e| format!("{}: {e}", who.title()))?;
+        results.push(one);
+    }
+    Ok(results)
+}
+
+fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<Result, AnyError> {
+    let input = site.fresh("recovery");
+    let items = site.fill(&input, Workload::Zipf, PARTITIONS)?.items();
+    let entry = site.enter(who, &input, WORKERS, PARTITIONS)?;
+    let mut running = site.start(&entry)?;
+    site.wait_decided(&entry, &mut running, PATIENCE)?;
+    site.check(&entry)?;
+    let live = Live::begin(site, &entry, &items, RATE)?;
+    let mut restarts = (Vec::new(), Vec::new());
+    for round in 1..=runs {
+        std::thread::sleep(CALM);
+        let killed = Instant::now();
+        running.kill()?;
+        running = site.start(&entry)?;
+        let (first, all) = back(&live, killed)?;
+        tell(who, round, runs, "restarted after kill -9: first result after", first);
+        restarts.0.push(first);
+        restarts.1.push(all);
+    }
+    let mut takeovers = Vec::new();
+    for round in 1..=runs {
+        let second = site.beside(&entry)?;
+        let other = site.start(&second)?;
+        // It restores all that it takes over.
+        back(&live, Instant::now() + CALM)?;
+        std::thread::sleep(CALM);
+        let killed = Instant::now();
+        running.kill()?;
+        let (_, all) = back(&live, killed)?;
+        tell(who, round, runs, "taken over by another process: all partitions after", all);
+        takeovers.push(all);
+        other.stop()?;
+        running = site.start(&entry)?;
+        back(&live, Instant::now())?;
+    }
+    let (mut restores, mut rows) = (Vec::new(), Vec::new());
+    for round in 1..=runs {
+        running.stop()?;
+        std::fs::remove_dir_all(entry.folder.join("state"))?;
+        let started = Instant::now();
+        running = site.start(&entry)?;
+        let (_, all) = back(&live, started)?;
+        tell(who, round, runs, "started with an empty disk: all partitions after", all);
+        restores.push(all);
+        rows.extend(rows_per_s(&running));
+    }
+    live.end()?;
+    running.stop()?;
+    clean(&entry);
+    Ok(Result {
+        who,
+        restart_first: Spread::of(restarts.0),
+        restart_all: Spread::of(restarts.1),
+        takeover: Spread::of(takeovers),
+        restore: Spread::of(restores),
+        rows_per_s: (!rows.is_empty()).then(|| Spread::of(rows)),
+    })
+}
+
+fn tell(who: Contender, round: usize, runs: usize, what: &str, seconds: f64) {
+    say(format_args!("{round}/{runs} {:<26} {what} {seconds:.2} s", who.title()));
+}
+
+/// Seconds until the first partition and all of them have brought a result of a purchase that was
+/// sent after `since`.
+fn back(live: &Live, since: Instant) -> std::result::Result<(f64, f64), AnyError> {
+    let (first, all) = live.all_back(since, PARTITIONS, PATIENCE)?;
+    let after = |at: Instant| at.saturating_duration_since(since).as_secs_f64();
+    Ok((after(first), after(all)))
+}
+
+/// What its log says: each task tells how many rows it has restored, and in which time. The tasks
+/// of a thread restore side by side.
+fn rows_per_s(running: &Running) -> Option<f64> {
+    let log = running.log();
+    let number = |line: &str, field: &str| -> Option<f64> {
+        let rest = line.split_once(field)?.1;
+        rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
+    };
+    let runs = log.lines().filter(|line| line.contains("task runs"));
+    let told: Vec<(f64, f64)> = runs
+        .filter_map(|line| Some((number(line, " restored=")?, number(line, " ms=")?)))
+        .collect();
+    let rows: f64 = told.iter().map(|(rows, _)| rows).sum();
+    let longest = told.iter().map(|(_, ms)| *ms).fold(0.0, f64::max);
+    (rows > 0.0 && longest > 0.0).then(|| rows / (longest / 1_000.0) / f64::from(WORKERS))
+}
+
+fn clean(entry: &Entry) {
+    // What is left behind is in a folder that goes at the end anyway.
+    drop(std::fs::remove_dir_all(entry.folder.join("state")));
+}
