@@ -27,6 +27,8 @@ pub(crate) struct Site {
     pub(crate) broker_pid: Option<u32>,
     /// The cluster.
     pub(crate) broker: KafkaBroker,
+    /// Whether the broker has worked for a while.
+    pub(crate) is_warm: bool,
     /// What all names begin with: other runs may have left topics behind.
     tag: String,
     filled: BTreeMap<String, Expected>,
@@ -61,6 +63,7 @@ impl Site {
             streams_jars: streams_jars.to_owned(),
             broker_pid: pid,
             broker: KafkaBroker::new(KafkaConfig::new(kafka)),
+            is_warm: false,
             tag: format!("b{}", std::process::id()),
             filled: BTreeMap::new(),
             folder: tempfile::Builder::new().prefix("bps-bench-").tempdir()?,
