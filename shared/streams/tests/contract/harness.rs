@@ -106,22 +106,34 @@ pub(crate) fn append(appender: &dyn Appender, record: Outgoing<'_>) -> Result<u6
     receiver.recv_timeout(DEADLINE).expect("an ack")
 }
 
-/// Writes these records, of which none may be refused; returns their offsets in this order.
+/// Writes these records, of which none may be refused but for a buffer that is full: then the next
+/// outcomes make room. Returns their offsets in this order.
 pub(crate) fn write(broker: &dyn Broker, records: &[Outgoing<'_>]) -> Vec<u64> {
     let appender = broker.appender().expect("an appender");
     let (sender, receiver) = mpsc::channel();
-    for (index, record) in records.iter().enumerate() {
-        let sender = sender.clone();
-        let ack = move |outcome| sender.send((index, outcome)).expect("a listener");
-        appender.append(*record, Box::new(ack)).expect("taken");
-    }
     let mut offsets = vec![None; records.len()];
-    for _ in records {
+    let mut take_one = || {
         let (index, outcome): (usize, Result<u64, BrokerError>) =
             receiver.recv_timeout(DEADLINE).expect("an ack");
         let former = offsets[index].replace(outcome.expect("acknowledged"));
         assert_eq!(former, None, "acknowledged twice");
+    };
+    let mut waiting = 0;
+    for (index, record) in records.iter().enumerate() {
+        loop {
+            let sender = sender.clone();
+            let ack = move |outcome| sender.send((index, outcome)).expect("a listener");
+            match appender.append(*record, Box::new(ack)) {
+                Err(BrokerError::Unavailable { .. }) if waiting > 0 => {
+                    take_one();
+                    waiting -= 1;
+                }
+                taken => break taken.expect("taken"),
+            }
+        }
+        waiting += 1;
     }
+    (0..waiting).for_each(|_| take_one());
     offsets.into_iter().map(|o| o.expect("each once")).collect()
 }
 
