@@ -2,7 +2,7 @@
 //! as the first.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bps_service::exit::AnyError;
 use plotters::prelude::*;
@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::contender::Contender;
 use crate::measured::memory_kib;
 use crate::say;
-use crate::site::{LOOK, Site};
+use crate::site::Site;
 use crate::workload::Workload;
 
 const PARTITIONS: u32 = 4;
 const WORKERS: u32 = 2;
 /// Records whose rate is compared, at both ends.
 const PART: u64 = 1_000_000;
+const PATIENCE: Duration = Duration::from_secs(1_200);
 
 /// What was seen at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -49,24 +50,20 @@ pub(crate) fn run(
     results: Option<&Path>,
 ) -> std::result::Result<Result, AnyError> {
     let input = site.input(Workload::Backlog, PARTITIONS);
-    let records = site.fill(&input, Workload::Backlog, PARTITIONS)?.records;
+    site.fill(&input, Workload::Backlog, PARTITIONS)?;
     let entry = site.enter(Contender::Ours, &input, WORKERS, PARTITIONS)?;
-    let mut running = site.start(&entry)?;
-    let (started, mut seen) = (Instant::now(), Vec::new());
-    loop {
-        running.must_run()?;
-        let decided = site.progress(&entry)?;
-        let memory_mib = memory_kib(running.pid())? as f64 / 1024.0;
+    let mut process = site.start(&entry);
+    let (pid, mut seen) = (process.pid(), Vec::new());
+    let started = Instant::now();
+    site.watch(&entry, &mut process, PATIENCE, |records| {
+        let memory_mib = memory_kib(pid)? as f64 / 1024.0;
         let seconds = started.elapsed().as_secs_f64();
-        if decided > 0 {
-            seen.push(Seen { seconds, records: decided, memory_mib });
+        if records > 0 {
+            seen.push(Seen { seconds, records, memory_mib });
         }
-        if decided >= records {
-            break;
-        }
-        std::thread::sleep(LOOK);
-    }
-    running.stop()?;
+        Ok(())
+    })?;
+    Site::stop(process);
     site.check(&entry)?;
     if let Some(folder) = results {
         draw(&seen, &folder.join("backlog.svg"))?;

@@ -1,14 +1,11 @@
 //! Who decides, and how each is started.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use bps_service::exit::AnyError;
 use clap::ValueEnum;
-use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
-use system_tests::processes;
+use system_tests::processes::{self, Process};
 
 /// Who decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -48,12 +45,12 @@ impl Contender {
         format!("{output}-purchase-processor")
     }
 
-    /// Starts it; it ends with the returned value.
+    /// Starts it.
     ///
-    /// # Errors
+    /// # Panics
     /// When its program is not there.
-    pub(crate) fn start(self, run: &Run<'_>) -> Result<Running, AnyError> {
-        let mut command = match self {
+    pub(crate) fn start(self, run: &Run<'_>) -> Process {
+        let command = match self {
             Self::Ours => ours("purchase-processor", run),
             Self::OursAtLeastOnce => ours("at-least-once", run),
             Self::KafkaStreams => self.java(run, "ids"),
@@ -65,10 +62,7 @@ impl Contender {
                 command
             }
         };
-        let log = run.folder.join("log");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
-        let child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
-        Ok(Running { child, log })
+        Process::spawn(run.folder, "contender", command)
     }
 
     fn java(self, run: &Run<'_>, remembers: &str) -> Command {
@@ -115,62 +109,4 @@ pub(crate) struct Run<'a> {
     pub(crate) workers: u32,
     /// Partitions of each topic.
     pub(crate) partitions: u32,
-}
-
-/// One that decides. It is killed when dropped.
-pub(crate) struct Running {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Running {
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// # Errors
-    /// When it has ended, with what it said last.
-    pub(crate) fn must_run(&mut self) -> Result<(), AnyError> {
-        let Some(status) = self.child.try_wait()? else {
-            return Ok(());
-        };
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let last: Vec<&str> = log.lines().rev().take(5).collect();
-        Err(format!("it has ended: {status}: {last:#?}").into())
-    }
-
-    /// What it has logged.
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// SIGKILL.
-    ///
-    /// # Errors
-    /// When it has ended by itself.
-    pub(crate) fn kill(mut self) -> Result<(), AnyError> {
-        self.must_run()?;
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-
-    /// SIGTERM, and waits for its end.
-    ///
-    /// # Errors
-    /// When it has ended by itself.
-    pub(crate) fn stop(mut self) -> Result<(), AnyError> {
-        self.must_run()?;
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }

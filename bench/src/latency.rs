@@ -74,14 +74,14 @@ fn once(site: &mut Site, who: Contender, rate: u64) -> std::result::Result<[f64;
     let input = site.fresh("live");
     let items = site.fill(&input, Workload::Shelf, 4)?.items();
     let entry = site.enter(who, &input, 2, 4)?;
-    let mut running = site.start(&entry)?;
+    let mut running = site.start(&entry);
     site.wait_decided(&entry, &mut running, PATIENCE)?;
     let live = Live::begin(site, &entry, &items, rate)?;
     let (from, to) = (live.after(WARM_UP), live.after(WARM_UP + MEASURED));
     let mut latencies = vec![None; (to - from) as usize];
     let mut open = latencies.len();
     while open > 0 {
-        running.must_run()?;
+        running.must_run();
         let arrival = live.next(PATIENCE)?;
         if !(from..to).contains(&arrival.number) {
             continue;
@@ -94,7 +94,7 @@ fn once(site: &mut Site, who: Contender, rate: u64) -> std::result::Result<[f64;
         open -= 1;
     }
     live.end()?;
-    running.stop()?;
+    Site::stop(running);
     let mut latencies: Vec<f64> = latencies.into_iter().flatten().collect();
     latencies.sort_by(f64::total_cmp);
     Ok([0.5, 0.9, 0.99, 0.999].map(|part| percentile(&latencies, part)))

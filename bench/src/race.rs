@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::contender::Contender;
 use crate::measured::{Spread, cpu, memory_peak_kib};
 use crate::say;
-use crate::site::{LOOK, Site};
+use crate::site::Site;
 use crate::workload::Workload;
 
 /// A run that takes longer has failed.
@@ -123,34 +123,23 @@ fn result(heat: Heat, took: &[Took]) -> Result {
 fn once(site: &mut Site, heat: Heat) -> std::result::Result<Took, AnyError> {
     let input = site.input(heat.workload, heat.partitions);
     let entry = site.enter(heat.who, &input, heat.workers, heat.partitions)?;
-    let records = site.records(&input);
     let started = Instant::now();
-    let mut running = site.start(&entry)?;
-    let broker_cpu = |site: &Site| site.broker_pid.map_or(Ok(Duration::ZERO), cpu);
-    let look = |site: &Site| -> std::result::Result<_, AnyError> {
-        Ok((Instant::now(), site.progress(&entry)?, cpu(running.pid())?, broker_cpu(site)?))
-    };
-    let mut first = None;
-    let (first, last) = loop {
-        let seen = look(site)?;
-        if first.is_none() && seen.1 > 0 {
-            first = Some(seen);
+    let mut process = site.start(&entry);
+    let broker_cpu = || site.broker_pid.map_or(Ok(Duration::ZERO), cpu);
+    let pid = process.pid();
+    let (mut first, mut last) = (None, None);
+    site.watch(&entry, &mut process, PATIENCE, |decided| {
+        last = Some((Instant::now(), decided, cpu(pid)?, broker_cpu()?));
+        if first.is_none() && decided > 0 {
+            first = last;
         }
-        if let Some(first) = first
-            && seen.1 >= records
-        {
-            break (first, seen);
-        }
-        if seen.0 - started > PATIENCE {
-            return Err(format!("{} of {records} after {PATIENCE:?}", seen.1).into());
-        }
-        std::thread::sleep(LOOK);
-    };
-    running.must_run()?;
-    let memory_mib = memory_peak_kib(running.pid())? as f64 / 1024.0;
-    running.stop()?;
+        Ok(())
+    })?;
+    let memory_mib = memory_peak_kib(pid)? as f64 / 1024.0;
+    Site::stop(process);
     site.check(&entry)?;
     std::fs::remove_dir_all(entry.folder.join("state")).ok();
+    let (first, last) = first.zip(last).ok_or("nothing was decided")?;
     let decided = (last.1 - first.1) as f64;
     let each = |to: Duration, from: Duration| (to - from).as_secs_f64() * 1e6 / decided;
     Ok(Took {

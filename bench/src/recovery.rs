@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bps_service::exit::AnyError;
 use serde::{Deserialize, Serialize};
+use system_tests::processes::Process;
 
-use crate::contender::{Contender, Running};
+use crate::contender::Contender;
 use crate::live::Live;
 use crate::measured::Spread;
 use crate::say;
@@ -59,7 +60,7 @@ fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<
     let input = site.fresh("recovery");
     let items = site.fill(&input, Workload::Zipf, PARTITIONS)?.items();
     let entry = site.enter(who, &input, WORKERS, PARTITIONS)?;
-    let mut running = site.start(&entry)?;
+    let mut running = site.start(&entry);
     site.wait_decided(&entry, &mut running, PATIENCE)?;
     site.check(&entry)?;
     let live = Live::begin(site, &entry, &items, RATE)?;
@@ -67,8 +68,8 @@ fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<
     for round in 1..=runs {
         std::thread::sleep(CALM);
         let killed = Instant::now();
-        running.kill()?;
-        running = site.start(&entry)?;
+        running.kill();
+        running = site.start(&entry);
         let (first, all) = back(&live, killed)?;
         tell(who, round, runs, "restarted after kill -9: first result after", first);
         restarts.0.push(first);
@@ -77,32 +78,32 @@ fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<
     let mut takeovers = Vec::new();
     for round in 1..=runs {
         let second = site.beside(&entry)?;
-        let other = site.start(&second)?;
+        let other = site.start(&second);
         // It restores all that it takes over.
         back(&live, Instant::now() + CALM)?;
         std::thread::sleep(CALM);
         let killed = Instant::now();
-        running.kill()?;
+        running.kill();
         let (_, all) = back(&live, killed)?;
         tell(who, round, runs, "taken over by another process: all partitions after", all);
         takeovers.push(all);
-        other.stop()?;
-        running = site.start(&entry)?;
+        Site::stop(other);
+        running = site.start(&entry);
         back(&live, Instant::now())?;
     }
     let (mut restores, mut rows) = (Vec::new(), Vec::new());
     for round in 1..=runs {
-        running.stop()?;
+        Site::stop(running);
         std::fs::remove_dir_all(entry.folder.join("state"))?;
         let started = Instant::now();
-        running = site.start(&entry)?;
+        running = site.start(&entry);
         let (_, all) = back(&live, started)?;
         tell(who, round, runs, "started with an empty disk: all partitions after", all);
         restores.push(all);
         rows.extend(rows_per_s(&running));
     }
     live.end()?;
-    running.stop()?;
+    Site::stop(running);
     clean(&entry);
     Ok(Result {
         who,
@@ -126,21 +127,12 @@ fn back(live: &Live, since: Instant) -> std::result::Result<(f64, f64), AnyError
     Ok((after(first), after(all)))
 }
 
-/// What its log says: each task tells how many rows it has restored, and in which time. The tasks
-/// of a thread restore side by side.
-fn rows_per_s(running: &Running) -> Option<f64> {
-    let log = running.log();
-    let number = |line: &str, field: &str| -> Option<f64> {
-        let rest = line.split_once(field)?.1;
-        rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
-    };
-    let runs = log.lines().filter(|line| line.contains("task runs"));
-    let told: Vec<(f64, f64)> = runs
-        .filter_map(|line| Some((number(line, " restored=")?, number(line, " ms=")?)))
-        .collect();
-    let rows: f64 = told.iter().map(|(rows, _)| rows).sum();
-    let longest = told.iter().map(|(_, ms)| *ms).fold(0.0, f64::max);
-    (rows > 0.0 && longest > 0.0).then(|| rows / (longest / 1_000.0) / f64::from(WORKERS))
+/// As its tasks tell, of which those of a thread restore side by side.
+fn rows_per_s(process: &Process) -> Option<f64> {
+    let tasks = process.tasks();
+    let longest = tasks.iter().map(|task| task.ms).max()?;
+    let rows = process.restored() as f64;
+    (longest > 0).then(|| rows / (longest as f64 / 1_000.0) / f64::from(WORKERS))
 }
 
 fn clean(entry: &Entry) {

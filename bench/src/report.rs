@@ -54,9 +54,7 @@ impl Report {
     /// # Errors
     /// When it cannot be kept.
     pub(crate) fn throughput(&mut self, results: Vec<race::Result>) -> Result<(), AnyError> {
-        let all = &mut self.figures.throughput;
-        all.retain(|old| results.iter().all(|new| new.heat != old.heat));
-        all.extend(results);
+        replace(&mut self.figures.throughput, results, |r| r.heat);
         self.save()
     }
 
@@ -65,9 +63,7 @@ impl Report {
     /// # Errors
     /// When it cannot be kept.
     pub(crate) fn latency(&mut self, results: Vec<latency::Result>) -> Result<(), AnyError> {
-        let all = &mut self.figures.latency;
-        all.retain(|old| results.iter().all(|new| (new.who, new.rate) != (old.who, old.rate)));
-        all.extend(results);
+        replace(&mut self.figures.latency, results, |r| (r.who, r.rate));
         self.save()
     }
 
@@ -76,9 +72,7 @@ impl Report {
     /// # Errors
     /// When it cannot be kept.
     pub(crate) fn recovery(&mut self, results: Vec<recovery::Result>) -> Result<(), AnyError> {
-        let all = &mut self.figures.recovery;
-        all.retain(|old| results.iter().all(|new| new.who != old.who));
-        all.extend(results);
+        replace(&mut self.figures.recovery, results, |r| r.who);
         self.save()
     }
 
@@ -279,6 +273,12 @@ impl Report {
             thousands(r.records_per_s),
         )
     }
+}
+
+/// Results take the place of former ones of the same.
+fn replace<R, K: PartialEq>(all: &mut Vec<R>, results: Vec<R>, of: impl Fn(&R) -> K) {
+    all.retain(|old| results.iter().all(|new| of(new) != of(old)));
+    all.extend(results);
 }
 
 fn is_standard(r: &race::Result) -> bool {

@@ -8,16 +8,19 @@ use bps_service::exit::AnyError;
 use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
 use bps_streams::broker::{Broker, BrokerError, TopicPartition};
 use purchase_processor::Settings;
+use rustix::process::Signal;
+use system_tests::installation::PATIENCE;
+use system_tests::processes::Process;
 use tempfile::TempDir;
 
-use crate::contender::{Contender, Run, Running};
+use crate::contender::{Contender, Run};
 use crate::expected::Expected;
 use crate::say;
 use crate::topics;
 use crate::workload::Workload;
 
 /// How often the group's offsets are looked at.
-pub(crate) const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub(crate) struct Site {
@@ -133,17 +136,35 @@ impl Site {
     /// Waits until all that was filled in is decided.
     ///
     /// # Errors
-    /// When it ends, or takes too long.
+    /// As with [`Site::watch`].
     pub(crate) fn wait_decided(
         &self,
         entry: &Entry,
-        running: &mut Running,
+        process: &mut Process,
         patience: Duration,
+    ) -> Result<(), AnyError> {
+        self.watch(entry, process, patience, |_| Ok(()))
+    }
+
+    /// Tells again and again how many records are decided, until it is all that were filled in.
+    ///
+    /// # Errors
+    /// When it takes too long, or what `see` says.
+    ///
+    /// # Panics
+    /// When the process ends, with what it said last.
+    pub(crate) fn watch(
+        &self,
+        entry: &Entry,
+        process: &mut Process,
+        patience: Duration,
+        mut see: impl FnMut(u64) -> Result<(), AnyError>,
     ) -> Result<(), AnyError> {
         let (records, deadline) = (self.records(&entry.input), Instant::now() + patience);
         loop {
-            running.must_run()?;
+            process.must_run();
             let decided = self.progress(entry)?;
+            see(decided)?;
             if decided >= records {
                 return Ok(());
             }
@@ -156,9 +177,9 @@ impl Site {
 
     /// Starts it.
     ///
-    /// # Errors
+    /// # Panics
     /// When its program is not there.
-    pub(crate) fn start(&self, entry: &Entry) -> Result<Running, AnyError> {
+    pub(crate) fn start(&self, entry: &Entry) -> Process {
         entry.who.start(&Run {
             kafka: &self.kafka,
             input: &entry.input,
@@ -168,6 +189,16 @@ impl Site {
             workers: entry.workers,
             partitions: entry.partitions,
         })
+    }
+
+    /// Lets it end in order; with which status, is its own affair.
+    ///
+    /// # Panics
+    /// When it has ended before, or does not.
+    pub(crate) fn stop(mut process: Process) {
+        process.must_run();
+        process.signal(Signal::TERM);
+        process.wait(PATIENCE);
     }
 
     /// Records of the inputs behind which its group has committed so far.

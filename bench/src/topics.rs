@@ -12,7 +12,7 @@ use purchase_processor::{Settings, topology};
 use system_tests::oracle::Event;
 
 use crate::expected::Expected;
-use crate::workload::{Workload, value};
+use crate::workload::Workload;
 
 /// Records on their way to the log while topics are filled.
 const ON_THEIR_WAY: u64 = 50_000;
@@ -46,7 +46,7 @@ pub(crate) fn fill(
     prepare(broker, &settings, partitions)?;
     let mut expected = Expected::default();
     let mut writer = Writer::new(broker)?;
-    for event in workload.events()? {
+    for event in workload.events() {
         expected.decide(&event);
         let (purchases, restocks) =
             (&settings.topics.purchase_created, &settings.topics.items_added);
@@ -147,7 +147,7 @@ impl Writer {
         partitions: u32,
         e: &Event,
     ) -> Result<(), AnyError> {
-        let value = value(e);
+        let value = e.value();
         let record = Outgoing {
             topic,
             partition: partition_of(e.item.as_bytes(), partitions),

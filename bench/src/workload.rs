@@ -1,12 +1,10 @@
 //! What is decided: restocks and purchases, the same ones in every run.
 
-use std::path::PathBuf;
-
-use bps_service::exit::AnyError;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use system_tests::oracle::{self, Event};
+use system_tests::oracle::Event;
 use system_tests::processes::Random;
+use system_tests::year;
 
 /// 2025-01-01: the restocks of all but the real year.
 const BEGIN_MS: i64 = 1_735_689_600_000;
@@ -51,21 +49,18 @@ impl Workload {
 
     /// The events, in the order in which they are to be decided.
     ///
-    /// # Errors
+    /// # Panics
     /// When the real year has not been fetched.
-    pub(crate) fn events(self) -> Result<Box<dyn Iterator<Item = Event>>, AnyError> {
-        Ok(match self {
-            Self::Year => {
-                let (restocks, purchases) = (year("restocks", false)?, year("purchases", true)?);
-                Box::new(oracle::merge(restocks, purchases).into_iter())
-            }
+    pub(crate) fn events(self) -> Box<dyn Iterator<Item = Event>> {
+        match self {
+            Self::Year => Box::new(year::events().into_iter()),
             // About one wish in ten cannot be granted.
             Self::Uniform => made(100_000, 1_000_000, 25, |_| 1.0),
             Self::Zipf => made(1_000_000, 2_000_000, 40, |rank| rank.powf(-0.9)),
             Self::Hot => made(1, 1_000_000, 1_800_000, |_| 1.0),
             Self::Shelf => made(1_000, 0, 1_000_000, |_| 1.0),
             Self::Backlog => made(1_000_000, 20_000_000, 40, |_| 1.0),
-        })
+        }
     }
 }
 
@@ -114,39 +109,4 @@ fn purchase_id(n: u64) -> String {
     let mut random = Random::new(n);
     let (a, b) = (random.below(u64::MAX), random.below(u64::MAX));
     format!("{:08x}-{:04x}-{:04x}-{:016x}", a >> 32, a >> 16 & 0xffff, a & 0xffff, b)
-}
-
-/// The event's record value.
-pub(crate) fn value(e: &Event) -> String {
-    let Event { id, item, quantity, .. } = e;
-    match e.is_purchase {
-        true => format!(
-            r#"{{"purchaseId":"{id}","itemId":"{item}","quantity":{quantity},"purchasedBy":"b"}}"#
-        ),
-        false => format!(r#"{{"restockId":"{id}","itemId":"{item}","quantity":{quantity}}}"#),
-    }
-}
-
-fn year(file: &str, is_purchase: bool) -> Result<Vec<Event>, AnyError> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    let folder =
-        cache.ok_or("neither XDG_CACHE_HOME nor HOME")?.join("book-purchase-streams/retail");
-    let path = folder.join(format!("{file}.jsonl"));
-    let text = std::fs::read_to_string(&path)
-        .map_err(|e| format!("{}: {e}; run scripts/retail first", path.display()))?;
-    text.lines().map(|line| event(line, is_purchase)).collect()
-}
-
-fn event(line: &str, is_purchase: bool) -> Result<Event, AnyError> {
-    let json: serde_json::Value = serde_json::from_str(line)?;
-    let text = |field: &str| json[field].as_str().unwrap_or_default().to_owned();
-    let at: jiff::Timestamp = text("timestamp").parse()?;
-    Ok(Event {
-        is_purchase,
-        id: text(if is_purchase { "purchaseId" } else { "restockId" }),
-        item: text("itemId"),
-        quantity: json["quantity"].as_i64().unwrap_or_default(),
-        at: at.as_millisecond(),
-    })
 }

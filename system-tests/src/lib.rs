@@ -14,6 +14,7 @@ pub mod rigs;
 pub mod simulator;
 pub mod site;
 pub mod torture;
+pub mod year;
 
 pub use installation::{Installation, Written};
 pub use rigs::{Rig, now_ms, on_both_brokers, on_every_rig, on_every_rig_made};

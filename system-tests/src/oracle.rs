@@ -18,6 +18,19 @@ pub struct Event {
     pub at: i64,
 }
 
+impl Event {
+    /// Its record's value.
+    pub fn value(&self) -> String {
+        let Event { id, item, quantity, .. } = self;
+        match self.is_purchase {
+            true => format!(
+                r#"{{"purchaseId":"{id}","itemId":"{item}","quantity":{quantity},"purchasedBy":"b"}}"#
+            ),
+            false => format!(r#"{{"restockId":"{id}","itemId":"{item}","quantity":{quantity}}}"#),
+        }
+    }
+}
+
 /// Head start of restocks (ms).
 pub const HEAD_START_MS: i64 = 5_000;
 

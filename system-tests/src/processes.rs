@@ -92,11 +92,17 @@ pub struct Process {
 impl Process {
     /// Starts a binary of the workspace; stdout and stderr go to `NAME.out` and `NAME.log`.
     pub fn start(work: &Work, name: &str, program: &str, args: &[&str]) -> Process {
-        let (out, log) = (work.path(&format!("{name}.out")), work.path(&format!("{name}.log")));
         let mut command = command(program);
-        command.args(args).env("NO_COLOR", "1").stdin(Stdio::null());
+        command.args(args);
+        Process::spawn(work.folder.path(), name, command)
+    }
+
+    /// Starts any program; stdout and stderr go to `NAME.out` and `NAME.log` in a folder.
+    pub fn spawn(folder: &Path, name: &str, mut command: Command) -> Process {
+        let [out, log] = ["out", "log"].map(|end| folder.join(format!("{name}.{end}")));
+        command.env("NO_COLOR", "1").stdin(Stdio::null());
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
-        let child = command.spawn().unwrap();
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Process { child, name: name.to_owned(), out, log, started: Instant::now() }
     }
 
@@ -170,6 +176,11 @@ impl Process {
         }
     }
 
+    /// The system's number for it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How long it has been there.
     pub fn age(&self) -> Duration {
         self.started.elapsed()
@@ -233,6 +244,7 @@ impl Process {
         let run = |line: &str| TaskRuns {
             partition: number(line, " partition=") as u32,
             restored: number(line, " restored="),
+            ms: number(line, " ms="),
         };
         log.lines().filter(|line| line.contains("task runs")).map(run).collect()
     }
@@ -259,6 +271,8 @@ pub struct TaskRuns {
     pub partition: u32,
     /// Rows it had to read from its topics.
     pub restored: u64,
+    /// How long that took.
+    pub ms: u64,
 }
 
 /// Numbers that look random and are the same in every run.

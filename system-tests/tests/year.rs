@@ -3,7 +3,6 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,49 +12,14 @@ use bps_streams::partitioner::partition_of;
 use purchase_processor::{Settings, topology};
 use system_tests::Installation;
 use system_tests::damaged::{Damage, Damaged};
-use system_tests::oracle::{Event, decide, merge, tally};
+use system_tests::oracle::{Event, decide, tally};
 use system_tests::processes::is_long;
 use system_tests::rigs::{embedded, kafka};
+use system_tests::year;
 
 /// As the binaries have it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Folder of the converted year; `scripts/retail` prints and fills it.
-fn folder() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    cache.join("book-purchase-streams/retail")
-}
-
-fn events(file: &str, is_purchase: bool) -> Vec<Event> {
-    let path = folder().join(file);
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|e| panic!("{}: {e}; run scripts/retail first", path.display()));
-    let event = |line: &str| {
-        let json: serde_json::Value = serde_json::from_str(line).unwrap();
-        let at: jiff::Timestamp = json["timestamp"].as_str().unwrap().parse().unwrap();
-        let id = if is_purchase { "purchaseId" } else { "restockId" };
-        Event {
-            is_purchase,
-            id: json[id].as_str().unwrap().to_owned(),
-            item: json["itemId"].as_str().unwrap().to_owned(),
-            quantity: json["quantity"].as_i64().unwrap(),
-            at: at.as_millisecond(),
-        }
-    };
-    text.lines().map(event).collect()
-}
-
-fn value(e: &Event) -> String {
-    let Event { id, item, quantity, .. } = e;
-    match e.is_purchase {
-        true => format!(
-            r#"{{"purchaseId":"{id}","itemId":"{item}","quantity":{quantity},"purchasedBy":"b"}}"#
-        ),
-        false => format!(r#"{{"restockId":"{id}","itemId":"{item}","quantity":{quantity}}}"#),
-    }
-}
 
 type Results = HashMap<(String, String), String>;
 
@@ -82,8 +46,7 @@ fn compare(results: &Results, expected: &HashMap<(String, String), &'static str>
 
 /// Merged events, the oracle's results, and the units sold.
 fn year() -> (Vec<Event>, HashMap<(String, String), &'static str>, i64) {
-    let (restocks, purchases) = (events("restocks.jsonl", false), events("purchases.jsonl", true));
-    let merged = merge(restocks, purchases);
+    let merged = year::events();
     let (expected, sold) = decide(&merged);
     (merged, expected, sold)
 }
@@ -116,7 +79,7 @@ fn driven(merged: &[Event]) -> Results {
     let mut driver = TestDriver::new(topology(&settings).unwrap());
     for e in merged {
         let topic = if e.is_purchase { purchased } else { restocked };
-        driver.send(topic, e.item.as_bytes(), value(e).as_bytes(), e.at).unwrap();
+        driver.send(topic, e.item.as_bytes(), e.value().as_bytes(), e.at).unwrap();
     }
     let mut results = Results::new();
     for result in driver.read(&settings.topics.purchase_finished) {
@@ -130,7 +93,7 @@ fn backlog(broker: Arc<dyn Broker>, name: &str, merged: &[Event]) -> Results {
     let mut installation = Installation::new(broker, "year", 4);
     let topics = installation.settings.topics.clone();
     for chunk in merged.chunks(10_000) {
-        let values: Vec<String> = chunk.iter().map(value).collect();
+        let values: Vec<String> = chunk.iter().map(Event::value).collect();
         let record = |(e, value): (&'_ Event, &'_ String)| {
             let topic = if e.is_purchase { &topics.purchase_created } else { &topics.items_added };
             (topic.clone(), partition_of(e.item.as_bytes(), 4), e.item.clone(), value.clone(), e.at)

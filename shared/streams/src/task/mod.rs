@@ -1,8 +1,9 @@
 //! A task: one partition number of all inputs, with its stores. It knows no broker and no clock:
 //! records are pushed into it, what it writes goes to an [`Output`].
 //!
-//! Reading order: [`order`] (which record next), [`queue`], [`admit`], [`overlay`] (the open transaction's
-//! state), [`filter`] (what the store does not hold), this file (one record from head to position), [`scope`] (what a processor may do).
+//! Reading order: [`order`] (which record next), [`queue`], [`admit`], [`overlay`] (the open
+//! transaction's state), [`filter`] (what the store does not hold), this file (one record from head
+//! to position), [`scope`] (what a processor may do).
 
 mod admit;
 mod filter;
@@ -91,8 +92,6 @@ pub(crate) struct Task {
     readers: Vec<usize>,
     pub(crate) queues: Vec<InputQueue>,
     pub(crate) state: TaskState,
-    /// Tables whose filters know all rows of the store.
-    learnt: usize,
     /// Number of the last transaction that holds.
     committed: u64,
     /// Records processed by the open transaction.
@@ -123,7 +122,6 @@ impl Task {
                 scratch: Vec::new(),
                 written: 0,
             },
-            learnt: 0,
             committed: at.sequence,
             pending: 0,
             times: Vec::new(),
@@ -206,15 +204,13 @@ impl Task {
         Ok(())
     }
 
-    /// Tells the tables' filters of some more rows of the store; whether there was one to tell.
-    pub(crate) fn learn(&mut self, rows_max: usize) -> Result<bool> {
-        let partition = self.state.partition;
-        for (index, table) in self.state.tables.iter_mut().enumerate() {
-            if self.learnt == index && table.learn(&*self.env.store, index, partition, rows_max)? {
-                self.learnt += 1;
-            }
+    /// Tells each table's filter of some more rows of the store.
+    pub(crate) fn learn(&mut self, rows_max: usize) -> Result<()> {
+        let TaskState { tables, partition, .. } = &mut self.state;
+        for (index, table) in tables.iter_mut().enumerate() {
+            table.learn(&*self.env.store, index, *partition, rows_max)?;
         }
-        Ok(self.learnt < self.state.tables.len())
+        Ok(())
     }
 
     /// Commit step 1: one changelog record per changed row, its last value.

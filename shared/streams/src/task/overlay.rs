@@ -15,7 +15,7 @@ struct Cached {
 }
 
 /// One table's rows in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
     rows: HashMap<Box<[u8]>, Cached>,
     /// Keys changed by the open transaction, in the order of their first change, so that what a
@@ -23,30 +23,10 @@ pub(crate) struct Table {
     dirty: Vec<Box<[u8]>>,
     bytes: usize,
     read: Vec<u8>,
-    /// Which keys the store may hold.
-    filter: Known,
-}
-
-/// A filter of the store's keys, which is of use only when it knows all of them.
-#[derive(Debug)]
-enum Known {
-    /// Those below the key, in the store's order, and all that were written since.
-    Below(Vec<u8>, Filter),
-    All(Filter),
-}
-
-impl Default for Known {
-    fn default() -> Self {
-        Known::Below(Vec::new(), Filter::new(0))
-    }
-}
-
-impl Known {
-    fn filter(&mut self) -> &mut Filter {
-        match self {
-            Known::Below(_, filter) | Known::All(filter) => filter,
-        }
-    }
+    /// Which keys the store may hold, as far as it has been told.
+    filter: Filter,
+    /// Key from which on the filter must still be told; `None`: it knows all.
+    untold: Option<Vec<u8>>,
 }
 
 /// Bytes of clean rows that a table keeps after a commit; beyond it they are dropped.
@@ -57,37 +37,39 @@ const ENTRY_BYTES: usize = 64;
 impl Table {
     /// A table with a filter of at most about so many bytes, which [`Table::learn`] fills.
     pub(crate) fn new(filter_bytes_max: usize) -> Table {
-        let filter = Known::Below(Vec::new(), Filter::new(filter_bytes_max));
-        Table { filter, ..Table::default() }
+        Table {
+            rows: HashMap::new(),
+            dirty: Vec::new(),
+            bytes: 0,
+            read: Vec::new(),
+            filter: Filter::new(filter_bytes_max),
+            untold: Some(Vec::new()),
+        }
     }
 
-    /// Tells the filter of up to `rows_max` more rows of the store; whether it knows all now.
+    /// Tells the filter of up to `rows_max` more rows of the store, until it knows all.
     pub(crate) fn learn(
         &mut self,
         store: &dyn Store,
         table: usize,
         partition: u32,
         rows_max: usize,
-    ) -> Result<bool> {
-        let Known::Below(from, filter) = &mut self.filter else {
-            return Ok(true);
+    ) -> Result<()> {
+        let Some(from) = &self.untold else {
+            return Ok(());
         };
-        let start = std::mem::take(from);
-        let mut rows = 0;
-        store.scan(table, partition, &start, &mut |key, _| {
-            rows += 1;
-            if rows > rows_max {
-                from.extend_from_slice(key);
+        let (mut rows, mut rest) = (0, None);
+        store.scan(table, partition, from, &mut |key, _| {
+            if rows == rows_max {
+                rest = Some(key.to_vec());
                 return false;
             }
-            filter.add(key);
+            rows += 1;
+            self.filter.add(key);
             true
         })?;
-        if rows <= rows_max {
-            let filter = std::mem::replace(filter, Filter::new(0));
-            self.filter = Known::All(filter);
-        }
-        Ok(rows <= rows_max)
+        self.untold = rest;
+        Ok(())
     }
 
     /// A row: from memory, else from the store. Rows that are there stay in memory.
@@ -101,7 +83,7 @@ impl Table {
         let cached = match self.rows.entry_ref(key) {
             EntryRef::Occupied(entry) => entry.into_mut(),
             EntryRef::Vacant(entry) => {
-                if matches!(&self.filter, Known::All(filter) if !filter.may_hold(key))
+                if (self.untold.is_none() && !self.filter.may_hold(key))
                     || !store.get(table, partition, key, &mut self.read)?
                 {
                     return Ok(None);
@@ -160,7 +142,7 @@ impl Table {
     /// The changes hold now, and are in the store. Rows that will hardly be read again are not kept.
     pub(crate) fn committed(&mut self, keep: bool) {
         for key in &self.dirty {
-            self.filter.filter().add(key);
+            self.filter.add(key);
         }
         if !keep || self.bytes > CLEAN_BYTES_MAX {
             self.rows.clear();
@@ -198,7 +180,7 @@ mod tests {
         let mut batch = StoreBatch::default();
         batch.write(0, 1, b"k", Some(&row(1)));
         store.apply(&batch).expect("memory");
-        let mut table = Table::default();
+        let mut table = Table::new(0);
         let sequence = |table: &mut Table, key: &[u8]| {
             table.get(&store, 0, 1, key).expect("memory").map(|r| r.sequence)
         };
