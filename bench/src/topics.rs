@@ -1,7 +1,7 @@
 //! The topics of a workload: filled, read back, compared.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bps_service::exit::AnyError;
 use bps_streams::broker::{Appender, Broker, BrokerError, Isolation, OffsetSpec, TopicPartition};
@@ -103,7 +103,7 @@ fn read(
     mut visit: impl FnMut(&Record<'_>) -> Result<(), AnyError>,
 ) -> Result<(), AnyError> {
     let at: Vec<_> = (0..partitions).map(|p| TopicPartition::new(topic, p)).collect();
-    let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
+    let ends = ends(broker, &at)?;
     let from: Vec<_> = at.iter().cloned().map(|at| (at, 0)).collect();
     let mut reader = broker.reader(&from, Isolation::ReadCommitted)?;
     let mut positions = vec![0; at.len()];
@@ -119,6 +119,24 @@ fn read(
         }
     }
     Ok(())
+}
+
+/// The topic's ends, once no transaction is open: the group's offsets may be seen before the end of
+/// their transaction has reached the results.
+fn ends(broker: &dyn Broker, at: &[TopicPartition]) -> Result<Vec<u64>, AnyError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let [committed, all] = [Isolation::ReadCommitted, Isolation::ReadUncommitted]
+            .map(|isolation| broker.offsets(at, OffsetSpec::End(isolation)));
+        let (committed, all) = (committed?, all?);
+        if committed == all {
+            return Ok(all);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("a transaction is still open: {committed:?} of {all:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 type Acked = Result<u64, BrokerError>;

@@ -107,8 +107,9 @@ impl Booking {
         at: i64,
         context: &mut Context<'_>,
     ) -> Result<(), Error> {
-        let content = p.quantity.to_string();
-        let memory = Remembered::new(&p.item_id, &p.purchase_id, &[&content, &p.purchased_by]);
+        let mut digits = itoa::Buffer::new();
+        let content = [p.quantity.text(&mut digits), &p.purchased_by];
+        let memory = Remembered::new(&p.item_id, &p.purchase_id, &content);
         if let Some(same) = self.resend(DECIDED, &memory, context)? {
             let names = ["purchase CONFLICTING_RESEND", "purchase RESEND"];
             context.count(names[usize::from(same)]);
@@ -147,8 +148,9 @@ impl Booking {
         let origin = context.origin();
         let place = || format!("{}-{}-{}", origin.topic, origin.partition, origin.offset);
         let id = r.restock_id.clone().unwrap_or_else(|| place().into());
-        let content = r.quantity.to_string();
-        let memory = Remembered::new(&r.item_id, &id, &[&content, &r.description]);
+        let mut digits = itoa::Buffer::new();
+        let content = [r.quantity.text(&mut digits), &r.description];
+        let memory = Remembered::new(&r.item_id, &id, &content);
         if let Some(same) = self.resend(RESTOCKED, &memory, context)? {
             let names = ["restock CONFLICTING_RESEND", "restock RESEND"];
             context.count(names[usize::from(same)]);

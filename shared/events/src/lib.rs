@@ -20,9 +20,7 @@ pub use ids::{IdError, check_id};
 pub use purchase::Purchase;
 pub use quantity::{QUANTITY_MAX, Quantity};
 pub use restock::Restock;
-pub use result::{
-    PurchaseFinished, PurchaseResult, Reason, RestockFinished, RestockResult, Status,
-};
+pub use result::{PurchaseFinished, PurchaseResult, Reason, RestockFinished, RestockResult};
 pub use stock::StockRow;
 pub use topics::Topics;
 pub use wish::{PurchaseWish, RestockWish};

@@ -35,6 +35,15 @@ impl<'a> Quantity<'a> {
         }
     }
 
+    /// As a result repeats it: the integer, or `null`.
+    pub fn text<'t>(&'t self, digits: &'t mut itoa::Buffer) -> &'t str {
+        match self {
+            Self::Valid(n) => digits.format(*n),
+            Self::OutOfRange(text) => text,
+            Self::NotAnInteger => "null",
+        }
+    }
+
     /// The quantity, if it is valid.
     pub fn valid(&self) -> Option<u64> {
         match self {
@@ -44,14 +53,10 @@ impl<'a> Quantity<'a> {
     }
 }
 
-/// As a result repeats it: the integer, or `null`.
+/// As a result repeats it.
 impl fmt::Display for Quantity<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Valid(n) => write!(f, "{n}"),
-            Self::OutOfRange(text) => f.write_str(text),
-            Self::NotAnInteger => f.write_str("null"),
-        }
+        f.write_str(self.text(&mut itoa::Buffer::new()))
     }
 }
 

@@ -1,27 +1,34 @@
 //! The open transaction's view of the stores: its own changes first, then rows read before, then
 //! the store itself. Nothing reaches the store before the broker's commit.
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::EntryRef;
+use std::hash::BuildHasher;
+use std::ops::Range;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::filter::Filter;
 use crate::store::{Result, Row, Store, StoreBatch};
 
-/// A row in memory; `None`: it is not there.
-#[derive(Debug, Default)]
+/// A row in memory. Keys and rows lie in the table's bytes, one behind the other.
+#[derive(Debug)]
 struct Cached {
-    row: Option<Vec<u8>>,
+    key: Range<usize>,
+    /// `None`: it is not there.
+    row: Option<Range<usize>>,
     dirty: bool,
 }
 
 /// One table's rows in memory.
 #[derive(Debug)]
 pub(crate) struct Table {
-    rows: HashMap<Box<[u8]>, Cached>,
-    /// Keys changed by the open transaction, in the order of their first change, so that what a
+    /// Where in `rows` a key is.
+    places: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+    rows: Vec<Cached>,
+    bytes: Vec<u8>,
+    /// Those changed by the open transaction, in the order of their first change, so that what a
     /// commit writes does not depend on the map's order.
-    dirty: Vec<Box<[u8]>>,
-    bytes: usize,
+    dirty: Vec<usize>,
     read: Vec<u8>,
     /// Which keys the store may hold, as far as it has been told.
     filter: Filter,
@@ -31,16 +38,18 @@ pub(crate) struct Table {
 
 /// Bytes of clean rows that a table keeps after a commit; beyond it they are dropped.
 const CLEAN_BYTES_MAX: usize = 4 << 20;
-/// What an entry costs beside its bytes, roughly.
-const ENTRY_BYTES: usize = 64;
+/// What a row costs beside its bytes, roughly.
+const ROW_BYTES: usize = size_of::<Cached>() + 3 * size_of::<usize>();
 
 impl Table {
     /// A table with a filter of at most about so many bytes, which [`Table::learn`] fills.
     pub(crate) fn new(filter_bytes_max: usize) -> Table {
         Table {
-            rows: HashMap::new(),
+            places: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            rows: Vec::new(),
+            bytes: Vec::new(),
             dirty: Vec::new(),
-            bytes: 0,
             read: Vec::new(),
             filter: Filter::new(filter_bytes_max),
             untold: Some(Vec::new()),
@@ -80,9 +89,10 @@ impl Table {
         partition: u32,
         key: &[u8],
     ) -> Result<Option<Row<'_>>> {
-        let cached = match self.rows.entry_ref(key) {
-            EntryRef::Occupied(entry) => entry.into_mut(),
-            EntryRef::Vacant(entry) => {
+        let hash = self.hasher.hash_one(key);
+        let place = match self.find(hash, key) {
+            Some(place) => place,
+            None => {
                 if (self.untold.is_none() && !self.filter.may_hold(key))
                     || !store.get(table, partition, key, &mut self.read)?
                 {
@@ -92,43 +102,66 @@ impl Table {
                     // Taken for no row at all, it would be decided on.
                     return Err(store.damaged(format!("a row of table {table} is none")));
                 }
-                let row = Some(self.read.clone());
-                self.bytes += key.len() + self.read.len() + ENTRY_BYTES;
-                entry.insert_with_key(key.into(), Cached { row, dirty: false })
+                let place = self.insert(hash, key);
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(&self.read);
+                self.rows[place].row = Some(start..self.bytes.len());
+                place
             }
         };
-        Ok(cached.row.as_deref().and_then(Row::decode))
+        Ok(self.row(&self.rows[place]).and_then(Row::decode))
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let is_it = |place: &usize| self.bytes[self.rows[*place].key.clone()] == *key;
+        self.places.find(hash, is_it).copied()
+    }
+
+    fn insert(&mut self, hash: u64, key: &[u8]) -> usize {
+        let (place, start) = (self.rows.len(), self.bytes.len());
+        self.bytes.extend_from_slice(key);
+        self.rows.push(Cached { key: start..self.bytes.len(), row: None, dirty: false });
+        let Self { places, rows, bytes, hasher, .. } = self;
+        let rehash = |place: &usize| hasher.hash_one(&bytes[rows[*place].key.clone()]);
+        places.insert_unique(hash, place, rehash);
+        place
+    }
+
+    fn row(&self, cached: &Cached) -> Option<&[u8]> {
+        cached.row.clone().map(|row| &self.bytes[row])
     }
 
     /// Changes a row. `row` is what the store shall hold, `None` deletes.
     pub(crate) fn set(&mut self, key: &[u8], row: Option<&[u8]>) {
-        let len = row.map_or(0, <[u8]>::len);
-        let cached = match self.rows.get_mut(key) {
-            Some(cached) => cached,
-            None => {
-                self.bytes += key.len() + ENTRY_BYTES;
-                self.rows.entry(key.into()).or_insert(Cached::default())
-            }
-        };
-        self.bytes = self.bytes + len - cached.row.as_ref().map_or(0, Vec::len);
+        let hash = self.hasher.hash_one(key);
+        let place = self.find(hash, key).unwrap_or_else(|| self.insert(hash, key));
+        let Self { rows, bytes, dirty, .. } = self;
+        let cached = &mut rows[place];
         if !cached.dirty {
             cached.dirty = true;
-            self.dirty.push(key.into());
+            dirty.push(place);
         }
-        match (row, &mut cached.row) {
-            (Some(row), Some(old)) => {
-                old.clear();
-                old.extend_from_slice(row);
+        cached.row = match (row, cached.row.take()) {
+            (None, _) => None,
+            // In the old one's place; what is left of it goes with the others.
+            (Some(row), Some(old)) if row.len() <= old.len() => {
+                let place = old.start..old.start + row.len();
+                bytes[place.clone()].copy_from_slice(row);
+                Some(place)
             }
-            (row, old) => *old = row.map(<[u8]>::to_vec),
-        }
+            (Some(row), _) => {
+                let start = bytes.len();
+                bytes.extend_from_slice(row);
+                Some(start..bytes.len())
+            }
+        };
     }
 
     /// The open transaction's changes, in the order of their first one.
     pub(crate) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.dirty.iter().map(|key| {
-            let row = self.rows.get(key).and_then(|c| c.row.as_deref());
-            (&**key, row)
+        self.dirty.iter().map(|place| {
+            let cached = &self.rows[*place];
+            (&self.bytes[cached.key.clone()], self.row(cached))
         })
     }
 
@@ -141,25 +174,23 @@ impl Table {
 
     /// The changes hold now, and are in the store. Rows that will hardly be read again are not kept.
     pub(crate) fn committed(&mut self, keep: bool) {
-        for key in &self.dirty {
-            self.filter.add(key);
+        for place in self.dirty.drain(..) {
+            let cached = &mut self.rows[place];
+            cached.dirty = false;
+            self.filter.add(&self.bytes[cached.key.clone()]);
         }
-        if !keep || self.bytes > CLEAN_BYTES_MAX {
+        if !keep || self.bytes() > CLEAN_BYTES_MAX {
+            self.places.clear();
             self.rows.clear();
-            self.dirty.clear();
-            self.bytes = 0;
-            return;
-        }
-        for key in self.dirty.drain(..) {
-            if let Some(cached) = self.rows.get_mut(&key) {
-                cached.dirty = false;
-            }
+            self.bytes.clear();
+            // One large transaction must not be remembered by its memory.
+            self.bytes.shrink_to(CLEAN_BYTES_MAX);
         }
     }
 
     /// Bytes held, clean rows included.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes.len() + self.rows.len() * ROW_BYTES
     }
 }
 
