@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bps_service::exit::AnyError;
-use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::contender::Contender;
 use crate::measured::memory_kib;
+use crate::plots;
 use crate::say;
 use crate::site::Site;
 use crate::workload::Workload;
@@ -98,8 +98,7 @@ fn result(seen: &[Seen]) -> Option<Result> {
 
 /// Records decided a second, and memory, over time.
 fn draw(seen: &[Seen], file: &Path) -> std::result::Result<(), AnyError> {
-    let end = seen.last().map_or(1.0, |s| s.seconds);
-    let each_second: Vec<(f64, f64)> = seen
+    let rates = seen
         .chunk_by(|a, b| a.seconds as u64 / 2 == b.seconds as u64 / 2)
         .filter_map(|chunk| {
             let (a, b) = (chunk.first()?, chunk.last()?);
@@ -107,22 +106,6 @@ fn draw(seen: &[Seen], file: &Path) -> std::result::Result<(), AnyError> {
             rate.is_finite().then_some((a.seconds, rate / 1_000.0))
         })
         .collect();
-    let memory: Vec<(f64, f64)> = seen.iter().map(|s| (s.seconds, s.memory_mib)).collect();
-    let area = SVGBackend::new(file, (900, 520)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let (upper, lower) = area.split_vertically(260);
-    for (area, title, points) in
-        [(upper, "thousand records decided a second", each_second), (lower, "memory, MiB", memory)]
-    {
-        let highest = points.iter().map(|(_, y)| *y).fold(1.0, f64::max) * 1.15;
-        let mut chart = ChartBuilder::on(&area)
-            .caption(title, ("sans-serif", 18))
-            .margin(10)
-            .x_label_area_size(30)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0.0..end, 0.0..highest)?;
-        chart.configure_mesh().x_desc("s").draw()?;
-        chart.draw_series(LineSeries::new(points, &BLUE))?;
-    }
-    Ok(area.present()?)
+    let memory = seen.iter().map(|s| (s.seconds, s.memory_mib)).collect();
+    plots::lines(file, [("thousand records decided a second", rates), ("memory, MiB", memory)])
 }

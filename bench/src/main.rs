@@ -9,6 +9,7 @@ mod http;
 mod latency;
 mod live;
 mod measured;
+mod plots;
 mod race;
 mod recovery;
 mod report;

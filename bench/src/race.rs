@@ -57,6 +57,13 @@ pub(crate) struct Result {
     pub(crate) seconds_with_start: Spread,
 }
 
+impl Result {
+    /// Two workers on four partitions, as all contenders have.
+    pub(crate) fn is_standard(&self) -> bool {
+        (self.heat.workers, self.heat.partitions) == (2, 4)
+    }
+}
+
 /// Runs all heats of a workload in turn, and that several times: what changes on the machine
 /// meanwhile, changes for all.
 ///

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::contender::Contender;
 use crate::measured::Spread;
 use crate::workload::Workload;
-use crate::{backlog, embedded, http, latency, race, recovery};
+use crate::{backlog, embedded, http, latency, plots, race, recovery};
+
+/// Where the figures are kept.
+const FIGURES: &str = "figures.json";
 
 /// All figures, and the machine that they are of.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -28,7 +31,7 @@ struct Figures {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Report {
-    file: Option<PathBuf>,
+    folder: Option<PathBuf>,
     figures: Figures,
 }
 
@@ -38,15 +41,14 @@ impl Report {
     /// # Errors
     /// When the folder cannot be read, or holds something else.
     pub(crate) fn open(folder: Option<&Path>) -> Result<Report, AnyError> {
-        let file = folder.map(|folder| folder.join("figures.json"));
-        let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let text = folder.and_then(|folder| std::fs::read_to_string(folder.join(FIGURES)).ok());
         let mut figures: Figures = match text {
             Some(text) => serde_json::from_str(&text)?,
             None => Figures::default(),
         };
         figures.machine = machine();
         figures.date = jiff::Zoned::now().date().to_string();
-        Ok(Report { file, figures })
+        Ok(Report { folder: folder.map(Path::to_owned), figures })
     }
 
     /// Takes what was decided how fast.
@@ -104,10 +106,13 @@ impl Report {
     }
 
     fn save(&self) -> Result<(), AnyError> {
-        if let Some(file) = &self.file {
-            std::fs::write(file, serde_json::to_string_pretty(&self.figures)? + "\n")?;
-        }
-        Ok(())
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let figures = &self.figures;
+        std::fs::write(folder.join(FIGURES), serde_json::to_string_pretty(figures)? + "\n")?;
+        plots::throughput(&folder.join("throughput.svg"), &figures.throughput)?;
+        plots::latency(&folder.join("latency.svg"), &figures.latency)
     }
 
     /// The table, in Markdown.
@@ -126,7 +131,7 @@ impl Report {
 
     fn write_throughput(&self, text: &mut String) -> std::fmt::Result {
         let mut workloads: BTreeMap<Workload, Vec<&race::Result>> = BTreeMap::new();
-        for result in self.figures.throughput.iter().filter(|r| is_standard(r)) {
+        for result in self.figures.throughput.iter().filter(|r| r.is_standard()) {
             workloads.entry(result.heat.workload).or_default().push(result);
         }
         for (workload, mut results) in workloads {
@@ -165,7 +170,7 @@ impl Report {
             .iter()
             .filter(|r| r.heat.who == Contender::Ours && r.heat.workload == Workload::Year)
             .collect();
-        if results.iter().all(|r| is_standard(r)) {
+        if results.iter().all(|r| r.is_standard()) {
             return Ok(());
         }
         results.sort_by_key(|r| (r.heat.partitions, r.heat.workers));
@@ -279,10 +284,6 @@ impl Report {
 fn replace<R, K: PartialEq>(all: &mut Vec<R>, results: Vec<R>, of: impl Fn(&R) -> K) {
     all.retain(|old| results.iter().all(|new| of(new) != of(old)));
     all.extend(results);
-}
-
-fn is_standard(r: &race::Result) -> bool {
-    (r.heat.workers, r.heat.partitions) == (2, 4)
 }
 
 /// The median, and in brackets the lowest and the highest where they differ.

@@ -182,7 +182,7 @@ fn damage_that_only_a_compaction_meets_is_found_too() {
 }
 
 /// Starts, each of which makes a file of rows: more than it takes to begin a compaction.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 14;
 
 /// Whole folders that are not where or what they should be.
 #[test]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use self::admit::{Admitted, admit, bury, rekey};
 use self::order::Choice;
-use self::overlay::Table;
+use self::overlay::{Bounds, Table};
 use self::queue::InputQueue;
 pub(crate) use self::scope::Scope;
 use self::scope::{At, trace};
@@ -28,7 +28,7 @@ use crate::processor::{Context, Origin, ProcessError, Processor};
 use crate::record::{Outgoing, Record};
 use crate::stamp::{STAMP, StampParts};
 use crate::store::{Checkpoint, Row, Store, StoreBatch};
-use crate::topology::{Backing, Topology};
+use crate::topology::{Backing, StoreSpec, Topology};
 
 /// Where a task's records go: the open transaction of a producer, or a test's list.
 pub(crate) trait Output {
@@ -82,8 +82,29 @@ pub(crate) struct TaskState {
     written: u32,
 }
 
-/// Memory of the filters of all tables of all partitions, about.
-const FILTER_BYTES_MAX: usize = 48 << 20;
+/// Memory of the filters of all tables backed by a ledger, of all partitions, about: what they
+/// remember is many, and most of it is asked for only to learn that it is not there.
+const LEDGER_FILTER_BYTES: usize = 48 << 20;
+/// The same of tables with a changelog, whose rows are mostly there.
+const CHANGELOG_FILTER_BYTES: usize = 4 << 20;
+/// Memory of clean rows of all tables with a changelog, of all partitions: a million stock rows. What
+/// a ledger backs is mostly written once and never read again.
+const CLEAN_BYTES: usize = 96 << 20;
+
+fn bounds(topology: &Topology, partitions: u32) -> Vec<Bounds> {
+    let is_ledger = |spec: &StoreSpec| !matches!(spec.backing, Backing::Changelog { .. });
+    let ledgers = topology.stores.iter().filter(|spec| is_ledger(spec)).count();
+    let changelogs = topology.stores.len() - ledgers;
+    let share = |bytes: usize, tables: usize| bytes / (tables * partitions.max(1) as usize);
+    let of = |spec: &StoreSpec| match is_ledger(spec) {
+        true => Bounds { clean_bytes: 0, filter_bytes: share(LEDGER_FILTER_BYTES, ledgers) },
+        false => Bounds {
+            clean_bytes: share(CLEAN_BYTES, changelogs),
+            filter_bytes: share(CHANGELOG_FILTER_BYTES, changelogs),
+        },
+    };
+    topology.stores.iter().map(of).collect()
+}
 
 pub(crate) struct Task {
     env: Arc<TaskEnv>,
@@ -107,8 +128,6 @@ impl Task {
             let reads = |p: &crate::topology::ProcessorSpec| p.reads.contains(&source.name);
             topology.processors.iter().position(reads).unwrap_or_default()
         };
-        let filters = env.partitions as usize * topology.stores.len();
-        let filter_bytes_max = FILTER_BYTES_MAX / filters.max(1);
         Self {
             readers: topology.sources.iter().map(reader).collect(),
             processors: topology.processors.iter().map(|p| (p.factory)()).collect(),
@@ -117,7 +136,7 @@ impl Task {
                 partition,
                 incarnation,
                 progress: at.clone(),
-                tables: topology.stores.iter().map(|_| Table::new(filter_bytes_max)).collect(),
+                tables: bounds(topology, env.partitions).into_iter().map(Table::new).collect(),
                 counters: Vec::new(),
                 scratch: Vec::new(),
                 written: 0,
@@ -288,19 +307,16 @@ impl Task {
 
     /// The transaction holds.
     pub(crate) fn committed(&mut self) {
-        for (table, spec) in self.state.tables.iter_mut().zip(&self.env.topology.stores) {
-            // What a ledger backs is mostly written once and never read again.
-            table.committed(matches!(spec.backing, Backing::Changelog { .. }));
-        }
+        self.state.tables.iter_mut().for_each(Table::committed);
         self.committed = self.state.progress.sequence;
         self.state.counters.clear();
         self.times.clear();
         self.pending = 0;
     }
 
-    /// Bytes of rows in memory.
-    pub(crate) fn overlay_bytes(&self) -> usize {
-        self.state.tables.iter().map(Table::bytes).sum()
+    /// Bytes of rows that the open transaction has brought into memory.
+    pub(crate) fn added_bytes(&self) -> usize {
+        self.state.tables.iter().map(Table::added).sum()
     }
 }
 

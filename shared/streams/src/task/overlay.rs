@@ -2,7 +2,6 @@
 //! the store itself. Nothing reaches the store before the broker's commit.
 
 use std::hash::BuildHasher;
-use std::ops::Range;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
@@ -12,23 +11,46 @@ use crate::store::{Result, Row, Store, StoreBatch};
 /// A row in memory. Keys and rows lie in the table's bytes, one behind the other.
 #[derive(Debug)]
 struct Cached {
-    key: Range<usize>,
+    key: Place,
     /// `None`: it is not there.
-    row: Option<Range<usize>>,
+    row: Option<Place>,
     dirty: bool,
+}
+
+/// Where in a table's bytes something lies: below 4 GiB, which a table is far from by its bounds.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    len: u32,
+}
+
+impl Place {
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..][..self.len as usize]
+    }
+
+    /// Appends it.
+    fn push(bytes: &mut Vec<u8>, text: &[u8]) -> Place {
+        let place = Place { start: bytes.len() as u32, len: text.len() as u32 };
+        bytes.extend_from_slice(text);
+        place
+    }
 }
 
 /// One table's rows in memory.
 #[derive(Debug)]
 pub(crate) struct Table {
     /// Where in `rows` a key is.
-    places: HashTable<usize>,
+    places: HashTable<u32>,
     hasher: DefaultHashBuilder,
     rows: Vec<Cached>,
     bytes: Vec<u8>,
     /// Those changed by the open transaction, in the order of their first change, so that what a
     /// commit writes does not depend on the map's order.
-    dirty: Vec<usize>,
+    dirty: Vec<u32>,
+    /// Bytes held when the open transaction began.
+    kept: usize,
+    clean_bytes_max: usize,
     read: Vec<u8>,
     /// Which keys the store may hold, as far as it has been told.
     filter: Filter,
@@ -36,22 +58,33 @@ pub(crate) struct Table {
     untold: Option<Vec<u8>>,
 }
 
-/// Bytes of clean rows that a table keeps after a commit; beyond it they are dropped.
-const CLEAN_BYTES_MAX: usize = 4 << 20;
+/// How much memory a table takes beside what the open transaction changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Rows that are kept after a commit; when they are more, all are dropped.
+    pub(crate) clean_bytes: usize,
+    /// About the size of its filter.
+    pub(crate) filter_bytes: usize,
+}
+
+/// Room that even a table without clean rows keeps from one transaction to the next.
+const SHRUNK_BYTES: usize = 4 << 20;
 /// What a row costs beside its bytes, roughly.
-const ROW_BYTES: usize = size_of::<Cached>() + 3 * size_of::<usize>();
+const ROW_BYTES: usize = size_of::<Cached>() + 2 * size_of::<u32>();
 
 impl Table {
-    /// A table with a filter of at most about so many bytes, which [`Table::learn`] fills.
-    pub(crate) fn new(filter_bytes_max: usize) -> Table {
+    /// An empty one, whose filter [`Table::learn`] fills.
+    pub(crate) fn new(bounds: Bounds) -> Table {
         Table {
+            kept: 0,
+            clean_bytes_max: bounds.clean_bytes,
             places: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             rows: Vec::new(),
             bytes: Vec::new(),
             dirty: Vec::new(),
             read: Vec::new(),
-            filter: Filter::new(filter_bytes_max),
+            filter: Filter::new(bounds.filter_bytes),
             untold: Some(Vec::new()),
         }
     }
@@ -103,9 +136,7 @@ impl Table {
                     return Err(store.damaged(format!("a row of table {table} is none")));
                 }
                 let place = self.insert(hash, key);
-                let start = self.bytes.len();
-                self.bytes.extend_from_slice(&self.read);
-                self.rows[place].row = Some(start..self.bytes.len());
+                self.rows[place].row = Some(Place::push(&mut self.bytes, &self.read));
                 place
             }
         };
@@ -113,22 +144,21 @@ impl Table {
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let is_it = |place: &usize| self.bytes[self.rows[*place].key.clone()] == *key;
-        self.places.find(hash, is_it).copied()
+        let is_it = |place: &u32| self.rows[*place as usize].key.of(&self.bytes) == key;
+        self.places.find(hash, is_it).map(|place| *place as usize)
     }
 
     fn insert(&mut self, hash: u64, key: &[u8]) -> usize {
-        let (place, start) = (self.rows.len(), self.bytes.len());
-        self.bytes.extend_from_slice(key);
-        self.rows.push(Cached { key: start..self.bytes.len(), row: None, dirty: false });
         let Self { places, rows, bytes, hasher, .. } = self;
-        let rehash = |place: &usize| hasher.hash_one(&bytes[rows[*place].key.clone()]);
-        places.insert_unique(hash, place, rehash);
+        let place = rows.len();
+        rows.push(Cached { key: Place::push(bytes, key), row: None, dirty: false });
+        let rehash = |place: &u32| hasher.hash_one(rows[*place as usize].key.of(bytes));
+        places.insert_unique(hash, place as u32, rehash);
         place
     }
 
     fn row(&self, cached: &Cached) -> Option<&[u8]> {
-        cached.row.clone().map(|row| &self.bytes[row])
+        cached.row.map(|row| row.of(&self.bytes))
     }
 
     /// Changes a row. `row` is what the store shall hold, `None` deletes.
@@ -139,29 +169,24 @@ impl Table {
         let cached = &mut rows[place];
         if !cached.dirty {
             cached.dirty = true;
-            dirty.push(place);
+            dirty.push(place as u32);
         }
-        cached.row = match (row, cached.row.take()) {
+        cached.row = match (row, cached.row) {
             (None, _) => None,
             // In the old one's place; what is left of it goes with the others.
-            (Some(row), Some(old)) if row.len() <= old.len() => {
-                let place = old.start..old.start + row.len();
-                bytes[place.clone()].copy_from_slice(row);
-                Some(place)
+            (Some(row), Some(old)) if row.len() <= old.len as usize => {
+                bytes[old.start as usize..][..row.len()].copy_from_slice(row);
+                Some(Place { len: row.len() as u32, ..old })
             }
-            (Some(row), _) => {
-                let start = bytes.len();
-                bytes.extend_from_slice(row);
-                Some(start..bytes.len())
-            }
+            (Some(row), _) => Some(Place::push(bytes, row)),
         };
     }
 
     /// The open transaction's changes, in the order of their first one.
     pub(crate) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.dirty.iter().map(|place| {
-            let cached = &self.rows[*place];
-            (&self.bytes[cached.key.clone()], self.row(cached))
+            let cached = &self.rows[*place as usize];
+            (cached.key.of(&self.bytes), self.row(cached))
         })
     }
 
@@ -172,25 +197,30 @@ impl Table {
         }
     }
 
-    /// The changes hold now, and are in the store. Rows that will hardly be read again are not kept.
-    pub(crate) fn committed(&mut self, keep: bool) {
+    /// The changes hold now, and are in the store.
+    pub(crate) fn committed(&mut self) {
         for place in self.dirty.drain(..) {
-            let cached = &mut self.rows[place];
+            let cached = &mut self.rows[place as usize];
             cached.dirty = false;
-            self.filter.add(&self.bytes[cached.key.clone()]);
+            self.filter.add(cached.key.of(&self.bytes));
         }
-        if !keep || self.bytes() > CLEAN_BYTES_MAX {
+        if self.held() > self.clean_bytes_max {
             self.places.clear();
             self.rows.clear();
             self.bytes.clear();
             // One large transaction must not be remembered by its memory.
-            self.bytes.shrink_to(CLEAN_BYTES_MAX);
+            self.bytes.shrink_to(self.clean_bytes_max.max(SHRUNK_BYTES));
         }
+        self.kept = self.held();
     }
 
-    /// Bytes held, clean rows included.
-    pub(crate) fn bytes(&self) -> usize {
+    fn held(&self) -> usize {
         self.bytes.len() + self.rows.len() * ROW_BYTES
+    }
+
+    /// Bytes that the open transaction has added, rows that it merely read included.
+    pub(crate) fn added(&self) -> usize {
+        self.held() - self.kept
     }
 }
 
@@ -198,6 +228,8 @@ impl Table {
 mod tests {
     use super::*;
     use crate::store::memory::MemoryStore;
+
+    const BOUNDS: Bounds = Bounds { clean_bytes: 1 << 10, filter_bytes: 0 };
 
     fn row(sequence: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -211,7 +243,7 @@ mod tests {
         let mut batch = StoreBatch::default();
         batch.write(0, 1, b"k", Some(&row(1)));
         store.apply(&batch).expect("memory");
-        let mut table = Table::new(0);
+        let mut table = Table::new(BOUNDS);
         let sequence = |table: &mut Table, key: &[u8]| {
             table.get(&store, 0, 1, key).expect("memory").map(|r| r.sequence)
         };
@@ -222,10 +254,11 @@ mod tests {
         assert_eq!((sequence(&mut table, b"k"), sequence(&mut table, b"new")), (Some(2), None));
         let changes: Vec<_> = table.changes().map(|(key, row)| (key, row.is_some())).collect();
         assert_eq!(changes, [(&b"new"[..], false), (&b"k"[..], true)]);
-        table.committed(true);
+        table.committed();
         assert_eq!(table.changes().count(), 0);
         assert_eq!(sequence(&mut table, b"new"), None, "the deletion is remembered");
-        table.committed(false);
+        table.set(b"large", Some(&[0; 1 << 10]));
+        table.committed();
         assert_eq!(sequence(&mut table, b"k"), Some(1), "nothing kept: the store's row");
     }
 }

@@ -57,7 +57,7 @@ impl Worker {
         };
         age_ms >= policy.interval_ms
             || tasks().map(|t| t.pending).sum::<u64>() >= policy.records_max
-            || tasks().map(|t| t.overlay_bytes()).sum::<usize>() >= policy.bytes_max
+            || tasks().map(|t| t.added_bytes()).sum::<usize>() >= policy.bytes_max
             || tasks().all(|t| t.choice() == Choice::Idle)
     }
 

@@ -26,7 +26,7 @@ pub struct CommitPolicy {
     pub interval_ms: u64,
     /// Records processed.
     pub records_max: u64,
-    /// Rows held in memory (bytes).
+    /// Rows that it has brought into memory (bytes).
     pub bytes_max: usize,
 }
 
