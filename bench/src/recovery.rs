@@ -11,7 +11,7 @@ use crate::contender::Contender;
 use crate::live::Live;
 use crate::measured::Spread;
 use crate::say;
-use crate::site::{Entry, Site};
+use crate::site::Site;
 use crate::workload::Workload;
 
 const PARTITIONS: u32 = 4;
@@ -104,7 +104,7 @@ fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<
     }
     live.end()?;
     Site::stop(running);
-    clean(&entry);
+    entry.clean();
     Ok(Result {
         who,
         restart_first: Spread::of(restarts.0),
@@ -133,9 +133,4 @@ fn rows_per_s(process: &Process) -> Option<f64> {
     let longest = tasks.iter().map(|task| task.ms).max()?;
     let rows = process.restored() as f64;
     (longest > 0).then(|| rows / (longest as f64 / 1_000.0) / f64::from(WORKERS))
-}
-
-fn clean(entry: &Entry) {
-    // What is left behind is in a folder that goes at the end anyway.
-    drop(std::fs::remove_dir_all(entry.folder.join("state")));
 }

@@ -53,6 +53,13 @@ pub(crate) struct Entry {
     workers: u32,
 }
 
+impl Entry {
+    /// Its state goes, which may be large; what cannot be removed is in a folder that goes at the end.
+    pub(crate) fn clean(&self) {
+        drop(std::fs::remove_dir_all(self.folder.join("state")));
+    }
+}
+
 impl Site {
     /// # Errors
     /// When there is no room for the runs.

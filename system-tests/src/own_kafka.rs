@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::processes::tell;
+use crate::processes::{cache, tell};
 use crate::rigs::kafka_address;
 
 /// It starts often and lives shortly: little memory, and no time for the compiler's second look.
@@ -111,11 +111,7 @@ impl OwnKafka {
 
 /// Where the Kafka for everyone lies, and its jars.
 fn shared_home() -> PathBuf {
-    let var = |name| std::env::var_os(name).map(PathBuf::from);
-    var("BPS_KAFKA_HOME").unwrap_or_else(|| {
-        let cache = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
-        cache.unwrap().join("book-purchase-streams/kafka")
-    })
+    std::env::var_os("BPS_KAFKA_HOME").map_or_else(|| cache().join("kafka"), PathBuf::from)
 }
 
 impl Drop for OwnKafka {

@@ -20,6 +20,13 @@ pub fn is_long() -> bool {
     std::env::var_os("BPS_LONG").is_some()
 }
 
+/// Where the project's scripts keep what they have fetched.
+pub fn cache() -> PathBuf {
+    let var = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
+    cache.unwrap().join("book-purchase-streams")
+}
+
 /// Says how it went to the one who runs the test.
 #[allow(clippy::print_stderr)]
 pub fn tell(text: impl std::fmt::Display) {

@@ -1,15 +1,7 @@
 //! The tills of a real grocer for a year, as `scripts/retail` has converted them.
 
-use std::path::PathBuf;
-
 use crate::oracle::{Event, merge};
-
-/// Folder of the converted year; `scripts/retail` prints and fills it.
-fn folder() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    cache.join("book-purchase-streams/retail")
-}
+use crate::processes::cache;
 
 /// All of it, in the order in which it is to be decided.
 pub fn events() -> Vec<Event> {
@@ -17,7 +9,7 @@ pub fn events() -> Vec<Event> {
 }
 
 fn read(file: &str, is_purchase: bool) -> Vec<Event> {
-    let path = folder().join(file);
+    let path = cache().join("retail").join(file);
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|e| panic!("{}: {e}; run scripts/retail first", path.display()));
     let event = |line: &str| {
