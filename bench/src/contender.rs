@@ -58,7 +58,7 @@ impl Contender {
             Self::Floor => {
                 let mut command = processes::command("floor");
                 command.args([run.kafka, &self.group(run.output), run.input, run.output]);
-                command.arg(run.workers.to_string());
+                command.args([run.workers, run.partitions].map(|n| n.to_string()));
                 command
             }
         };

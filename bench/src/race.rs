@@ -145,7 +145,7 @@ fn once(site: &mut Site, heat: Heat) -> std::result::Result<Took, AnyError> {
     let memory_mib = memory_peak_kib(pid)? as f64 / 1024.0;
     Site::stop(process);
     site.check(&entry)?;
-    entry.clean();
+    site.clear(&entry)?;
     let (first, last) = first.zip(last).ok_or("nothing was decided")?;
     let decided = (last.1 - first.1) as f64;
     let each = |to: Duration, from: Duration| (to - from).as_secs_f64() * 1e6 / decided;

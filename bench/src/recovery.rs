@@ -104,7 +104,7 @@ fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<
     }
     live.end()?;
     Site::stop(running);
-    entry.clean();
+    site.clear(&entry)?;
     Ok(Result {
         who,
         restart_first: Spread::of(restarts.0),

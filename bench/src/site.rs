@@ -53,13 +53,6 @@ pub(crate) struct Entry {
     workers: u32,
 }
 
-impl Entry {
-    /// Its state goes, which may be large; what cannot be removed is in a folder that goes at the end.
-    pub(crate) fn clean(&self) {
-        drop(std::fs::remove_dir_all(self.folder.join("state")));
-    }
-}
-
 impl Site {
     /// # Errors
     /// When there is no room for the runs.
@@ -138,6 +131,16 @@ impl Site {
         std::fs::create_dir(&folder)?;
         let (output, input) = (entry.output.clone(), entry.input.clone());
         Ok(Entry { output, folder, input, ..*entry })
+    }
+
+    /// What it wrote goes, which may be much. A folder that cannot be removed is in one that goes at
+    /// the end.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub(crate) fn clear(&self, entry: &Entry) -> Result<(), AnyError> {
+        drop(std::fs::remove_dir_all(entry.folder.join("state")));
+        topics::delete(&self.kafka, &self.broker, &format!("{}-", entry.output))
     }
 
     /// Waits until all that was filled in is decided.

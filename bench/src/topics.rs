@@ -9,6 +9,8 @@ use bps_streams::partitioner::partition_of;
 use bps_streams::record::{Batch, Record};
 use bps_streams::{Outgoing, prepare_topics};
 use purchase_processor::{Settings, topology};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
 use system_tests::oracle::Event;
 
 use crate::expected::Expected;
@@ -119,6 +121,23 @@ fn read(
         }
     }
     Ok(())
+}
+
+/// Deletes all topics of this prefix: a broker has as many files open as there were runs.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub(crate) fn delete(kafka: &str, broker: &dyn Broker, prefix: &str) -> Result<(), AnyError> {
+    let topics = broker.describe_topics(&[])?.into_iter().flatten().map(|topic| topic.name);
+    let names: Vec<String> = topics.filter(|name| name.starts_with(prefix)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut config = ClientConfig::new();
+    let admin: AdminClient<_> = config.set("bootstrap.servers", kafka).create()?;
+    let deleted = pollster::block_on(admin.delete_topics(&names, &AdminOptions::new()))?;
+    deleted.into_iter().try_for_each(|topic| match topic {
+        Ok(_) => Ok(()),
+        Err((name, code)) => Err(format!("{name} cannot be deleted: {code}").into()),
+    })
 }
 
 /// The topic's ends, once no transaction is open: the group's offsets may be seen before the end of

@@ -1,7 +1,9 @@
 //! The floor: what librdkafka alone needs to read every record, write a result-sized one for it,
-//! and commit both in a transaction. It decides nothing and keeps nothing.
+//! and commit both in a transaction. It decides nothing and keeps nothing. Each thread has its
+//! partitions from the beginning: nothing is rebalanced, which it could not survive.
 //!
-//! `floor KAFKA GROUP IN_PREFIX OUT_PREFIX THREADS`, until it is ended by a signal.
+//! `floor KAFKA GROUP IN_PREFIX OUT_PREFIX THREADS PARTITIONS`, until it is ended by a signal or a
+//! thread fails.
 
 use std::time::{Duration, Instant};
 
@@ -25,16 +27,20 @@ const REST: &[u8] =
     alreadyBooked: 37 purchaseQuantity: 1 remaining: 82\",\"decidedAt\":1483271606000}";
 
 fn main() -> Result<(), AnyError> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let [kafka, group, input, output, threads] = args.as_slice() else {
-        return Err("floor KAFKA GROUP IN_PREFIX OUT_PREFIX THREADS".into());
+    let args: &[String] = std::env::args().skip(1).collect::<Vec<_>>().leak();
+    let [kafka, group, input, output, threads, partitions] = args else {
+        return Err("floor KAFKA GROUP IN_PREFIX OUT_PREFIX THREADS PARTITIONS".into());
     };
-    let threads: usize = threads.parse()?;
-    std::thread::scope(|scope| {
-        let run = |n| move || Floor::new(kafka, group, input, output, n)?.run();
-        let running: Vec<_> = (0..threads).map(|n| scope.spawn(run(n))).collect();
-        running.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread failed")?)
-    })
+    let (threads, partitions): (usize, i32) = (threads.parse()?, partitions.parse()?);
+    let (ended, ends) = std::sync::mpsc::channel();
+    for n in 0..threads.min(partitions as usize) {
+        let (ended, own) = (ended.clone(), (0..partitions).skip(n).step_by(threads));
+        std::thread::spawn(move || {
+            let run = Floor::new(kafka, group, input, output, n, own).and_then(Floor::run);
+            drop(ended.send(run));
+        });
+    }
+    ends.recv()?
 }
 
 struct Floor {
@@ -59,6 +65,7 @@ impl Floor {
         input: &str,
         output: &str,
         n: usize,
+        partitions: impl Iterator<Item = i32>,
     ) -> Result<Self, AnyError> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", kafka)
@@ -67,12 +74,18 @@ impl Floor {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
-            .set("partition.assignment.strategy", "range")
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.wait.max.ms", "10")
             .create()?;
         let purchases = format!("{input}-purchase-created");
-        consumer.subscribe(&[&format!("{input}-items-added"), &purchases])?;
+        let restocks = format!("{input}-items-added");
+        let mut own = TopicPartitionList::new();
+        for partition in partitions {
+            for topic in [&restocks, &purchases] {
+                own.add_partition_offset(topic, partition, Offset::Beginning)?;
+            }
+        }
+        consumer.assign(&own)?;
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", kafka)
             .set("transactional.id", format!("{group}-{n}"))

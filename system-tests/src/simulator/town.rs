@@ -105,7 +105,7 @@ impl Town {
             let mut config = WorkerConfig::new(id);
             // Small bounds, so that few records make many transactions.
             config.commit = CommitPolicy { records_max: 7, ..CommitPolicy::default() };
-            config.queue_bytes_max = 600;
+            config.queue_bytes_max = 600 * 2 * self.partitions as usize;
             (self.configure)(&mut config);
             let (broker, store) = (broker.clone(), store.clone());
             Worker::on(broker, self.topology.clone(), store, topics, config)

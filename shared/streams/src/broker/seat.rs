@@ -29,7 +29,7 @@ impl Seat {
         if self.lost {
             return Ok(GroupEvent::Lost);
         }
-        let ConsumerOptions { group, instance, topics, session_timeout_ms } = &self.options;
+        let ConsumerOptions { group, instance, topics, session_timeout_ms, .. } = &self.options;
         let member = self.member.get_or_insert_with(|| {
             coordinator.join(group, instance, topics, *session_timeout_ms, now.monotonic_ms)
         });

@@ -90,18 +90,21 @@ const CHANGELOG_FILTER_BYTES: usize = 4 << 20;
 /// Memory of clean rows of all tables with a changelog, of all partitions: a million stock rows. What
 /// a ledger backs is mostly written once and never read again.
 const CLEAN_BYTES: usize = 96 << 20;
+/// Room that all tables of all partitions keep from one transaction to the next.
+const ROOM_BYTES: usize = 48 << 20;
 
 fn bounds(topology: &Topology, partitions: u32) -> Vec<Bounds> {
     let is_ledger = |spec: &StoreSpec| !matches!(spec.backing, Backing::Changelog { .. });
     let ledgers = topology.stores.iter().filter(|spec| is_ledger(spec)).count();
     let changelogs = topology.stores.len() - ledgers;
     let share = |bytes: usize, tables: usize| bytes / (tables * partitions.max(1) as usize);
-    let of = |spec: &StoreSpec| match is_ledger(spec) {
-        true => Bounds { clean_bytes: 0, filter_bytes: share(LEDGER_FILTER_BYTES, ledgers) },
-        false => Bounds {
-            clean_bytes: share(CLEAN_BYTES, changelogs),
-            filter_bytes: share(CHANGELOG_FILTER_BYTES, changelogs),
-        },
+    let of = |spec: &StoreSpec| {
+        let (clean_bytes, filter_bytes) = match is_ledger(spec) {
+            true => (0, share(LEDGER_FILTER_BYTES, ledgers)),
+            false => (share(CLEAN_BYTES, changelogs), share(CHANGELOG_FILTER_BYTES, changelogs)),
+        };
+        let room_bytes = share(ROOM_BYTES, topology.stores.len());
+        Bounds { clean_bytes, room_bytes, filter_bytes }
     };
     topology.stores.iter().map(of).collect()
 }

@@ -50,7 +50,7 @@ pub(crate) struct Table {
     dirty: Vec<u32>,
     /// Bytes held when the open transaction began.
     kept: usize,
-    clean_bytes_max: usize,
+    bounds: Bounds,
     read: Vec<u8>,
     /// Which keys the store may hold, as far as it has been told.
     filter: Filter,
@@ -63,12 +63,12 @@ pub(crate) struct Table {
 pub(crate) struct Bounds {
     /// Rows that are kept after a commit; when they are more, all are dropped.
     pub(crate) clean_bytes: usize,
+    /// Room that is kept even when no row is.
+    pub(crate) room_bytes: usize,
     /// About the size of its filter.
     pub(crate) filter_bytes: usize,
 }
 
-/// Room that even a table without clean rows keeps from one transaction to the next.
-const SHRUNK_BYTES: usize = 4 << 20;
 /// What a row costs beside its bytes, roughly.
 const ROW_BYTES: usize = size_of::<Cached>() + 2 * size_of::<u32>();
 
@@ -77,7 +77,7 @@ impl Table {
     pub(crate) fn new(bounds: Bounds) -> Table {
         Table {
             kept: 0,
-            clean_bytes_max: bounds.clean_bytes,
+            bounds,
             places: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             rows: Vec::new(),
@@ -204,12 +204,17 @@ impl Table {
             cached.dirty = false;
             self.filter.add(cached.key.of(&self.bytes));
         }
-        if self.held() > self.clean_bytes_max {
+        if self.held() > self.bounds.clean_bytes {
             self.places.clear();
             self.rows.clear();
             self.bytes.clear();
             // One large transaction must not be remembered by its memory.
-            self.bytes.shrink_to(self.clean_bytes_max.max(SHRUNK_BYTES));
+            let room = self.bounds.clean_bytes.max(self.bounds.room_bytes);
+            self.bytes.shrink_to(room);
+            self.rows.shrink_to(room / ROW_BYTES);
+            self.dirty.shrink_to(room / ROW_BYTES);
+            // It is empty: nothing is hashed anew.
+            self.places.shrink_to(room / ROW_BYTES, |_| 0);
         }
         self.kept = self.held();
     }
@@ -229,7 +234,7 @@ mod tests {
     use super::*;
     use crate::store::memory::MemoryStore;
 
-    const BOUNDS: Bounds = Bounds { clean_bytes: 1 << 10, filter_bytes: 0 };
+    const BOUNDS: Bounds = Bounds { clean_bytes: 1 << 10, room_bytes: 0, filter_bytes: 0 };
 
     fn row(sequence: u64) -> Vec<u8> {
         let mut bytes = Vec::new();

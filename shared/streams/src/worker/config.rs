@@ -48,7 +48,7 @@ pub struct WorkerConfig {
     pub commit: CommitPolicy,
     /// A member silent for longer is dead.
     pub session_timeout_ms: u64,
-    /// Records fetched and not processed, per input (bytes).
+    /// Records fetched and not processed, of all inputs and partitions that there are (bytes).
     pub queue_bytes_max: usize,
     /// A restore that makes no progress for this long stops with its cause.
     pub restore_stall_ms: u64,
@@ -69,7 +69,7 @@ impl WorkerConfig {
             guarantee: Guarantee::default(),
             commit: CommitPolicy::default(),
             session_timeout_ms: 6_000,
-            queue_bytes_max: 1 << 20,
+            queue_bytes_max: 16 << 20,
             restore_stall_ms: 60_000,
             refresh_offsets_ms: 3_600_000,
             skip_gap: false,

@@ -117,6 +117,7 @@ impl Worker {
             group: group.clone(),
             instance: config.id.clone(),
             topics: env.inputs.clone(),
+            partitions: env.partitions,
             session_timeout_ms: config.session_timeout_ms,
         })?;
         let producer = broker.producer(producer_mode(&config))?;

@@ -9,8 +9,8 @@ use crate::task::Task;
 use crate::task::order::Choice;
 use crate::task::queue::InputQueue;
 
-/// Bytes taken from a partition at once.
-const FETCH_BYTES: usize = 256 << 10;
+/// More than this is not queued of one input, however few of them share the bound (bytes).
+const QUEUE_BYTES: usize = 1 << 20;
 /// Rows of the store that a task's filters are told of before its next turn.
 const LEARN_ROWS: usize = 2_000;
 /// Records of one task processed before the next one's turn, and before the group is served.
@@ -75,17 +75,19 @@ impl Worker {
 
     fn fetch(&mut self) -> Result<bool> {
         let mut any = false;
+        let shares = self.env.inputs.len() * self.env.partitions.max(1) as usize;
+        let queue_bytes = (self.config.queue_bytes_max / shares).min(QUEUE_BYTES);
         for slot in 0..self.slots.len() {
             let (partition, input) = self.slots[slot];
             let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) else {
                 continue;
             };
             let queue = &mut task.queues[input];
-            if queue.bytes() >= self.config.queue_bytes_max {
+            if queue.bytes() >= queue_bytes {
                 continue;
             }
             let mut batch = queue.spare();
-            let position = self.consumer.fetch(slot, FETCH_BYTES, &mut batch)?;
+            let position = self.consumer.fetch(slot, queue_bytes / 4, &mut batch)?;
             any |= !batch.is_empty();
             queue.push(batch, position, self.asked);
         }

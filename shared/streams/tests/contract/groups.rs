@@ -169,6 +169,7 @@ pub(crate) fn a_silent_member_loses_its_partitions(broker: &dyn Broker, fresh: &
             group: group.clone(),
             instance: instance.to_owned(),
             topics: vec![t.clone()],
+            partitions: 2,
             session_timeout_ms: 1_000,
         };
         broker.consumer(options).expect("a consumer")

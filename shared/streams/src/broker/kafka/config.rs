@@ -30,6 +30,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("transactional.id", "it names the worker and fences its predecessor"),
 ];
 
+/// As many partitions have a full share of what may be fetched ahead; with fewer of them, there is
+/// no use for all of it.
+const FULL_SHARES: usize = 8;
+
 /// A setting that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -117,16 +121,23 @@ impl KafkaConfig {
         config
     }
 
-    /// What every client that fetches has besides.
-    pub(super) fn fetcher(&self) -> ClientConfig {
+    /// What every client that fetches has besides. It fetches ahead until about `messages` wait for
+    /// it, in all of its partitions together: each costs librdkafka some 500 bytes besides its own.
+    pub(super) fn fetcher(&self, partitions: usize, messages: usize) -> ClientConfig {
+        let share = |all: usize, least: usize, most: usize| {
+            (all / partitions.max(1)).clamp(least, most).to_string()
+        };
+        let messages = share(messages, 100, messages / FULL_SHARES);
+        let waiting_kib = share(32 << 10, 128, (32 << 10) / FULL_SHARES);
+        let fetched_at_once = share(8 << 20, 64 << 10, (8 << 20) / FULL_SHARES);
         let defaults = [
             // The default of a second stalls a partition whose queue was full once.
             ("fetch.queue.backoff.ms", "5"),
             ("fetch.wait.max.ms", "10"),
-            // Bounds what is fetched ahead, per partition queue.
-            ("queued.max.messages.kbytes", "4096"),
-            ("queued.min.messages", "10000"),
-            ("fetch.message.max.bytes", "1048576"),
+            // For each partition.
+            ("queued.min.messages", &messages),
+            ("queued.max.messages.kbytes", &waiting_kib),
+            ("fetch.message.max.bytes", &fetched_at_once),
         ];
         self.with(&defaults)
             .set("enable.auto.commit", "false")
@@ -172,12 +183,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_fetched_ahead_is_bounded_for_all_partitions_together() {
+        let config = KafkaConfig::new("x:1");
+        let ahead = |partitions: usize| -> [usize; 3] {
+            let fetcher = config.fetcher(partitions, 80_000);
+            let keys =
+                ["queued.min.messages", "queued.max.messages.kbytes", "fetch.message.max.bytes"];
+            keys.map(|key| fetcher.get(key).and_then(|v| v.parse().ok()).expect("a number"))
+        };
+        assert_eq!(ahead(1), [10_000, 4_096, 1 << 20], "no more than one is worth");
+        assert_eq!(ahead(8), ahead(1));
+        assert_eq!(ahead(128).map(|each| each * 128), [80_000, 32 << 10, 8 << 20]);
+    }
+
+    #[test]
     fn other_keys_are_passed_through_and_win_over_defaults() {
         let config = KafkaConfig::new("x:1").set("linger.ms", "7").expect("a known key");
         assert_eq!(config.writer().get("linger.ms"), Some("7"));
         assert_eq!(config.writer().get("acks"), Some("all"));
         let config = config.set("sasl.password", "secret").expect("a known key");
-        for config in [config.client(), config.fetcher(), config.writer()] {
+        for config in [config.client(), config.fetcher(1, 8_000), config.writer()] {
             assert_eq!(config.get("sasl.password"), Some("secret"));
         }
     }

@@ -28,6 +28,8 @@ struct Slot {
     astray: Option<Instant>,
 }
 
+/// Messages that a member fetches ahead.
+const AHEAD: usize = 80_000;
 /// How long a broker that came back may know less of its log than it holds.
 const REGAINED: Duration = Duration::from_secs(10);
 
@@ -222,7 +224,8 @@ impl KafkaConsumer {
 }
 
 fn member_config(shared: &Shared, options: &ConsumerOptions) -> ClientConfig {
-    let mut config = shared.config.fetcher();
+    let partitions = options.topics.len() * options.partitions as usize;
+    let mut config = shared.config.fetcher(partitions, AHEAD);
     config
         .set("group.id", &options.group)
         .set("group.instance.id", &options.instance)

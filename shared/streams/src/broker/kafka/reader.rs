@@ -12,6 +12,9 @@ use super::{Shared, failed};
 use crate::broker::{Isolation, OffsetSpec, Reader, Result, TopicPartition};
 use crate::record::Batch;
 
+/// Messages fetched ahead; they are most of a reader's memory.
+const AHEAD: usize = 24_000;
+
 pub(super) struct KafkaReader {
     // Dropped before the client.
     slots: Slots,
@@ -29,10 +32,7 @@ impl KafkaReader {
             Isolation::ReadCommitted => "read_committed",
             Isolation::ReadUncommitted => "read_uncommitted",
         };
-        let mut config = shared.config.fetcher();
-        // A message that waits costs librdkafka some 500 bytes besides its own: of small records
-        // 10,000 a partition would be most of a reader's memory.
-        config.set("queued.min.messages", "3000");
+        let mut config = shared.config.fetcher(from.len(), AHEAD);
         // librdkafka assigns to groups only; this one is never joined and never committed to.
         config.set("group.id", "streams-reader").set("isolation.level", level);
         let consumer: BaseConsumer<Context> =

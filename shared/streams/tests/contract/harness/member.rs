@@ -23,6 +23,7 @@ impl Member {
             group: group.to_owned(),
             instance: instance.to_owned(),
             topics: topics.iter().map(|&t| t.to_owned()).collect(),
+            partitions: 1,
             session_timeout_ms: SESSION_MS,
         };
         Self { consumer: broker.consumer(options).expect("a consumer"), owned: Vec::new() }
