@@ -2,8 +2,9 @@
 //! that the topology names first.
 //!
 //! An input that looks empty is believed empty only once it has reached an end offset that was
-//! asked after the record at hand had been fetched. So a record that was appended after another
-//! one was acknowledged can never overtake it.
+//! asked after the record at hand was there: after it had been fetched, or an earlier question had
+//! told an end behind it. So a record that was appended after another one was acknowledged can
+//! never overtake it, and a backlog takes two questions, however many fetches it takes.
 
 /// What is known of one input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(crate) enum Input {
     Head {
         /// Timestamp less head start.
         time: i64,
-        /// How many end-offset questions had been asked when it was fetched.
+        /// How many end-offset questions had been asked when it was surely there.
         asked: u64,
     },
     /// No record is here.

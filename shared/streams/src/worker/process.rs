@@ -94,7 +94,8 @@ impl Worker {
         Ok(any)
     }
 
-    /// One question for all inputs that look empty, if a record waits for the answer.
+    /// One question for all inputs, if a record waits for the answer: those that look empty may be,
+    /// and of the others it tells what is there by now.
     fn ask(&mut self) -> Result<bool> {
         let waits = |task: &Task| {
             // Where records are known to be on their way, an answer would not help.
@@ -104,22 +105,15 @@ impl Worker {
         if !self.running().any(waits) {
             return Ok(false);
         }
-        let empty: Vec<(u32, usize)> = self
-            .running()
-            .flat_map(|task| {
-                let queues = task.queues.iter().enumerate();
-                let partition = task.state.partition;
-                queues.filter(|(_, q)| q.is_empty()).map(move |(input, _)| (partition, input))
-            })
-            .collect();
         let inputs = &self.env.inputs;
-        let at = |(p, input): &(u32, usize)| TopicPartition::new(&inputs[*input], *p);
-        let partitions: Vec<_> = empty.iter().map(at).collect();
+        let at =
+            |(partition, input): &(u32, usize)| TopicPartition::new(&inputs[*input], *partition);
+        let partitions: Vec<_> = self.slots.iter().map(at).collect();
         self.asked += 1;
         let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted))?;
-        for ((partition, input), end) in empty.into_iter().zip(ends) {
-            if let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) {
-                task.queues[input].answer(self.asked, end);
+        for ((partition, input), end) in self.slots.iter().zip(ends) {
+            if let Some(Assigned::Running(task, _)) = self.tasks.get_mut(partition) {
+                task.queues[*input].answer(self.asked, end);
             }
         }
         Ok(true)
