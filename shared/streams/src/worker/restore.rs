@@ -52,6 +52,9 @@ struct Reached {
     restored: u64,
 }
 
+/// Restores of a worker that read at the same time: each has a client of its own, and what that
+/// fetches ahead.
+const READING_MAX: usize = 4;
 /// Time between two lines of progress (ms).
 const TELL_MS: u64 = 5_000;
 /// A reader that brings nothing for so long is replaced (ms): one that was opened while its broker
@@ -86,6 +89,12 @@ impl Restore {
             started_ms: now.monotonic_ms,
             told_ms: now.monotonic_ms,
         }
+    }
+
+    /// Others read: it begins when one of them is done.
+    fn queue(&mut self, now: Now) {
+        let now = now.monotonic_ms;
+        (self.opened_ms, self.progress_ms, self.started_ms, self.told_ms) = (now, now, now, now);
     }
 
     /// Says, now and then, how far it is and how long it will take.
@@ -277,16 +286,21 @@ impl Restore {
 }
 
 impl Worker {
-    /// Moves all restores on by a chunk; those that are done become running tasks.
+    /// Moves restores on by a chunk, a few at a time; those that are done become running tasks.
     pub(super) fn restore(&mut self, now: Now) -> Result<bool> {
         let mut done = Vec::new();
-        let mut restoring = false;
+        let (mut restoring, mut reading) = (false, 0);
         for (partition, assigned) in &mut self.tasks {
             let Assigned::Restoring(restore) = assigned else {
                 continue;
             };
             restoring = true;
             if !restore.is_done() {
+                reading += 1;
+                if reading > READING_MAX {
+                    restore.queue(now);
+                    continue;
+                }
                 #[cfg(feature = "mutants")]
                 let before = restore.remaining();
                 let advanced = restore.advance(&*self.broker, &self.env, now);
