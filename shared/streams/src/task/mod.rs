@@ -157,6 +157,12 @@ impl Task {
         order::choose(self.queues.iter().enumerate().map(|(i, q)| q.state(head_start(i))))
     }
 
+    /// Whether all is processed that is known to be there. A backlog that is still on its way is no
+    /// reason to commit.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.choice() == Choice::Idle && !self.queues.iter().any(InputQueue::is_behind)
+    }
+
     /// Processes the head of input `input`.
     pub(crate) fn process(&mut self, input: usize, now: Now, out: &mut dyn Output) -> Result<()> {
         let Self { env, queues, state, processors, readers, .. } = self;

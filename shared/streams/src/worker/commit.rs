@@ -14,7 +14,6 @@ use super::{Activity, Assigned, Guarantee, Worker};
 use crate::broker::{BrokerError, CommitStatus, Membership, Now, OffsetCommit, TopicPartition};
 use crate::error::{Error, Result};
 use crate::store::StoreBatch;
-use crate::task::order::Choice;
 
 /// A commit whose outcome is awaited.
 pub(super) struct Commit {
@@ -58,7 +57,7 @@ impl Worker {
         age_ms >= policy.interval_ms
             || tasks().map(|t| t.pending).sum::<u64>() >= policy.records_max
             || tasks().map(|t| t.added_bytes()).sum::<usize>() >= policy.bytes_max
-            || tasks().all(|t| t.choice() == Choice::Idle)
+            || tasks().all(|t| t.has_caught_up())
     }
 
     /// Offsets that nobody commits any more expire: all of them are committed anew, rarely.
