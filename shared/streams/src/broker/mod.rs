@@ -150,7 +150,7 @@ pub struct ConsumerOptions {
     pub instance: String,
     /// The topics; all of them have the same number of partitions.
     pub topics: Vec<String>,
-    /// How many that is: what is fetched ahead has a bound that all of them share.
+    /// Partitions of each of these topics: what is fetched ahead has a bound that all of them share.
     pub partitions: u32,
     /// A member silent for longer is dead (ms).
     pub session_timeout_ms: u64,
