@@ -65,6 +65,7 @@ pub(crate) fn run(
     })?;
     Site::stop(process);
     site.check(&entry)?;
+    site.clear(&entry)?;
     if let Some(folder) = results {
         draw(&seen, &folder.join("backlog.svg"))?;
     }

@@ -95,6 +95,7 @@ fn once(site: &mut Site, who: Contender, rate: u64) -> std::result::Result<[f64;
     }
     live.end()?;
     Site::stop(running);
+    site.clear(&entry)?;
     let mut latencies: Vec<f64> = latencies.into_iter().flatten().collect();
     latencies.sort_by(f64::total_cmp);
     Ok([0.5, 0.9, 0.99, 0.999].map(|part| percentile(&latencies, part)))

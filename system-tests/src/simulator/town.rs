@@ -105,7 +105,8 @@ impl Town {
             let mut config = WorkerConfig::new(id);
             // Small bounds, so that few records make many transactions.
             config.commit = CommitPolicy { records_max: 7, ..CommitPolicy::default() };
-            config.queue_bytes_max = 600 * 2 * self.partitions as usize;
+            let queues = self.topology.inputs().len() * self.partitions as usize;
+            config.queue_bytes_max = 600 * queues;
             (self.configure)(&mut config);
             let (broker, store) = (broker.clone(), store.clone());
             Worker::on(broker, self.topology.clone(), store, topics, config)
