@@ -150,7 +150,7 @@ impl KafkaConfig {
     /// What every client that writes has besides.
     pub(super) fn writer(&self) -> ClientConfig {
         let defaults = [
-            ("linger.ms", "1"),
+            ("linger.ms", "2"),
             ("compression.type", "lz4"),
             ("batch.num.messages", "10000"),
             ("queue.buffering.max.messages", "200000"),
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn other_keys_are_passed_through_and_win_over_defaults() {
-        let config = KafkaConfig::new("x:1").set("linger.ms", "7").expect("a known key");
+        let config = KafkaConfig::new("x:1").set("linger.ms", "2").expect("a known key");
         assert_eq!(config.writer().get("linger.ms"), Some("7"));
         assert_eq!(config.writer().get("acks"), Some("all"));
         let config = config.set("sasl.password", "secret").expect("a known key");
