@@ -83,15 +83,6 @@ fn the_last_write_of_a_batch_holds() {
 }
 
 #[test]
-fn several_rows_come_in_the_order_asked() {
-    on_both(|store| {
-        put(store, &[(0, 0, "a", Some("1")), (0, 0, "b", Some("2"))]);
-        let rows = store.multi_get(0, 0, &[b"b", b"x", b"a"]).unwrap();
-        assert_eq!(rows, [Some(b"2".to_vec()), None, Some(b"1".to_vec())]);
-    });
-}
-
-#[test]
 fn a_scan_goes_in_the_order_of_keys_and_stays_in_its_partition() {
     on_both(|store| {
         for partition in [0, 1, 255, 256, u32::MAX] {

@@ -114,15 +114,6 @@ impl Store for SimulatedStore {
         })
     }
 
-    fn multi_get(
-        &self,
-        table: usize,
-        partition: u32,
-        keys: &[&[u8]],
-    ) -> Result<Vec<Option<Vec<u8>>>> {
-        self.read(|tables| keys.iter().map(|k| tables.get(table, partition, k).cloned()).collect())
-    }
-
     fn scan(
         &self,
         table: usize,

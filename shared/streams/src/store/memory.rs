@@ -77,16 +77,6 @@ impl Store for MemoryStore {
         Ok(row.is_some())
     }
 
-    fn multi_get(
-        &self,
-        table: usize,
-        partition: u32,
-        keys: &[&[u8]],
-    ) -> Result<Vec<Option<Vec<u8>>>> {
-        let tables = self.tables();
-        Ok(keys.iter().map(|key| tables.get(table, partition, key).cloned()).collect())
-    }
-
     fn scan(
         &self,
         table: usize,

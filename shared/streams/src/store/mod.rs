@@ -172,13 +172,6 @@ pub trait Store: Send + Sync {
     fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>>;
     /// Reads one row (as [`Row`] encodes it) into `into`; whether it is there.
     fn get(&self, table: usize, partition: u32, key: &[u8], into: &mut Vec<u8>) -> Result<bool>;
-    /// Reads several rows at once, in the order of `keys`.
-    fn multi_get(
-        &self,
-        table: usize,
-        partition: u32,
-        keys: &[&[u8]],
-    ) -> Result<Vec<Option<Vec<u8>>>>;
     /// Visits the rows of a partition in the order of their keys, from `from` on, until `visit`
     /// says `false`.
     fn scan(

@@ -165,22 +165,6 @@ impl Store for RocksStore {
         Ok(row.is_some())
     }
 
-    fn multi_get(
-        &self,
-        table: usize,
-        partition: u32,
-        keys: &[&[u8]],
-    ) -> Result<Vec<Option<Vec<u8>>>> {
-        let keys: Vec<Vec<u8>> =
-            keys.iter().map(|key| [&partition.to_be_bytes(), *key].concat()).collect();
-        let family = self.family(&self.tables[table])?;
-        let rows = self.db.batched_multi_get_cf(family, &keys, false);
-        let row = |row: std::result::Result<Option<rocksdb::DBPinnableSlice<'_>>, _>| {
-            row.map(|row| row.map(|r| r.to_vec())).map_err(self.failed("read"))
-        };
-        rows.into_iter().map(row).collect()
-    }
-
     fn scan(
         &self,
         table: usize,

@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn other_keys_are_passed_through_and_win_over_defaults() {
-        let config = KafkaConfig::new("x:1").set("linger.ms", "2").expect("a known key");
+        let config = KafkaConfig::new("x:1").set("linger.ms", "7").expect("a known key");
         assert_eq!(config.writer().get("linger.ms"), Some("7"));
         assert_eq!(config.writer().get("acks"), Some("all"));
         let config = config.set("sasl.password", "secret").expect("a known key");
