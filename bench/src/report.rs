@@ -37,10 +37,12 @@ pub(crate) struct Report {
 
 impl Report {
     /// Goes on with the figures that a folder holds; a part that is measured anew replaces its own.
+    /// A folder that is not there is made.
     ///
     /// # Errors
-    /// When the folder cannot be read, or holds something else.
+    /// When the folder cannot be made or read, or holds something else.
     pub(crate) fn open(folder: Option<&Path>) -> Result<Report, AnyError> {
+        folder.map_or(Ok(()), std::fs::create_dir_all)?;
         let text = folder.and_then(|folder| std::fs::read_to_string(folder.join(FIGURES)).ok());
         let mut figures: Figures = match text {
             Some(text) => serde_json::from_str(&text)?,

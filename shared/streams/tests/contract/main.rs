@@ -64,6 +64,7 @@ macro_rules! contract {
                 every_field_survives_a_transaction;
                 a_large_transaction_holds_whole;
                 transactions_of_two_producers_interleave;
+                transactions_of_many_threads_keep_their_order;
                 the_ends_lie_behind_the_transaction;
                 a_refused_record_aborts_the_transaction;
                 a_record_stamped_too_far_ahead_aborts_the_transaction;

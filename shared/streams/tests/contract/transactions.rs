@@ -167,6 +167,41 @@ pub(crate) fn transactions_of_two_producers_interleave(broker: &dyn Broker, fres
     assert_eq!(seen, ["one-a", "one-b", "two-c"]);
 }
 
+pub(crate) fn transactions_of_many_threads_keep_their_order(broker: &dyn Broker, fresh: &Fresh) {
+    const THREADS: u32 = 4;
+    const ROUNDS: usize = 15;
+    // One partition for each, and one for all.
+    let to = topic(broker, fresh, "t", THREADS + 1);
+    let writers: Vec<_> =
+        (0..THREADS).map(|n| Writer::named(broker, fresh, &format!("w{n}"))).collect();
+    let text = |thread: u32, round: usize| format!("{thread} {round}");
+    std::thread::scope(|scope| {
+        for (thread, mut writer) in (0..).zip(writers) {
+            let (own, all) = (at(&to, thread), at(&to, THREADS));
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let text = text(thread, round);
+                    writer.send(&own, &[&text, &text]);
+                    writer.send(&all, &[&text]);
+                    ends_of(writer.commit());
+                }
+            });
+        }
+    });
+    let all = shown(broker, &at(&to, THREADS), THREADS as usize * ROUNDS);
+    for thread in 0..THREADS {
+        let own = shown(broker, &at(&to, thread), 2 * ROUNDS);
+        assert!(own.iter().eq((0..2 * ROUNDS).map(|n| &own[n / 2 * 2])), "{own:?}");
+        let expected: Vec<_> = (0..ROUNDS).map(|round| text(thread, round)).collect();
+        let sent = |texts: &[String], step: usize| -> Vec<String> {
+            let mine = format!("{thread} ");
+            texts.iter().filter(|t| t.starts_with(&mine)).step_by(step).cloned().collect()
+        };
+        assert_eq!(sent(&own, 2), expected);
+        assert_eq!(sent(&all, 1), expected);
+    }
+}
+
 pub(crate) fn the_ends_lie_behind_the_transaction(broker: &dyn Broker, fresh: &Fresh) {
     let ledger = topic(broker, fresh, "ledger", 2);
     let other = topic(broker, fresh, "other", 1);

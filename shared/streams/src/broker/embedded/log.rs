@@ -1,9 +1,5 @@
 //! The durable log under the embedded broker: one RocksDB with the records, the catalogue of
 //! topics and the groups' offsets.
-//!
-//! A write goes through three steps: (1) under the lock, offsets are given out and one batch is
-//! written, unsynced; (2) without the lock, the write-ahead log is synced, one sync for all
-//! that wait; (3) under the lock, the new ends become visible. What a reader sees is durable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,10 +12,8 @@ use super::catalogue::read_catalogue;
 use super::codec;
 use super::damage::{self, failed};
 use super::reached::Reached;
-use super::write::Writing;
 use crate::broker::coordinator::Coordinator;
-use crate::broker::{BrokerError, OffsetCommit, Result, TopicDescription, TopicPartition};
-use crate::record::Outgoing;
+use crate::broker::{BrokerError, Result, TopicDescription, TopicPartition};
 use crate::seal::Seal;
 
 /// Records by topic id, partition, offset.
@@ -57,21 +51,20 @@ pub(super) struct Topic {
 pub(super) struct State {
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) coordinator: Coordinator,
-    /// Writes so far; the sync that covers a write carries at least its number.
-    written: u64,
-    /// Numbers of the writes that are not visible yet.
-    unpublished: BTreeSet<u64>,
+    /// Partitions that a batch is being written to.
+    pub(super) turns: BTreeSet<TopicPartition>,
+    /// Writes admitted so far.
+    pub(super) admitted: u64,
+    /// Numbers of those that are not visible yet.
+    pub(super) unpublished: BTreeSet<u64>,
+    /// Writes done so far; the sync that covers a write carries at least its number.
+    pub(super) written: u64,
 }
 
 impl State {
-    /// Number of the last write.
-    pub(super) fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Whether all writes up to this one are visible.
-    pub(super) fn is_settled(&self, ticket: u64) -> bool {
-        self.unpublished.range(..=ticket).next().is_none()
+    /// Whether all writes admitted up to this one are visible, or have failed.
+    pub(super) fn is_settled(&self, number: u64) -> bool {
+        self.unpublished.range(..=number).next().is_none()
     }
 }
 
@@ -95,6 +88,8 @@ pub(super) struct Log {
     state: Mutex<State>,
     /// Signalled when an end moves or a group has news.
     changed: Condvar,
+    /// Signalled when a turn is over.
+    pub(super) turn_over: Condvar,
     syncs: Mutex<Syncs>,
     sync_done: Condvar,
 }
@@ -195,13 +190,9 @@ impl Log {
             seal: None,
             reached: None,
             cluster,
-            state: Mutex::new(State {
-                topics,
-                coordinator,
-                written: 0,
-                unpublished: BTreeSet::new(),
-            }),
+            state: Mutex::new(State { topics, coordinator, ..State::default() }),
             changed: Condvar::new(),
+            turn_over: Condvar::new(),
             syncs: Mutex::default(),
             sync_done: Condvar::new(),
         })
@@ -245,87 +236,17 @@ impl Log {
         let entry = Topic { id, description: topic.clone(), partitions };
         state.topics.insert(topic.name.clone(), entry);
         state.written += 1;
-        let ticket = state.written;
+        let written = state.written;
         drop(state);
-        self.sync(ticket)
+        self.sync(written)
     }
 
-    /// Appends records and commits offsets in one synced batch: all of it or nothing.
-    /// `admit` runs under the lock, right before the write, and may refuse. Returns the offsets
-    /// given to the records, and the end of each partition in `ends`.
-    pub(super) fn append<'a>(
-        &self,
-        records: impl Iterator<Item = Outgoing<'a>>,
-        commit: Option<(&str, &[OffsetCommit])>,
-        ends: &[TopicPartition],
-        admit: impl FnOnce(&State) -> Result<()>,
-    ) -> Result<(Vec<u64>, Vec<u64>)> {
-        self.check_alive()?;
-        let mut state = self.state();
-        admit(&state)?;
-        let mut writing = Writing::new(&self.db)?;
-        let mut offsets = Vec::new();
-        for record in records {
-            match writing.add(&mut state, &record) {
-                Ok(offset) => offsets.push(offset),
-                Err(error) => {
-                    writing.give_back(&mut state);
-                    return Err(error);
-                }
-            }
-        }
-        if let Some((group, commits)) = commit {
-            writing.add_offsets(group, commits)?;
-        }
-        if let Err(error) = self.db.write(std::mem::take(&mut writing.batch)) {
-            writing.give_back(&mut state);
-            let error = failed(&self.db, "append")(error);
-            self.end(&error);
-            return Err(error);
-        }
-        let touched = writing.first;
-        state.written += 1;
-        let ticket = state.written;
-        state.unpublished.insert(ticket);
-        let ends = ends.iter().map(|at| bounds(&state, at).map(|b| b.next));
-        let ends = ends.collect::<Result<Vec<u64>>>()?;
-        let nexts: Vec<_> =
-            touched.into_keys().map(|at| bounds(&state, &at).map(|b| (at, b.next))).collect();
-        drop(state);
-        self.sync(ticket)?;
-        self.publish(ticket, nexts, commit)?;
-        Ok((offsets, ends))
-    }
-
-    fn publish(
-        &self,
-        ticket: u64,
-        nexts: Vec<Result<(TopicPartition, u64)>>,
-        commit: Option<(&str, &[OffsetCommit])>,
-    ) -> Result<()> {
-        let mut state = self.state();
-        for next in nexts {
-            let (at, next) = next?;
-            let bounds = bounds_mut(&mut state, &at)?;
-            bounds.end = bounds.end.max(next);
-        }
-        if let Some((group, commits)) = commit {
-            for OffsetCommit { partition, committed } in commits {
-                state.coordinator.set_offset(group, partition.clone(), committed.clone());
-            }
-        }
-        state.unpublished.remove(&ticket);
-        drop(state);
-        self.changed.notify_all();
-        Ok(())
-    }
-
-    /// Waits until all that has been written by now is visible: a commit that is on its way to
+    /// Waits until all that has been admitted by now is visible: a commit that is on its way to
     /// the disk decides what the group's offsets are, so nobody may read them before it is there.
     pub(super) fn settle(&self) -> Result<()> {
-        let ticket = self.state().written;
-        self.wait_until(SETTLE, |state| state.is_settled(ticket));
-        match self.state().is_settled(ticket) {
+        let admitted = self.state().admitted;
+        self.wait_until(SETTLE, |state| state.is_settled(admitted));
+        match self.state().is_settled(admitted) {
             true => Ok(()),
             false => Err(BrokerError::Unavailable {
                 what: "committed offsets",
@@ -335,7 +256,7 @@ impl Log {
     }
 
     /// After a failed write the log is at its end, in this process.
-    fn end(&self, error: &BrokerError) {
+    pub(super) fn end(&self, error: &BrokerError) {
         lock(&self.syncs).failed.get_or_insert_with(|| error.clone());
         self.changed.notify_all();
     }
@@ -345,15 +266,15 @@ impl Log {
         lock(&self.syncs).failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Waits until everything up to write `ticket` is on the disk. The first that comes syncs
+    /// Waits until everything up to write `written` is on the disk. The first that comes syncs
     /// for all that have written by then.
-    fn sync(&self, ticket: u64) -> Result<()> {
+    pub(super) fn sync(&self, written: u64) -> Result<()> {
         let mut syncs = lock(&self.syncs);
         loop {
             if let Some(error) = &syncs.failed {
                 return Err(error.clone());
             }
-            if syncs.synced >= ticket {
+            if syncs.synced >= written {
                 return Ok(());
             }
             if syncs.running {

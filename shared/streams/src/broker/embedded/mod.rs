@@ -4,6 +4,7 @@
 //! in the log and both isolations see the same. Everything else behaves as on Kafka; the
 //! contract suite holds it to that.
 
+mod append;
 mod appender;
 mod catalogue;
 mod codec;

@@ -17,7 +17,7 @@ pub(super) struct EmbeddedProducer {
     shared: Arc<Shared>,
     mode: ProducerMode,
     epoch: u64,
-    /// Number of the last write before this producer: what its predecessor has committed.
+    /// Number of the last write admitted before this producer: what its predecessor has committed.
     predecessors: u64,
     /// The records not yet written, and where each is to go.
     staged: Batch,
@@ -32,7 +32,7 @@ impl EmbeddedProducer {
             ProducerMode::Transactional { id } => state.coordinator.init_producer(id),
             ProducerMode::AtLeastOnce => 0,
         };
-        let predecessors = state.written();
+        let predecessors = state.admitted;
         drop(state);
         let staged = Batch::default();
         Self { shared, mode, epoch, predecessors, staged, places: Vec::new(), outcome: None }

@@ -61,6 +61,8 @@ impl Log {
             what: "delete group",
             cause: format!("{group}: {refusal}"),
         };
+        // A commit of a member that has left meanwhile.
+        self.settle()?;
         let mut state = self.state();
         state.coordinator.delete_group(group).map_err(refused)?;
         let meta = family(&self.db, META)?;

@@ -6,46 +6,72 @@ use rocksdb::{DB, WriteBatch};
 
 use super::codec;
 use super::damage::failed;
-use super::log::{LATEST, META, OFFSET, RECORDS, State, bounds_mut, family};
-use crate::broker::{BrokerError, CleanupPolicy, OffsetCommit, Result, TopicPartition};
+use super::log::{LATEST, META, OFFSET, RECORDS, family};
+use crate::broker::{BrokerError, OffsetCommit, Result, TopicPartition};
 use crate::record::Outgoing;
+
+/// A partition in which one batch after the other is written: this one's turn.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) at: TopicPartition,
+    /// Number of the topic.
+    pub(super) topic: u32,
+    pub(super) is_compacted: bool,
+    /// Next offset to give out.
+    pub(super) next: u64,
+}
+
+/// The partitions of records, each once.
+pub(super) fn places<'a>(records: impl Iterator<Item = Outgoing<'a>>) -> Vec<TopicPartition> {
+    let mut places: Vec<TopicPartition> = Vec::new();
+    for record in records {
+        let is_it =
+            |at: &TopicPartition| at.partition == record.partition && at.topic == record.topic;
+        // Mostly that of the record before.
+        if !places.iter().rev().any(is_it) {
+            places.push(TopicPartition::new(record.topic, record.partition));
+        }
+    }
+    places
+}
 
 /// One batch being put together.
 pub(super) struct Writing<'d> {
     db: &'d DB,
     pub(super) batch: WriteBatch,
-    /// The next offset each touched partition had before.
-    pub(super) first: HashMap<TopicPartition, u64>,
+    /// Of each partition that it is written to.
+    pub(super) turns: Vec<Turn>,
+    /// Which of them the last record went to.
+    last: usize,
     /// Last offsets of keys written by this very batch.
     latest: HashMap<Vec<u8>, u64>,
     value: Vec<u8>,
 }
 
 impl<'d> Writing<'d> {
-    pub(super) fn new(db: &'d DB) -> Result<Self> {
-        Ok(Self {
-            db,
-            batch: WriteBatch::default(),
-            first: HashMap::new(),
-            latest: HashMap::new(),
-            value: Vec::new(),
-        })
+    pub(super) fn new(db: &'d DB, turns: Vec<Turn>) -> Self {
+        let (batch, latest) = (WriteBatch::default(), HashMap::new());
+        Self { db, batch, turns, last: 0, latest, value: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, state: &mut State, record: &Outgoing<'_>) -> Result<u64> {
-        let at = TopicPartition::new(record.topic, record.partition);
-        let unknown = || BrokerError::UnknownPartition(at.clone());
-        let topic = state.topics.get_mut(record.topic).ok_or_else(unknown)?;
-        let bounds = topic.partitions.get_mut(record.partition as usize).ok_or_else(unknown)?;
-        let offset = bounds.next;
-        self.first.entry(at).or_insert(offset);
-        bounds.next += 1;
-        if topic.description.cleanup == CleanupPolicy::Compact {
-            self.supersede(topic.id, record, offset)?;
+    pub(super) fn add(&mut self, record: &Outgoing<'_>) -> Result<u64> {
+        let is_it =
+            |turn: &Turn| turn.at.partition == record.partition && turn.at.topic == record.topic;
+        if !self.turns.get(self.last).is_some_and(is_it) {
+            let unknown = || {
+                BrokerError::UnknownPartition(TopicPartition::new(record.topic, record.partition))
+            };
+            self.last = self.turns.iter().position(is_it).ok_or_else(unknown)?;
+        }
+        let turn = &mut self.turns[self.last];
+        let (topic, offset, is_compacted) = (turn.topic, turn.next, turn.is_compacted);
+        turn.next += 1;
+        if is_compacted {
+            self.supersede(topic, record, offset)?;
         }
         self.value.clear();
         codec::encode_record(record, &mut self.value);
-        let key = codec::record_key(topic.id, record.partition, offset);
+        let key = codec::record_key(topic, record.partition, offset);
         self.batch.put_cf(family(self.db, RECORDS)?, key, &self.value);
         Ok(offset)
     }
@@ -79,14 +105,5 @@ impl<'d> Writing<'d> {
             self.batch.put_cf(meta, key, format!("{} {}", committed.offset, committed.metadata));
         }
         Ok(())
-    }
-
-    /// A refused batch takes its offsets back, before anyone else could get the next ones.
-    pub(super) fn give_back(&self, state: &mut State) {
-        for (at, first) in &self.first {
-            if let Ok(bounds) = bounds_mut(state, at) {
-                bounds.next = *first;
-            }
-        }
     }
 }

@@ -1,0 +1,122 @@
+//! How a batch gets into the log, in four steps: (1) under the lock it is admitted, and has its turn
+//! in each of its partitions; (2) without the lock, offsets are given out and it is written,
+//! unsynced, beside batches to other partitions; (3) the write-ahead log is synced, one sync for all
+//! that wait; (4) under the lock, the new ends become visible. What a reader sees is durable, and so
+//! is all before it: the next turn in a partition begins after (2).
+
+use std::sync::PoisonError;
+
+use super::damage::failed;
+use super::log::{Log, State, bounds, bounds_mut};
+use super::write::{Turn, Writing, places};
+use crate::broker::{CleanupPolicy, OffsetCommit, Result, TopicPartition};
+use crate::record::Outgoing;
+
+impl Log {
+    /// Appends records and commits offsets in one synced batch: all of it or nothing.
+    /// `admit` runs under the lock, when it is the batch's turn in all of its partitions, and may
+    /// refuse. Returns the offsets given to the records, and the end of each partition in `ends`.
+    pub(super) fn append<'a>(
+        &self,
+        records: impl Iterator<Item = Outgoing<'a>> + Clone,
+        commit: Option<(&str, &[OffsetCommit])>,
+        ends: &[TopicPartition],
+        admit: impl FnOnce(&State) -> Result<()>,
+    ) -> Result<(Vec<u64>, Vec<u64>)> {
+        let (number, turns) = self.take_turns(places(records.clone()), admit)?;
+        let mut writing = Writing::new(&self.db, turns);
+        let written = self.write(&mut writing, records, commit);
+        let nexts: Vec<_> = writing.turns.into_iter().map(|turn| (turn.at, turn.next)).collect();
+        let mut state = self.state();
+        for (at, next) in &nexts {
+            state.turns.remove(at);
+            if written.is_ok() {
+                bounds_mut(&mut state, at)?.next = *next;
+            }
+        }
+        self.turn_over.notify_all();
+        let offsets = match written {
+            Ok(offsets) => offsets,
+            Err(error) => {
+                state.unpublished.remove(&number);
+                drop(state);
+                self.notify();
+                return Err(error);
+            }
+        };
+        state.written += 1;
+        let written = state.written;
+        let ends = ends.iter().map(|at| bounds(&state, at).map(|b| b.next));
+        let ends = ends.collect::<Result<Vec<u64>>>()?;
+        drop(state);
+        self.sync(written)?;
+        self.publish(number, &nexts, commit)?;
+        Ok((offsets, ends))
+    }
+
+    /// Waits until nobody else writes to these partitions, and is admitted; under which number.
+    fn take_turns(
+        &self,
+        places: Vec<TopicPartition>,
+        admit: impl FnOnce(&State) -> Result<()>,
+    ) -> Result<(u64, Vec<Turn>)> {
+        let taken = |state: &mut State| places.iter().any(|at| state.turns.contains(at));
+        let state = self.turn_over.wait_while(self.state(), taken);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        self.check_alive()?;
+        admit(&state)?;
+        let turn = |at: &TopicPartition| {
+            let next = bounds(&state, at)?.next;
+            let topic = &state.topics[&at.topic];
+            let is_compacted = topic.description.cleanup == CleanupPolicy::Compact;
+            Ok(Turn { at: at.clone(), topic: topic.id, is_compacted, next })
+        };
+        let turns = places.iter().map(turn).collect::<Result<Vec<_>>>()?;
+        state.turns.extend(places);
+        state.admitted += 1;
+        let number = state.admitted;
+        state.unpublished.insert(number);
+        Ok((number, turns))
+    }
+
+    /// Puts a batch together and writes it, unsynced; the offsets of its records.
+    fn write<'a>(
+        &self,
+        writing: &mut Writing<'_>,
+        records: impl Iterator<Item = Outgoing<'a>>,
+        commit: Option<(&str, &[OffsetCommit])>,
+    ) -> Result<Vec<u64>> {
+        let offsets = records.map(|record| writing.add(&record)).collect::<Result<Vec<u64>>>()?;
+        if let Some((group, commits)) = commit {
+            writing.add_offsets(group, commits)?;
+        }
+        self.db.write(std::mem::take(&mut writing.batch)).map_err(|error| {
+            let error = failed(&self.db, "append")(error);
+            self.end(&error);
+            error
+        })?;
+        Ok(offsets)
+    }
+
+    fn publish(
+        &self,
+        number: u64,
+        nexts: &[(TopicPartition, u64)],
+        commit: Option<(&str, &[OffsetCommit])>,
+    ) -> Result<()> {
+        let mut state = self.state();
+        for (at, next) in nexts {
+            let bounds = bounds_mut(&mut state, at)?;
+            bounds.end = bounds.end.max(*next);
+        }
+        if let Some((group, commits)) = commit {
+            for OffsetCommit { partition, committed } in commits {
+                state.coordinator.set_offset(group, partition.clone(), committed.clone());
+            }
+        }
+        state.unpublished.remove(&number);
+        drop(state);
+        self.notify();
+        Ok(())
+    }
+}
