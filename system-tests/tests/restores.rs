@@ -18,7 +18,6 @@ use purchase_processor::{Settings, topology};
 const PARTITIONS: u32 = 12;
 const ITEMS: usize = 240;
 const BEGIN_MS: i64 = 1_735_689_600_000;
-const TABLES: [&str; 3] = ["stock", "decided", "restocked"];
 
 fn restock(broker: &dyn Broker, topic: &str) {
     let (sender, acks) = channel();
@@ -57,7 +56,8 @@ fn an_empty_disk_is_restored_few_partitions_at_a_time() {
     let topics = prepare_topics(&*broker, &topology, PARTITIONS).unwrap();
     restock(&*broker, &settings.topics.items_added);
     let worker = |store: &Path| {
-        let store = RocksStore::open(store, &TABLES, MemoryBounds::default()).unwrap();
+        let tables: Vec<_> = topology.stores.iter().map(|spec| spec.name.as_str()).collect();
+        let store = RocksStore::open(store, &tables, MemoryBounds::default()).unwrap();
         let (broker, topology) = (broker.clone(), topology.clone());
         Worker::on(broker, topology, Arc::new(store), topics, WorkerConfig::new("worker")).unwrap()
     };

@@ -23,15 +23,16 @@ impl Log {
         ends: &[TopicPartition],
         admit: impl FnOnce(&State) -> Result<()>,
     ) -> Result<(Vec<u64>, Vec<u64>)> {
-        let (number, turns) = self.take_turns(places(records.clone()), admit)?;
+        let (partitions, places) = places(records.clone());
+        let (number, turns) = self.take_turns(partitions, admit)?;
         let mut writing = Writing::new(&self.db, turns);
-        let written = self.write(&mut writing, records, commit);
-        let nexts: Vec<_> = writing.turns.into_iter().map(|turn| (turn.at, turn.next)).collect();
+        let written = self.write(&mut writing, records.zip(places), commit);
+        let turns = writing.turns;
         let mut state = self.state();
-        for (at, next) in &nexts {
-            state.turns.remove(at);
+        for turn in &turns {
+            state.turns.remove(&turn.at);
             if written.is_ok() {
-                bounds_mut(&mut state, at)?.next = *next;
+                bounds_mut(&mut state, &turn.at)?.next = turn.next;
             }
         }
         self.turn_over.notify_all();
@@ -50,17 +51,17 @@ impl Log {
         let ends = ends.collect::<Result<Vec<u64>>>()?;
         drop(state);
         self.sync(written)?;
-        self.publish(number, &nexts, commit)?;
+        self.publish(number, &turns, commit)?;
         Ok((offsets, ends))
     }
 
     /// Waits until nobody else writes to these partitions, and is admitted; under which number.
     fn take_turns(
         &self,
-        places: Vec<TopicPartition>,
+        partitions: Vec<TopicPartition>,
         admit: impl FnOnce(&State) -> Result<()>,
     ) -> Result<(u64, Vec<Turn>)> {
-        let taken = |state: &mut State| places.iter().any(|at| state.turns.contains(at));
+        let taken = |state: &mut State| partitions.iter().any(|at| state.turns.contains(at));
         let state = self.turn_over.wait_while(self.state(), taken);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         self.check_alive()?;
@@ -71,8 +72,8 @@ impl Log {
             let is_compacted = topic.description.cleanup == CleanupPolicy::Compact;
             Ok(Turn { at: at.clone(), topic: topic.id, is_compacted, next })
         };
-        let turns = places.iter().map(turn).collect::<Result<Vec<_>>>()?;
-        state.turns.extend(places);
+        let turns = partitions.iter().map(turn).collect::<Result<Vec<_>>>()?;
+        state.turns.extend(partitions);
         state.admitted += 1;
         let number = state.admitted;
         state.unpublished.insert(number);
@@ -83,10 +84,11 @@ impl Log {
     fn write<'a>(
         &self,
         writing: &mut Writing<'_>,
-        records: impl Iterator<Item = Outgoing<'a>>,
+        records: impl Iterator<Item = (Outgoing<'a>, usize)>,
         commit: Option<(&str, &[OffsetCommit])>,
     ) -> Result<Vec<u64>> {
-        let offsets = records.map(|record| writing.add(&record)).collect::<Result<Vec<u64>>>()?;
+        let offsets = records.map(|(record, place)| writing.add(&record, place));
+        let offsets = offsets.collect::<Result<Vec<u64>>>()?;
         if let Some((group, commits)) = commit {
             writing.add_offsets(group, commits)?;
         }
@@ -101,13 +103,13 @@ impl Log {
     fn publish(
         &self,
         number: u64,
-        nexts: &[(TopicPartition, u64)],
+        turns: &[Turn],
         commit: Option<(&str, &[OffsetCommit])>,
     ) -> Result<()> {
         let mut state = self.state();
-        for (at, next) in nexts {
-            let bounds = bounds_mut(&mut state, at)?;
-            bounds.end = bounds.end.max(*next);
+        for turn in turns {
+            let bounds = bounds_mut(&mut state, &turn.at)?;
+            bounds.end = bounds.end.max(turn.next);
         }
         if let Some((group, commits)) = commit {
             for OffsetCommit { partition, committed } in commits {

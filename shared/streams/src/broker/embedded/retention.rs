@@ -61,7 +61,7 @@ impl Log {
             what: "delete group",
             cause: format!("{group}: {refusal}"),
         };
-        // A commit of a member that has left meanwhile.
+        // One of a member that has left meanwhile may be on its way.
         self.settle()?;
         let mut state = self.state();
         state.coordinator.delete_group(group).map_err(refused)?;

@@ -7,7 +7,7 @@ use rocksdb::{DB, WriteBatch};
 use super::codec;
 use super::damage::failed;
 use super::log::{LATEST, META, OFFSET, RECORDS, family};
-use crate::broker::{BrokerError, OffsetCommit, Result, TopicPartition};
+use crate::broker::{OffsetCommit, Result, TopicPartition};
 use crate::record::Outgoing;
 
 /// A partition in which one batch after the other is written: this one's turn.
@@ -21,18 +21,22 @@ pub(super) struct Turn {
     pub(super) next: u64,
 }
 
-/// The partitions of records, each once.
-pub(super) fn places<'a>(records: impl Iterator<Item = Outgoing<'a>>) -> Vec<TopicPartition> {
-    let mut places: Vec<TopicPartition> = Vec::new();
+/// The partitions of records, each once, and for each record which of them is its own.
+pub(super) fn places<'a>(
+    records: impl Iterator<Item = Outgoing<'a>>,
+) -> (Vec<TopicPartition>, Vec<usize>) {
+    let (mut partitions, mut places): (Vec<TopicPartition>, Vec<usize>) = Default::default();
     for record in records {
         let is_it =
             |at: &TopicPartition| at.partition == record.partition && at.topic == record.topic;
-        // Mostly that of the record before.
-        if !places.iter().rev().any(is_it) {
-            places.push(TopicPartition::new(record.topic, record.partition));
-        }
+        let before = places.last().copied().filter(|place| is_it(&partitions[*place]));
+        let place = before.or_else(|| partitions.iter().position(is_it)).unwrap_or_else(|| {
+            partitions.push(TopicPartition::new(record.topic, record.partition));
+            partitions.len() - 1
+        });
+        places.push(place);
     }
-    places
+    (partitions, places)
 }
 
 /// One batch being put together.
@@ -41,8 +45,6 @@ pub(super) struct Writing<'d> {
     pub(super) batch: WriteBatch,
     /// Of each partition that it is written to.
     pub(super) turns: Vec<Turn>,
-    /// Which of them the last record went to.
-    last: usize,
     /// Last offsets of keys written by this very batch.
     latest: HashMap<Vec<u8>, u64>,
     value: Vec<u8>,
@@ -51,19 +53,12 @@ pub(super) struct Writing<'d> {
 impl<'d> Writing<'d> {
     pub(super) fn new(db: &'d DB, turns: Vec<Turn>) -> Self {
         let (batch, latest) = (WriteBatch::default(), HashMap::new());
-        Self { db, batch, turns, last: 0, latest, value: Vec::new() }
+        Self { db, batch, turns, latest, value: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, record: &Outgoing<'_>) -> Result<u64> {
-        let is_it =
-            |turn: &Turn| turn.at.partition == record.partition && turn.at.topic == record.topic;
-        if !self.turns.get(self.last).is_some_and(is_it) {
-            let unknown = || {
-                BrokerError::UnknownPartition(TopicPartition::new(record.topic, record.partition))
-            };
-            self.last = self.turns.iter().position(is_it).ok_or_else(unknown)?;
-        }
-        let turn = &mut self.turns[self.last];
+    /// Adds a record to the partition of turn `place`; its offset.
+    pub(super) fn add(&mut self, record: &Outgoing<'_>, place: usize) -> Result<u64> {
+        let turn = &mut self.turns[place];
         let (topic, offset, is_compacted) = (turn.topic, turn.next, turn.is_compacted);
         turn.next += 1;
         if is_compacted {
