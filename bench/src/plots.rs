@@ -77,7 +77,8 @@ fn bars(
     let width = names.len() as f64 + 1.0;
     let end = width * groups.len() as f64;
     let all = groups.iter().flat_map(|(_, bars)| bars.iter().flatten());
-    let highest = all.map(|[_, _, max]| *max).fold(1.0, f64::max) * 1.1;
+    // With room above for the names.
+    let highest = all.map(|[_, _, max]| *max).fold(1.0, f64::max) * 1.4;
     let area = SVGBackend::new(file, (900, 420)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
@@ -86,7 +87,14 @@ fn bars(
         .x_label_area_size(30)
         .y_label_area_size(60)
         .build_cartesian_2d(0.0..end, 0.0..highest)?;
-    chart.configure_mesh().disable_x_mesh().x_labels(0).draw()?;
+    let whole = |y: &f64| format!("{y:.0}");
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(0)
+        .max_light_lines(0)
+        .y_label_formatter(&whole)
+        .draw()?;
     for (index, (name, colour)) in names.iter().zip(COLOURS).enumerate() {
         let at = |group: usize| width * group as f64 + index as f64 + 0.5;
         let spreads: Vec<(f64, [f64; 3])> = groups
@@ -139,7 +147,14 @@ pub(crate) fn lines<const N: usize>(
             .x_label_area_size(30)
             .y_label_area_size(60)
             .build_cartesian_2d(0.0..end, 0.0..highest)?;
-        chart.configure_mesh().x_desc("s").draw()?;
+        let whole = |n: &f64| format!("{n:.0}");
+        chart
+            .configure_mesh()
+            .max_light_lines(0)
+            .x_desc("s")
+            .x_label_formatter(&whole)
+            .y_label_formatter(&whole)
+            .draw()?;
         chart.draw_series(LineSeries::new(points, &COLOURS[0]))?;
     }
     Ok(area.present()?)
