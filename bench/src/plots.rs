@@ -64,6 +64,11 @@ pub(crate) fn latency(file: &Path, results: &[latency::Result]) -> Result<(), An
     bars(file, "from creation to the committed result, ms", &names, groups.collect())
 }
 
+/// What an axis has at its lines.
+fn whole(number: &f64) -> String {
+    format!("{number:.0}")
+}
+
 /// Bars in groups, each from nothing to its median, with a line from the lowest to the highest.
 fn bars(
     file: &Path,
@@ -87,7 +92,6 @@ fn bars(
         .x_label_area_size(30)
         .y_label_area_size(60)
         .build_cartesian_2d(0.0..end, 0.0..highest)?;
-    let whole = |y: &f64| format!("{y:.0}");
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -147,7 +151,6 @@ pub(crate) fn lines<const N: usize>(
             .x_label_area_size(30)
             .y_label_area_size(60)
             .build_cartesian_2d(0.0..end, 0.0..highest)?;
-        let whole = |n: &f64| format!("{n:.0}");
         chart
             .configure_mesh()
             .max_light_lines(0)
