@@ -66,19 +66,18 @@ pub(crate) fn an_open_transaction_does_not_survive_its_process(_: &dyn Broker, f
     assert_eq!(write_texts(&broker, &to, &["first"]), [0]);
 }
 
-/// A topic with a record a day for five days, kept for two.
+/// A topic with a record a day for five days, kept for two; all written at once.
 fn aged(broker: &dyn Broker, fresh: &Fresh) -> String {
     let cleanup = CleanupPolicy::Delete { retention_ms: Some(2 * DAY_MS) };
     let topic = topic_with(broker, fresh, "aged", 1, cleanup, None);
     let names = ["day 0", "day 1", "day 2", "day 3", "day 4"];
-    let records: Vec<_> = (0..)
-        .zip(names)
-        .map(|(day, text)| Outgoing {
-            timestamp: THEN + day * DAY_MS as i64,
-            ..record(&topic, 0, text)
-        })
-        .collect();
-    write(broker, &records);
+    let mut writer = Writer::start(broker, fresh);
+    for (day, text) in (0..).zip(names) {
+        let timestamp = THEN + day * DAY_MS as i64;
+        let record = Outgoing { timestamp, ..record(&topic, 0, text) };
+        writer.producer.send(record).expect("taken");
+    }
+    ends_of(writer.commit());
     topic
 }
 

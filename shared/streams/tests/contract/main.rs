@@ -63,6 +63,7 @@ macro_rules! contract {
                 a_commit_of_nothing_holds;
                 every_field_survives_a_transaction;
                 a_large_transaction_holds_whole;
+                a_transaction_is_read_from_any_of_its_records;
                 transactions_of_two_producers_interleave;
                 transactions_of_many_threads_keep_their_order;
                 the_ends_lie_behind_the_transaction;

@@ -149,6 +149,21 @@ pub(crate) fn a_large_transaction_holds_whole(broker: &dyn Broker, fresh: &Fresh
     }
 }
 
+pub(crate) fn a_transaction_is_read_from_any_of_its_records(broker: &dyn Broker, fresh: &Fresh) {
+    let to = at(&topic(broker, fresh, "t", 1), 0);
+    let mut writer = Writer::start(broker, fresh);
+    // However they are gathered on their way: more than one fits, and not all.
+    let sent: Vec<String> = (0..12).map(|n| format!("{n:05000}")).collect();
+    writer.send(&to, &sent.iter().map(String::as_str).collect::<Vec<_>>());
+    ends_of(writer.commit());
+    shown(broker, &to, sent.len());
+    for offset in 0..sent.len() {
+        let seen = read(broker, &to, offset as u64, COMMITTED);
+        assert!(texts(&seen) == sent[offset..], "from offset {offset} it reads something else");
+        assert_eq!(seen[0].offset, offset as u64);
+    }
+}
+
 pub(crate) fn transactions_of_two_producers_interleave(broker: &dyn Broker, fresh: &Fresh) {
     let to = at(&topic(broker, fresh, "t", 1), 0);
     let mut one = Writer::named(broker, fresh, "one");

@@ -8,25 +8,25 @@ use std::sync::PoisonError;
 
 use super::damage::failed;
 use super::log::{Log, State, bounds, bounds_mut};
-use super::write::{Turn, Writing, places};
-use crate::broker::{CleanupPolicy, OffsetCommit, Result, TopicPartition};
-use crate::record::Outgoing;
+use super::staged::Portion;
+use super::write::{Turn, Writing};
+use crate::broker::{OffsetCommit, Result, TopicPartition};
 
 impl Log {
     /// Appends records and commits offsets in one synced batch: all of it or nothing.
     /// `admit` runs under the lock, when it is the batch's turn in all of its partitions, and may
-    /// refuse. Returns the offsets given to the records, and the end of each partition in `ends`.
-    pub(super) fn append<'a>(
+    /// refuse. Returns the offset of the first record of each portion, and the end of each partition
+    /// in `ends`.
+    pub(super) fn append(
         &self,
-        records: impl Iterator<Item = Outgoing<'a>> + Clone,
+        portions: &[Portion],
         commit: Option<(&str, &[OffsetCommit])>,
         ends: &[TopicPartition],
         admit: impl FnOnce(&State) -> Result<()>,
     ) -> Result<(Vec<u64>, Vec<u64>)> {
-        let (partitions, places) = places(records.clone());
-        let (number, turns) = self.take_turns(partitions, admit)?;
+        let (number, turns) = self.take_turns(portions, admit)?;
         let mut writing = Writing::new(&self.db, turns);
-        let written = self.write(&mut writing, records.zip(places), commit);
+        let written = self.write(&mut writing, portions, commit);
         let turns = writing.turns;
         let mut state = self.state();
         for turn in &turns {
@@ -36,8 +36,8 @@ impl Log {
             }
         }
         self.turn_over.notify_all();
-        let offsets = match written {
-            Ok(offsets) => offsets,
+        let firsts = match written {
+            Ok(firsts) => firsts,
             Err(error) => {
                 state.unpublished.remove(&number);
                 drop(state);
@@ -52,43 +52,43 @@ impl Log {
         drop(state);
         self.sync(written)?;
         self.publish(number, &turns, commit)?;
-        Ok((offsets, ends))
+        Ok((firsts, ends))
     }
 
     /// Waits until nobody else writes to these partitions, and is admitted; under which number.
     fn take_turns(
         &self,
-        partitions: Vec<TopicPartition>,
+        portions: &[Portion],
         admit: impl FnOnce(&State) -> Result<()>,
     ) -> Result<(u64, Vec<Turn>)> {
-        let taken = |state: &mut State| partitions.iter().any(|at| state.turns.contains(at));
+        let partitions = || portions.iter().map(|portion| &portion.at);
+        let taken = |state: &mut State| partitions().any(|at| state.turns.contains(at));
         let state = self.turn_over.wait_while(self.state(), taken);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         self.check_alive()?;
         admit(&state)?;
         let turn = |at: &TopicPartition| {
             let next = bounds(&state, at)?.next;
-            let topic = &state.topics[&at.topic];
-            let is_compacted = topic.description.cleanup == CleanupPolicy::Compact;
-            Ok(Turn { at: at.clone(), topic: topic.id, is_compacted, next })
+            Ok(Turn { at: at.clone(), topic: state.topics[&at.topic].id, next })
         };
-        let turns = partitions.iter().map(turn).collect::<Result<Vec<_>>>()?;
-        state.turns.extend(partitions);
+        let turns = partitions().map(turn).collect::<Result<Vec<_>>>()?;
+        state.turns.extend(partitions().cloned());
         state.admitted += 1;
         let number = state.admitted;
         state.unpublished.insert(number);
         Ok((number, turns))
     }
 
-    /// Puts a batch together and writes it, unsynced; the offsets of its records.
-    fn write<'a>(
+    /// Puts a batch together and writes it, unsynced; the first offset of each portion.
+    fn write(
         &self,
         writing: &mut Writing<'_>,
-        records: impl Iterator<Item = (Outgoing<'a>, usize)>,
+        portions: &[Portion],
         commit: Option<(&str, &[OffsetCommit])>,
     ) -> Result<Vec<u64>> {
-        let offsets = records.map(|(record, place)| writing.add(&record, place));
-        let offsets = offsets.collect::<Result<Vec<u64>>>()?;
+        let firsts =
+            portions.iter().enumerate().map(|(place, portion)| writing.add(portion, place));
+        let firsts = firsts.collect::<Result<Vec<u64>>>()?;
         if let Some((group, commits)) = commit {
             writing.add_offsets(group, commits)?;
         }
@@ -97,7 +97,7 @@ impl Log {
             self.end(&error);
             error
         })?;
-        Ok(offsets)
+        Ok(firsts)
     }
 
     fn publish(

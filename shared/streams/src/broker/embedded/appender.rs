@@ -1,29 +1,28 @@
-//! What services write with on the embedded log: one thread gathers what has come in meanwhile
-//! and writes it as one synced batch.
+//! What services write with on the embedded log: one thread takes what has come in meanwhile and
+//! writes it as one synced batch.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use super::staged::{Place, Staged};
 use super::{Shared, log};
-use crate::broker::{Ack, Appender, BrokerError, Result, TopicPartition};
-use crate::record::{Batch, Header, Outgoing};
+use crate::broker::{Ack, Appender, BrokerError, Result};
+use crate::record::Outgoing;
 
-/// Bytes that may wait to be written; beyond it `append` answers `Unavailable`.
-const WAITING_BYTES_MAX: usize = 16 << 20;
-/// Records of one write.
-const WRITE_RECORDS_MAX: usize = 5_000;
+/// Bytes that may wait to be written; beyond it `append` answers `Unavailable`. As many may be
+/// being written.
+const WAITING_BYTES_MAX: usize = 8 << 20;
 
-struct Waiting {
-    at: TopicPartition,
-    record: Batch,
-    ack: Ack,
+/// What came in while the last write was on its way.
+#[derive(Default)]
+struct Group {
+    staged: Staged,
+    acks: Vec<(Place, Ack)>,
 }
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Waiting>,
-    bytes: usize,
+    group: Group,
     closed: bool,
 }
 
@@ -59,63 +58,36 @@ impl EmbeddedAppender {
 
 impl Gate {
     /// Waits for records; `None` when there are none and there will be none.
-    fn next(&self) -> Option<Vec<Waiting>> {
-        let idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closed;
+    fn next(&self) -> Option<Group> {
+        let idle = |queue: &mut Queue| queue.group.acks.is_empty() && !queue.closed;
         let guard = self.changed.wait_while(log::lock(&self.queue), idle);
         let mut queue = guard.unwrap_or_else(PoisonError::into_inner);
-        let count = queue.waiting.len().min(WRITE_RECORDS_MAX);
-        let group: Vec<_> = queue.waiting.drain(..count).collect();
-        queue.bytes -= group.iter().map(|w| w.record.size()).sum::<usize>();
-        (!group.is_empty()).then_some(group)
+        let group = std::mem::take(&mut queue.group);
+        (!group.acks.is_empty()).then_some(group)
     }
 }
 
-fn write(shared: &Shared, group: Vec<Waiting>) {
-    let headers: Vec<Vec<Header<'_>>> =
-        group.iter().map(|w| w.record.get(0, "", 0).headers.iter().collect()).collect();
-    let records = group.iter().zip(&headers).map(|(waiting, headers)| {
-        let record = waiting.record.get(0, &waiting.at.topic, waiting.at.partition);
-        Outgoing {
-            topic: record.topic,
-            partition: record.partition,
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers,
-        }
-    });
-    let written = shared.log.append(records, None, &[], |_| Ok(()));
-    drop(headers);
-    match written {
-        Ok((offsets, _)) => {
-            for (waiting, offset) in group.into_iter().zip(offsets) {
-                (waiting.ack)(Ok(offset));
-            }
-        }
-        Err(error) => {
-            for waiting in group {
-                (waiting.ack)(Err(error.clone()));
-            }
-        }
+fn write(shared: &Shared, mut group: Group) {
+    let written = shared.log.append(&group.staged.take(), None, &[], |_| Ok(()));
+    for (place, ack) in group.acks {
+        ack(match &written {
+            Ok((firsts, _)) => Ok(firsts[place.portion] + place.index),
+            Err(error) => Err(error.clone()),
+        });
     }
 }
 
 impl Appender for EmbeddedAppender {
     fn append(&self, record: Outgoing<'_>, ack: Ack) -> Result<()> {
-        self.shared.admit(&record)?;
-        let at = TopicPartition::new(record.topic, record.partition);
-        // What cannot be written is refused here, so that it spoils nobody else's batch.
-        log::bounds(&self.shared.log.state(), &at)?;
+        let Shared { log, clock, .. } = &*self.shared;
         let mut queue = log::lock(&self.gate.queue);
-        if queue.bytes > WAITING_BYTES_MAX {
+        let Group { staged, acks } = &mut queue.group;
+        if staged.size() > WAITING_BYTES_MAX {
             let cause = "the buffer is full".to_owned();
             return Err(BrokerError::Unavailable { what: "append", cause });
         }
-        let mut single = Batch::default();
-        let headers = record.headers.iter().copied();
-        single.push(0, record.timestamp, record.key, record.value, headers);
-        queue.bytes += single.size();
-        queue.waiting.push_back(Waiting { at, record: single, ack });
+        let place = staged.push(log, clock, &record)?;
+        acks.push((place, ack));
         self.gate.changed.notify_one();
         Ok(())
     }

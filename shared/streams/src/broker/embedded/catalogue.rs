@@ -63,10 +63,12 @@ pub(super) fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds>
     let mode = IteratorMode::From(&last, rocksdb::Direction::Reverse);
     let newest = db.iterator_cf(family(db, RECORDS)?, mode).next().transpose();
     let newest = newest.map_err(failed(db, "open"))?;
-    let prefix = &last[..8];
-    let end = newest
-        .filter(|(key, _)| key.starts_with(prefix))
-        .and_then(|(key, _)| codec::offset_of(&key))
-        .map_or(start, |offset| offset + 1);
+    let end = match newest.filter(|(key, _)| key.starts_with(&last[..8])) {
+        None => start,
+        Some((key, row)) => {
+            let behind = || Some(codec::offset_of(&key)? + codec::count_of(&row)?);
+            behind().ok_or_else(|| damaged(db.path(), "open", None, "its last row is none"))?
+        }
+    };
     Ok(Bounds { start, next: end, end })
 }

@@ -71,7 +71,7 @@ impl Consumer for EmbeddedConsumer {
         let membership = self.membership();
         let group = membership.group.clone();
         let admit = |state: &log::State| check_member(&state.coordinator, &membership);
-        self.shared.log.append([].into_iter(), Some((&group, offsets)), &[], admit)?;
+        self.shared.log.append(&[], Some((&group, offsets)), &[], admit)?;
         Ok(())
     }
 

@@ -24,6 +24,9 @@ pub(super) const LATEST: &str = "latest";
 pub(super) const META: &str = "meta";
 
 const CLUSTER: &str = "cluster";
+/// How records lie in their rows: since 2 in chunks.
+const FORMAT: &str = "format";
+const FORMAT_NOW: &str = "2";
 pub(super) const TOPIC: &str = "topic/";
 pub(super) const OFFSET: &str = "offset/";
 pub(super) const START: &str = "start/";
@@ -109,7 +112,6 @@ pub(super) fn options() -> Options {
     options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_total_wal_size(256 << 20);
     options.set_keep_log_file_num(2);
-    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
     options
 }
 
@@ -125,7 +127,9 @@ pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
             // few files.
             options.set_compaction_style(rocksdb::DBCompactionStyle::Universal);
             options.set_level_zero_file_num_compaction_trigger(8);
-            options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+            // Most rows come compressed. Those of few records are where they lie for long.
+            options.set_compression_type(rocksdb::DBCompressionType::None);
+            options.set_bottommost_compression_type(rocksdb::DBCompressionType::Lz4);
             ColumnFamilyDescriptor::new(name, options)
         })
         .into()
@@ -180,10 +184,21 @@ impl Log {
             }
             None => {
                 let id = crate::fresh_id("embedded");
+                db.put_cf(meta, FORMAT, FORMAT_NOW).map_err(failed(&db, "open"))?;
                 db.put_cf(meta, CLUSTER, &id).map_err(failed(&db, "open"))?;
                 id
             }
         };
+        let format = db.get_cf(meta, FORMAT).map_err(failed(&db, "open"))?;
+        if format.as_deref() != Some(FORMAT_NOW.as_bytes()) {
+            let found = format.map_or("1".into(), |f| String::from_utf8_lossy(&f).into_owned());
+            let folder = db.path().display();
+            let cause = format!(
+                "the embedded log in {folder} is of format {found}, and this program reads \
+                 {FORMAT_NOW}: open it with the program that wrote it"
+            );
+            return Err(BrokerError::Fatal { what: "open", cause });
+        }
         let (topics, coordinator) = read_catalogue(&db)?;
         Ok(Log {
             db,
@@ -318,4 +333,28 @@ pub(super) fn family<'d>(db: &'d DB, name: &'static str) -> Result<&'d rocksdb::
         what: "open",
         cause: format!("the embedded log has no column family {name:?}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_of_another_format_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(Log::open(folder.path()).expect("a new log"));
+        for (row, told) in [(None, "format 1"), (Some("3"), "format 3")] {
+            let db = DB::open_cf_descriptors(&options(), folder.path(), families()).expect("a log");
+            let meta = family(&db, META).expect("a family");
+            match row {
+                None => db.delete_cf(meta, FORMAT),
+                Some(row) => db.put_cf(meta, FORMAT, row),
+            }
+            .expect("written");
+            drop(db);
+            let Err(refused) = Log::open(folder.path()) else { panic!("{told} was read") };
+            let refused = refused.to_string();
+            assert!(refused.contains(told) && refused.contains("reads 2"), "{refused}");
+        }
+    }
 }

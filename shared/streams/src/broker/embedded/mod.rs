@@ -17,6 +17,7 @@ mod reached;
 mod read;
 mod reader;
 mod retention;
+mod staged;
 mod write;
 
 use std::path::Path;
@@ -27,12 +28,10 @@ use self::follower::Followed;
 pub use self::follower::Follower;
 use self::log::Log;
 use super::{
-    Appender, Broker, BrokerError, CleanupPolicy, CommittedOffset, Consumer, ConsumerOptions,
-    Isolation, Now, OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription,
-    TopicPartition,
+    Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
+    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
 };
 use crate::folder::FolderLock;
-use crate::record::Outgoing;
 
 /// Milliseconds since 1970: the broker's own clock, by which it refuses what is stamped in the
 /// future, as a Kafka broker does by its own.
@@ -80,31 +79,6 @@ impl EmbeddedBroker {
     /// When there is no log in it.
     pub fn follow(folder: &Path) -> Result<Follower> {
         Follower::open(folder)
-    }
-}
-
-impl Shared {
-    /// What a broker refuses in a record, whatever the topic's state.
-    fn admit(&self, record: &Outgoing<'_>) -> Result<()> {
-        let partition = || TopicPartition::new(record.topic, record.partition);
-        let state = self.log.state();
-        let topic = state.topics.get(record.topic);
-        let topic = topic.ok_or_else(|| BrokerError::UnknownPartition(partition()))?;
-        if record.key.is_none() && topic.description.cleanup == CleanupPolicy::Compact {
-            let cause = "a compacted topic takes no record without a key".to_owned();
-            return Err(BrokerError::Refused { partition: partition(), cause });
-        }
-        if let Some(max) = topic.description.future_max_ms {
-            let latest = (self.clock)().saturating_add_unsigned(max);
-            if record.timestamp > latest {
-                let cause = format!(
-                    "timestamp {} is more than {max} ms ahead of the clock",
-                    record.timestamp
-                );
-                return Err(BrokerError::Refused { partition: partition(), cause });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::staged::Staged;
 use super::{Shared, log};
 use crate::broker::seat::check_member;
 use crate::broker::{
     BrokerError, CommitStatus, Membership, OffsetCommit, Producer, ProducerMode, Result,
     TopicPartition,
 };
-use crate::record::{Batch, Header, Outgoing};
+use crate::record::Outgoing;
 
 /// Bytes of records without a transaction that are held back for one write.
 const LINGER_BYTES_MAX: usize = 1 << 20;
@@ -19,9 +20,8 @@ pub(super) struct EmbeddedProducer {
     epoch: u64,
     /// Number of the last write admitted before this producer: what its predecessor has committed.
     predecessors: u64,
-    /// The records not yet written, and where each is to go.
-    staged: Batch,
-    places: Vec<TopicPartition>,
+    /// The records not yet written.
+    staged: Staged,
     outcome: Option<CommitStatus>,
 }
 
@@ -34,8 +34,7 @@ impl EmbeddedProducer {
         };
         let predecessors = state.admitted;
         drop(state);
-        let staged = Batch::default();
-        Self { shared, mode, epoch, predecessors, staged, places: Vec::new(), outcome: None }
+        Self { shared, mode, epoch, predecessors, staged: Staged::default(), outcome: None }
     }
 
     fn check_epoch(&self, state: &log::State) -> Result<()> {
@@ -52,33 +51,14 @@ impl EmbeddedProducer {
         commit: Option<(&Membership, &[OffsetCommit])>,
         backing: &[TopicPartition],
     ) -> Result<Vec<u64>> {
-        let headers: Vec<Vec<Header<'_>>> = (0..self.staged.len())
-            .map(|i| self.staged.get(i, "", 0).headers.iter().collect())
-            .collect();
-        let records = (0..self.staged.len()).map(|index| {
-            let place = &self.places[index];
-            let record = self.staged.get(index, &place.topic, place.partition);
-            Outgoing {
-                topic: record.topic,
-                partition: record.partition,
-                timestamp: record.timestamp,
-                key: record.key,
-                value: record.value,
-                headers: &headers[index],
-            }
-        });
+        let portions = self.staged.take();
         let admit = |state: &log::State| {
             self.check_epoch(state)?;
             commit.map_or(Ok(()), |(m, _)| check_member(&state.coordinator, m))
         };
         let offsets = commit.map(|(membership, offsets)| (membership.group.as_str(), offsets));
-        let (_, ends) = self.shared.log.append(records, offsets, backing, admit)?;
+        let (_, ends) = self.shared.log.append(&portions, offsets, backing, admit)?;
         Ok(ends)
-    }
-
-    fn clear(&mut self) {
-        self.staged.clear();
-        self.places.clear();
     }
 }
 
@@ -90,13 +70,10 @@ impl Producer for EmbeddedProducer {
     }
 
     fn send(&mut self, record: Outgoing<'_>) -> Result<()> {
-        self.shared.admit(&record)?;
-        let headers = record.headers.iter().copied();
-        self.staged.push(0, record.timestamp, record.key, record.value, headers);
-        self.places.push(TopicPartition::new(record.topic, record.partition));
+        let Shared { log, clock, .. } = &*self.shared;
+        self.staged.push(log, clock, &record)?;
         if self.mode == ProducerMode::AtLeastOnce && self.staged.size() > LINGER_BYTES_MAX {
             self.write(None, &[])?;
-            self.clear();
         }
         Ok(())
     }
@@ -112,7 +89,6 @@ impl Producer for EmbeddedProducer {
             // Without a transaction the consumer commits the offsets, once this is drained.
             ProducerMode::AtLeastOnce => self.write(None, backing),
         };
-        self.clear();
         match written {
             Ok(ends) => {
                 self.outcome = Some(CommitStatus::Committed { ends });
@@ -127,7 +103,7 @@ impl Producer for EmbeddedProducer {
     }
 
     fn abort(&mut self) -> Result<()> {
-        self.clear();
+        self.staged = Staged::default();
         Ok(())
     }
 

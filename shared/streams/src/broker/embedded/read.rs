@@ -1,9 +1,9 @@
 //! Reading the embedded log: what is visible is durable.
 
-use rocksdb::{IteratorMode, ReadOptions};
+use rocksdb::ReadOptions;
 
 use super::catalogue::read_bounds;
-use super::codec;
+use super::codec::{self, Records};
 use super::damage::damaged;
 use super::log::{Log, RECORDS, bounds, family};
 use crate::broker::{BrokerError, CleanupPolicy, Result, TopicPartition};
@@ -32,10 +32,18 @@ impl Log {
         if from == end {
             return Ok(end);
         }
-        let mut bounds = ReadOptions::default();
-        bounds.set_iterate_upper_bound(codec::record_key(id, at.partition, end).to_vec());
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(codec::record_key(id, at.partition, 0));
+        options.set_iterate_upper_bound(codec::record_key(id, at.partition, end));
+        let mut rows = self.db.raw_iterator_cf_opt(family(&self.db, RECORDS)?, options);
         let key = codec::record_key(id, at.partition, from);
-        let mode = IteratorMode::From(&key, rocksdb::Direction::Forward);
+        if !has_gaps {
+            // The row that holds it may begin before it.
+            rows.seek_for_prev(key);
+        }
+        if has_gaps || (!rows.valid() && rows.status().is_ok()) {
+            rows.seek(key);
+        }
         let damage = |offset, cause: &str| {
             // Retention may have cut meanwhile what was still there when this reading began.
             let start = read_bounds(&self.db, id, at.partition)?.start;
@@ -47,23 +55,37 @@ impl Log {
         };
         // Offsets are given out one after the other, and nothing is ever taken out but at the
         // beginning and by compaction.
-        let mut next = from;
-        for entry in self.db.iterator_cf_opt(family(&self.db, RECORDS)?, bounds, mode) {
-            let (key, value) = match entry {
-                Ok(entry) => entry,
-                Err(error) => return damage(next, error.as_ref()),
+        let (mut next, mut buffer) = (from, Vec::new());
+        while let Some((key, row)) = rows.item() {
+            let first = codec::offset_of(key).unwrap_or(u64::MAX);
+            if first > next {
+                if !has_gaps {
+                    return damage(next, &format!("the next record there is at offset {first}"));
+                }
+                next = first;
+            }
+            let none = "its bytes are no record";
+            let opened = codec::count_of(row).zip(Records::of(row, &mut buffer));
+            let Some((count, records)) = opened else {
+                return damage(next, none);
             };
-            let offset = codec::offset_of(&key).unwrap_or(u64::MAX);
-            if offset != next && !has_gaps {
-                return damage(next, &format!("the next record there is at offset {offset}"));
+            let behind = first.saturating_add(count);
+            for record in records.take(count as usize).skip((next - first) as usize) {
+                if batch.size() >= bytes_max {
+                    return Ok(next);
+                }
+                if codec::decode_record(next, record, batch).is_none() {
+                    return damage(next, none);
+                }
+                next += 1;
             }
-            if batch.size() >= bytes_max {
-                return Ok(offset);
+            if next < behind {
+                return damage(next, none);
             }
-            if codec::decode_record(offset, &value, batch).is_none() {
-                return damage(offset, "its bytes are no record");
-            }
-            next = offset + 1;
+            rows.next();
+        }
+        if let Err(error) = rows.status() {
+            return damage(next, error.as_ref());
         }
         if next < end && !has_gaps {
             return damage(next, &format!("there is no record, but the log ends at {end}"));

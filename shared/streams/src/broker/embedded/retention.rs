@@ -1,6 +1,6 @@
 //! What becomes of old records of the embedded log, and of groups that are no more.
 
-use rocksdb::WriteBatch;
+use rocksdb::{IteratorMode, WriteBatch};
 
 use super::catalogue::rows;
 use super::codec;
@@ -44,10 +44,18 @@ impl Log {
         if start <= bounds.start || start > bounds.end {
             return Ok(());
         }
+        let records = family(&self.db, RECORDS)?;
+        let row_of = |offset| codec::record_key(id, at.partition, offset);
+        let mut to = row_of(start).to_vec();
+        if start < bounds.end {
+            // The row that holds it may begin before it, and stays.
+            let mode = IteratorMode::From(&to, rocksdb::Direction::Reverse);
+            let row = self.db.iterator_cf(records, mode).next().transpose();
+            let row = row.map_err(failed(&self.db, "retention"))?;
+            to = row.filter(|(key, _)| key.starts_with(&to[..8])).map_or(to, |(key, _)| key.into());
+        }
         let mut batch = WriteBatch::default();
-        let from = codec::record_key(id, at.partition, bounds.start);
-        let to = codec::record_key(id, at.partition, start);
-        batch.delete_range_cf(family(&self.db, RECORDS)?, from, to);
+        batch.delete_range_cf(records, row_of(0).to_vec(), to);
         let row = format!("{START}{id}/{}", at.partition);
         batch.put_cf(family(&self.db, META)?, row, start.to_string());
         self.db.write(batch).map_err(failed(&self.db, "retention"))?;

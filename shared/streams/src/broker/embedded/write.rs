@@ -1,4 +1,4 @@
-//! One batch of records being put together: offsets are given out, superseded records go.
+//! One write being put together: offsets are given out, superseded records go.
 
 use std::collections::HashMap;
 
@@ -7,76 +7,57 @@ use rocksdb::{DB, WriteBatch};
 use super::codec;
 use super::damage::failed;
 use super::log::{LATEST, META, OFFSET, RECORDS, family};
+use super::staged::Portion;
 use crate::broker::{OffsetCommit, Result, TopicPartition};
-use crate::record::Outgoing;
 
-/// A partition in which one batch after the other is written: this one's turn.
+/// A partition in which one write follows the other: this one's turn.
 #[derive(Debug)]
 pub(super) struct Turn {
     pub(super) at: TopicPartition,
     /// Number of the topic.
     pub(super) topic: u32,
-    pub(super) is_compacted: bool,
     /// Next offset to give out.
     pub(super) next: u64,
 }
 
-/// The partitions of records, each once, and for each record which of them is its own.
-pub(super) fn places<'a>(
-    records: impl Iterator<Item = Outgoing<'a>>,
-) -> (Vec<TopicPartition>, Vec<usize>) {
-    let (mut partitions, mut places): (Vec<TopicPartition>, Vec<usize>) = Default::default();
-    for record in records {
-        let is_it =
-            |at: &TopicPartition| at.partition == record.partition && at.topic == record.topic;
-        let before = places.last().copied().filter(|place| is_it(&partitions[*place]));
-        let place = before.or_else(|| partitions.iter().position(is_it)).unwrap_or_else(|| {
-            partitions.push(TopicPartition::new(record.topic, record.partition));
-            partitions.len() - 1
-        });
-        places.push(place);
-    }
-    (partitions, places)
-}
-
-/// One batch being put together.
+/// One write being put together.
 pub(super) struct Writing<'d> {
     db: &'d DB,
     pub(super) batch: WriteBatch,
-    /// Of each partition that it is written to.
+    /// Of each partition that it writes to.
     pub(super) turns: Vec<Turn>,
-    /// Last offsets of keys written by this very batch.
+    /// Last offsets of keys written by this very one.
     latest: HashMap<Vec<u8>, u64>,
-    value: Vec<u8>,
 }
 
 impl<'d> Writing<'d> {
     pub(super) fn new(db: &'d DB, turns: Vec<Turn>) -> Self {
-        let (batch, latest) = (WriteBatch::default(), HashMap::new());
-        Self { db, batch, turns, latest, value: Vec::new() }
+        Self { db, batch: WriteBatch::default(), turns, latest: HashMap::new() }
     }
 
-    /// Adds a record to the partition of turn `place`; its offset.
-    pub(super) fn add(&mut self, record: &Outgoing<'_>, place: usize) -> Result<u64> {
-        let turn = &mut self.turns[place];
-        let (topic, offset, is_compacted) = (turn.topic, turn.next, turn.is_compacted);
-        turn.next += 1;
-        if is_compacted {
-            self.supersede(topic, record, offset)?;
+    /// Adds records to the partition of turn `place`, theirs; the offset of the first.
+    pub(super) fn add(&mut self, portion: &Portion, place: usize) -> Result<u64> {
+        let Turn { topic, next: first, .. } = self.turns[place];
+        let (partition, mut next) = (portion.at.partition, first);
+        for (chunk, count) in portion.chunks.iter() {
+            if portion.is_compacted {
+                // One without a key has been refused at the door.
+                let key = codec::key_of(chunk).unwrap_or_default();
+                self.supersede(topic, partition, key, next)?;
+            }
+            let row = codec::record_key(topic, partition, next);
+            self.batch.put_cf(family(self.db, RECORDS)?, row, chunk);
+            next += count;
         }
-        self.value.clear();
-        codec::encode_record(record, &mut self.value);
-        let key = codec::record_key(topic, record.partition, offset);
-        self.batch.put_cf(family(self.db, RECORDS)?, key, &self.value);
-        Ok(offset)
+        self.turns[place].next = next;
+        Ok(first)
     }
 
     /// Compaction as records come: the former record of this key goes in the same batch, so that
     /// a compacted topic never holds more than its keys.
-    fn supersede(&mut self, topic: u32, record: &Outgoing<'_>, offset: u64) -> Result<()> {
+    fn supersede(&mut self, topic: u32, partition: u32, key: &[u8], offset: u64) -> Result<()> {
         let index = family(self.db, LATEST)?;
-        // One without a key has been refused at the door.
-        let key = codec::latest_key(topic, record.partition, record.key.unwrap_or_default());
+        let key = codec::latest_key(topic, partition, key);
         let former = match self.latest.get(&key) {
             Some(offset) => Some(*offset),
             None => {
@@ -85,7 +66,7 @@ impl<'d> Writing<'d> {
             }
         };
         if let Some(former) = former {
-            let former = codec::record_key(topic, record.partition, former);
+            let former = codec::record_key(topic, partition, former);
             self.batch.delete_cf(family(self.db, RECORDS)?, former);
         }
         self.batch.put_cf(index, &key, offset.to_be_bytes());

@@ -1,0 +1,102 @@
+//! Records on their way into the log: by partition, already as they will lie there.
+
+use super::Clock;
+use super::codec::Chunks;
+use super::log::{Log, bounds};
+use crate::broker::{BrokerError, CleanupPolicy, Result, TopicPartition};
+use crate::record::Outgoing;
+
+/// Where a record lies among those that are staged: the number of its partition among theirs, and
+/// its own among that partition's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) portion: usize,
+    pub(super) index: u64,
+}
+
+/// The records for one partition.
+#[derive(Debug)]
+pub(super) struct Portion {
+    pub(super) at: TopicPartition,
+    pub(super) chunks: Chunks,
+    pub(super) is_compacted: bool,
+    future_max_ms: Option<u64>,
+    count: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    portions: Vec<Portion>,
+    /// The one that was staged for last: mostly the next record goes there, too.
+    last: usize,
+    bytes: usize,
+}
+
+impl Staged {
+    /// Takes all that is staged, to be written.
+    pub(super) fn take(&mut self) -> Vec<Portion> {
+        let mut portions = std::mem::take(self).portions;
+        portions.iter_mut().for_each(|portion| portion.chunks.close());
+        portions
+    }
+
+    /// Bytes of the records; fewer are held, since they are compressed as they come.
+    pub(super) fn size(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a record, unless a broker would refuse it, whatever the topic's state.
+    pub(super) fn push(
+        &mut self,
+        log: &Log,
+        clock: &Clock,
+        record: &Outgoing<'_>,
+    ) -> Result<Place> {
+        let is_it = |portion: &Portion| {
+            portion.at.partition == record.partition && portion.at.topic == record.topic
+        };
+        let last = Some(self.last).filter(|last| self.portions.get(*last).is_some_and(is_it));
+        let known = last.or_else(|| self.portions.iter().position(is_it));
+        let portion = match known {
+            Some(known) => known,
+            None => {
+                self.portions.push(Portion::new(log, record)?);
+                self.portions.len() - 1
+            }
+        };
+        self.last = portion;
+        let index = self.portions[portion].push(clock, record)?;
+        self.bytes += record.size();
+        Ok(Place { portion, index })
+    }
+}
+
+impl Portion {
+    fn new(log: &Log, record: &Outgoing<'_>) -> Result<Portion> {
+        let at = TopicPartition::new(record.topic, record.partition);
+        let state = log.state();
+        bounds(&state, &at)?;
+        let topic = &state.topics[&at.topic].description;
+        let is_compacted = topic.cleanup == CleanupPolicy::Compact;
+        let (chunks, future_max_ms) = (Chunks::new(is_compacted), topic.future_max_ms);
+        Ok(Portion { at, chunks, is_compacted, future_max_ms, count: 0 })
+    }
+
+    fn push(&mut self, clock: &Clock, record: &Outgoing<'_>) -> Result<u64> {
+        let refused = |cause| BrokerError::Refused { partition: self.at.clone(), cause };
+        if record.key.is_none() && self.is_compacted {
+            return Err(refused("a compacted topic takes no record without a key".to_owned()));
+        }
+        if let Some(max) = self.future_max_ms
+            && record.timestamp > clock().saturating_add_unsigned(max)
+        {
+            let at = record.timestamp;
+            return Err(refused(format!(
+                "timestamp {at} is more than {max} ms ahead of the clock"
+            )));
+        }
+        self.chunks.push(record);
+        self.count += 1;
+        Ok(self.count - 1)
+    }
+}
