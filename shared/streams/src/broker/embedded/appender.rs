@@ -9,8 +9,8 @@ use super::{Shared, log};
 use crate::broker::{Ack, Appender, BrokerError, Result};
 use crate::record::Outgoing;
 
-/// Bytes that may wait to be written; beyond it `append` answers `Unavailable`. As many may be
-/// being written.
+/// Bytes that may wait to be written; beyond it `append` answers `Unavailable`. Those that are being
+/// written come on top: as many at most, and their copy in RocksDB's batch.
 const WAITING_BYTES_MAX: usize = 8 << 20;
 
 /// What came in while the last write was on its way.

@@ -33,7 +33,8 @@ pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordi
     for (key, row) in rows(db, TOPIC)? {
         let name = &key[TOPIC.len()..];
         let (id, description) = codec::decode_topic(name, &row).ok_or_else(|| unreadable(&key))?;
-        let partitions = (0..description.partitions).map(|p| read_bounds(db, id, p));
+        let partitions = (0..description.partitions).map(|p| TopicPartition::new(name, p));
+        let partitions = partitions.map(|at| read_bounds(db, id, &at));
         let partitions = partitions.collect::<Result<_>>()?;
         topics.insert(name.to_owned(), Topic { id, description, partitions });
     }
@@ -55,7 +56,8 @@ pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordi
 }
 
 /// The bounds of a partition, as they lie on the disk.
-pub(super) fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds> {
+pub(super) fn read_bounds(db: &DB, topic: u32, at: &TopicPartition) -> Result<Bounds> {
+    let partition = at.partition;
     let row = format!("{START}{topic}/{partition}");
     let start = db.get_cf(family(db, META)?, row).map_err(failed(db, "open"))?;
     let start = start.and_then(|s| String::from_utf8(s).ok()?.parse().ok()).unwrap_or(0);
@@ -66,8 +68,10 @@ pub(super) fn read_bounds(db: &DB, topic: u32, partition: u32) -> Result<Bounds>
     let end = match newest.filter(|(key, _)| key.starts_with(&last[..8])) {
         None => start,
         Some((key, row)) => {
-            let behind = || Some(codec::offset_of(&key)? + codec::count_of(&row)?);
-            behind().ok_or_else(|| damaged(db.path(), "open", None, "its last row is none"))?
+            let first = codec::offset_of(&key).unwrap_or(u64::MAX);
+            let behind = codec::count_of(&row).and_then(|count| first.checked_add(count));
+            let cause = "its bytes are no record";
+            behind.ok_or_else(|| damaged(db.path(), "open", Some((at, first)), cause))?
         }
     };
     Ok(Bounds { start, next: end, end })

@@ -28,6 +28,8 @@ pub(super) fn latest_key(topic: u32, partition: u32, key: &[u8]) -> Vec<u8> {
 /// Bytes of records from which on a chunk takes no more. A row is written, merged and found at a
 /// cost of its own, which many records share, and they shrink together; a fetch reads whole rows.
 const CHUNK_BYTES: usize = 16 << 10;
+/// Fewer do not get smaller by much.
+const COMPRESS_BYTES_MIN: usize = 1 << 10;
 /// Number of the records, and their bytes before they were compressed by lz4; none: they were not.
 const HEAD_BYTES: usize = 8;
 
@@ -40,13 +42,13 @@ pub(super) struct Chunks {
     /// The records of the one that is not full, and how many they are.
     open: Vec<u8>,
     count: u32,
-    /// Of compacted topics each record is a row, so that it can go by itself.
-    single: bool,
+    /// Of a compacted topic each record is a row as it is, so that it can go by itself.
+    pub(super) is_compacted: bool,
 }
 
 impl Chunks {
-    pub(super) fn new(single: bool) -> Chunks {
-        Chunks { single, ..Chunks::default() }
+    pub(super) fn new(is_compacted: bool) -> Chunks {
+        Chunks { is_compacted, ..Chunks::default() }
     }
 
     pub(super) fn push(&mut self, record: &Outgoing<'_>) {
@@ -56,7 +58,7 @@ impl Chunks {
         let len = (self.open.len() - len_at - 4) as u32;
         self.open[len_at..len_at + 4].copy_from_slice(&len.to_le_bytes());
         self.count += 1;
-        if self.single || self.open.len() >= CHUNK_BYTES {
+        if self.is_compacted || self.open.len() >= CHUNK_BYTES {
             self.close();
         }
     }
@@ -66,13 +68,13 @@ impl Chunks {
         if self.count == 0 {
             return;
         }
-        let Self { bytes, starts, open, count, single } = self;
+        let Self { bytes, starts, open, count, is_compacted } = self;
         starts.push((bytes.len(), *count));
         bytes.extend_from_slice(&count.to_le_bytes());
         let len_at = bytes.len();
         bytes.extend_from_slice(&0u32.to_le_bytes());
         let start = bytes.len();
-        let compressed = (!*single && *count > 1).then(|| {
+        let compressed = (!*is_compacted && open.len() >= COMPRESS_BYTES_MIN).then(|| {
             bytes.resize(start + lz4::block::compress_bound(open.len()).ok()?, 0);
             lz4::block::compress_to_buffer(open, None, false, &mut bytes[start..]).ok()
         });
@@ -116,8 +118,8 @@ impl<'a> Records<'a> {
         // More than lz4 can make of so few bytes is no length.
         let len = Some(len as usize).filter(|len| len / 256 <= bytes.len())?;
         buffer.resize(len, 0);
-        lz4::block::decompress_to_buffer(bytes, Some(len as i32), buffer).ok()?;
-        Some(Records(buffer))
+        let made = lz4::block::decompress_to_buffer(bytes, Some(len as i32), buffer).ok()?;
+        (made == len).then_some(Records(buffer))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::broker::{BrokerError, CleanupPolicy, Result, TopicPartition};
 use crate::record::Batch;
 
 impl Log {
-    /// Reads from `from` on, at most about `bytes_max`. Returns the position behind.
+    /// Reads from `from` on, whole rows until there are `bytes_max`. Returns the position behind.
     pub(super) fn read(
         &self,
         at: &TopicPartition,
@@ -37,16 +37,14 @@ impl Log {
         options.set_iterate_upper_bound(codec::record_key(id, at.partition, end));
         let mut rows = self.db.raw_iterator_cf_opt(family(&self.db, RECORDS)?, options);
         let key = codec::record_key(id, at.partition, from);
-        if !has_gaps {
-            // The row that holds it may begin before it.
+        rows.seek(key);
+        if !has_gaps && rows.key() != Some(&key[..]) {
+            // It is in the midst of a row, which begins before it; whatever is behind that one.
             rows.seek_for_prev(key);
-        }
-        if has_gaps || (!rows.valid() && rows.status().is_ok()) {
-            rows.seek(key);
         }
         let damage = |offset, cause: &str| {
             // Retention may have cut meanwhile what was still there when this reading began.
-            let start = read_bounds(&self.db, id, at.partition)?.start;
+            let start = read_bounds(&self.db, id, at)?.start;
             if offset < start {
                 let partition = at.clone();
                 return Err(BrokerError::OffsetOutOfRange { partition, offset, start, end });
@@ -64,6 +62,9 @@ impl Log {
                 }
                 next = first;
             }
+            if batch.size() >= bytes_max {
+                return Ok(next);
+            }
             let none = "its bytes are no record";
             let opened = codec::count_of(row).zip(Records::of(row, &mut buffer));
             let Some((count, records)) = opened else {
@@ -71,9 +72,6 @@ impl Log {
             };
             let behind = first.saturating_add(count);
             for record in records.take(count as usize).skip((next - first) as usize) {
-                if batch.size() >= bytes_max {
-                    return Ok(next);
-                }
                 if codec::decode_record(next, record, batch).is_none() {
                     return damage(next, none);
                 }

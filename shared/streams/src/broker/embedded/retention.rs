@@ -36,7 +36,7 @@ impl Log {
         Ok(())
     }
 
-    /// Drops the records below `start`.
+    /// Drops the records below `start`, as far as no row holds them together with later ones.
     pub(super) fn cut(&self, at: &TopicPartition, start: u64) -> Result<()> {
         let mut state = self.state();
         let id = bounds(&state, at).map(|_| state.topics[&at.topic].id)?;
@@ -44,23 +44,31 @@ impl Log {
         if start <= bounds.start || start > bounds.end {
             return Ok(());
         }
-        let records = family(&self.db, RECORDS)?;
-        let row_of = |offset| codec::record_key(id, at.partition, offset);
-        let mut to = row_of(start).to_vec();
-        if start < bounds.end {
-            // The row that holds it may begin before it, and stays.
-            let mode = IteratorMode::From(&to, rocksdb::Direction::Reverse);
-            let row = self.db.iterator_cf(records, mode).next().transpose();
-            let row = row.map_err(failed(&self.db, "retention"))?;
-            to = row.filter(|(key, _)| key.starts_with(&to[..8])).map_or(to, |(key, _)| key.into());
-        }
+        let from = self.row_of(id, at, bounds.start)?;
+        let to = match start == bounds.end {
+            true => codec::record_key(id, at.partition, start).to_vec(),
+            false => self.row_of(id, at, start)?,
+        };
         let mut batch = WriteBatch::default();
-        batch.delete_range_cf(records, row_of(0).to_vec(), to);
+        // RocksDB counts an empty range as a write, and does not when it reads its log again.
+        if from < to {
+            batch.delete_range_cf(family(&self.db, RECORDS)?, from, to);
+        }
         let row = format!("{START}{id}/{}", at.partition);
         batch.put_cf(family(&self.db, META)?, row, start.to_string());
         self.db.write(batch).map_err(failed(&self.db, "retention"))?;
         bounds.start = start;
         Ok(())
+    }
+
+    /// Key of the row that holds this offset, which may begin before it; its own if there is none.
+    fn row_of(&self, topic: u32, at: &TopicPartition, offset: u64) -> Result<Vec<u8>> {
+        let own = codec::record_key(topic, at.partition, offset).to_vec();
+        let mode = IteratorMode::From(&own, rocksdb::Direction::Reverse);
+        let row = self.db.iterator_cf(family(&self.db, RECORDS)?, mode).next().transpose();
+        let row = row.map_err(failed(&self.db, "retention"))?;
+        let found = row.filter(|(key, _)| key.starts_with(&own[..8]));
+        Ok(found.map_or(own, |(key, _)| key.into()))
     }
 
     /// Forgets the offsets of a group.

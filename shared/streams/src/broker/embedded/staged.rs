@@ -19,7 +19,6 @@ pub(super) struct Place {
 pub(super) struct Portion {
     pub(super) at: TopicPartition,
     pub(super) chunks: Chunks,
-    pub(super) is_compacted: bool,
     future_max_ms: Option<u64>,
     count: u64,
 }
@@ -40,12 +39,12 @@ impl Staged {
         portions
     }
 
-    /// Bytes of the records; fewer are held, since they are compressed as they come.
+    /// Bytes of the records as they came; what is held of many is compressed.
     pub(super) fn size(&self) -> usize {
         self.bytes
     }
 
-    /// Adds a record, unless a broker would refuse it, whatever the topic's state.
+    /// Adds a record, unless it is refused.
     pub(super) fn push(
         &mut self,
         log: &Log,
@@ -58,33 +57,41 @@ impl Staged {
         let last = Some(self.last).filter(|last| self.portions.get(*last).is_some_and(is_it));
         let known = last.or_else(|| self.portions.iter().position(is_it));
         let portion = match known {
-            Some(known) => known,
+            Some(known) => {
+                self.portions[known].admit(clock, record)?;
+                known
+            }
             None => {
-                self.portions.push(Portion::new(log, record)?);
+                let new = Portion::of(log, record)?;
+                new.admit(clock, record)?;
+                self.portions.push(new);
                 self.portions.len() - 1
             }
         };
         self.last = portion;
-        let index = self.portions[portion].push(clock, record)?;
         self.bytes += record.size();
-        Ok(Place { portion, index })
+        let Portion { chunks, count, .. } = &mut self.portions[portion];
+        chunks.push(record);
+        *count += 1;
+        Ok(Place { portion, index: *count - 1 })
     }
 }
 
 impl Portion {
-    fn new(log: &Log, record: &Outgoing<'_>) -> Result<Portion> {
+    /// An empty one, for the partition of this record.
+    fn of(log: &Log, record: &Outgoing<'_>) -> Result<Portion> {
         let at = TopicPartition::new(record.topic, record.partition);
         let state = log.state();
         bounds(&state, &at)?;
         let topic = &state.topics[&at.topic].description;
-        let is_compacted = topic.cleanup == CleanupPolicy::Compact;
-        let (chunks, future_max_ms) = (Chunks::new(is_compacted), topic.future_max_ms);
-        Ok(Portion { at, chunks, is_compacted, future_max_ms, count: 0 })
+        let chunks = Chunks::new(topic.cleanup == CleanupPolicy::Compact);
+        Ok(Portion { at, chunks, future_max_ms: topic.future_max_ms, count: 0 })
     }
 
-    fn push(&mut self, clock: &Clock, record: &Outgoing<'_>) -> Result<u64> {
+    /// What a broker refuses in a record, whatever the topic's state.
+    fn admit(&self, clock: &Clock, record: &Outgoing<'_>) -> Result<()> {
         let refused = |cause| BrokerError::Refused { partition: self.at.clone(), cause };
-        if record.key.is_none() && self.is_compacted {
+        if record.key.is_none() && self.chunks.is_compacted {
             return Err(refused("a compacted topic takes no record without a key".to_owned()));
         }
         if let Some(max) = self.future_max_ms
@@ -95,8 +102,6 @@ impl Portion {
                 "timestamp {at} is more than {max} ms ahead of the clock"
             )));
         }
-        self.chunks.push(record);
-        self.count += 1;
-        Ok(self.count - 1)
+        Ok(())
     }
 }

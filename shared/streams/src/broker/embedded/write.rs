@@ -40,7 +40,7 @@ impl<'d> Writing<'d> {
         let Turn { topic, next: first, .. } = self.turns[place];
         let (partition, mut next) = (portion.at.partition, first);
         for (chunk, count) in portion.chunks.iter() {
-            if portion.is_compacted {
+            if portion.chunks.is_compacted {
                 // One without a key has been refused at the door.
                 let key = codec::key_of(chunk).unwrap_or_default();
                 self.supersede(topic, partition, key, next)?;
