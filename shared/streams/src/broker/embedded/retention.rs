@@ -90,3 +90,45 @@ impl Log {
         self.db.write(batch).map_err(failed(&self.db, "delete group"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Clock;
+    use super::super::staged::Staged;
+    use super::*;
+    use crate::broker::TopicDescription;
+    use crate::record::Outgoing;
+
+    /// A sync that comes after the cut notes how far the log is durable, cut included.
+    #[test]
+    fn a_cut_inside_of_the_first_row_is_found_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = TopicPartition::new("t", 0);
+        let log = Log::open(folder.path()).expect("a new log");
+        let cleanup = CleanupPolicy::Delete { retention_ms: Some(1) };
+        let (name, future_max_ms) = (at.topic.clone(), None);
+        log.create_topic(&TopicDescription { name, partitions: 1, cleanup, future_max_ms })
+            .expect("a topic");
+        let (mut staged, clock): (_, Clock) = (Staged::default(), Arc::new(|| 0));
+        let (topic, partition, timestamp, headers) = ("t", 0, 0, &[]);
+        let (key, value) = (None, Some(&b"v"[..]));
+        for _ in 0..5 {
+            let record = Outgoing { topic, partition, timestamp, key, value, headers };
+            staged.push(&log, &clock, &record).expect("taken");
+        }
+        log.append(&staged.take(), None, &[], |_| Ok(())).expect("written");
+        log.cut(&at, 3).expect("cut");
+        let written = {
+            let mut state = log.state();
+            state.written += 1;
+            state.written
+        };
+        log.sync(written).expect("synced");
+        drop(log);
+        let log = Log::open(folder.path()).expect("the same log");
+        let bounds = bounds(&log.state(), &at).expect("known");
+        assert_eq!((bounds.start, bounds.end), (3, 5));
+    }
+}
