@@ -57,22 +57,30 @@ pub(super) fn read_catalogue(db: &DB) -> Result<(BTreeMap<String, Topic>, Coordi
 
 /// The bounds of a partition, as they lie on the disk.
 pub(super) fn read_bounds(db: &DB, topic: u32, at: &TopicPartition) -> Result<Bounds> {
-    let partition = at.partition;
-    let row = format!("{START}{topic}/{partition}");
+    let row = format!("{START}{topic}/{}", at.partition);
     let start = db.get_cf(family(db, META)?, row).map_err(failed(db, "open"))?;
     let start = start.and_then(|s| String::from_utf8(s).ok()?.parse().ok()).unwrap_or(0);
-    let last = codec::record_key(topic, partition, u64::MAX);
-    let mode = IteratorMode::From(&last, rocksdb::Direction::Reverse);
-    let newest = db.iterator_cf(family(db, RECORDS)?, mode).next().transpose();
-    let newest = newest.map_err(failed(db, "open"))?;
-    let end = match newest.filter(|(key, _)| key.starts_with(&last[..8])) {
+    let end = match row_until(db, (topic, at.partition, u64::MAX), "open")? {
         None => start,
-        Some((key, row)) => {
-            let first = codec::offset_of(&key).unwrap_or(u64::MAX);
-            let behind = codec::count_of(&row).and_then(|count| first.checked_add(count));
+        Some((first, chunk)) => {
+            let behind = codec::count_of(&chunk).and_then(|count| first.checked_add(count));
             let cause = "its bytes are no record";
             behind.ok_or_else(|| damaged(db.path(), "open", Some((at, first)), cause))?
         }
     };
     Ok(Bounds { start, next: end, end })
+}
+
+/// The last row of a partition that begins at this offset or before it: its offset and its chunk.
+pub(super) fn row_until(
+    db: &DB,
+    (topic, partition, offset): (u32, u32, u64),
+    what: &'static str,
+) -> Result<Option<(u64, Box<[u8]>)>> {
+    let key = codec::record_key(topic, partition, offset);
+    let mode = IteratorMode::From(&key, rocksdb::Direction::Reverse);
+    let row = db.iterator_cf(family(db, RECORDS)?, mode).next().transpose();
+    let row = row.map_err(failed(db, what))?;
+    let row = row.filter(|(found, _)| found.starts_with(&key[..8]));
+    Ok(row.map(|(found, chunk)| (codec::offset_of(&found).unwrap_or(u64::MAX), chunk)))
 }

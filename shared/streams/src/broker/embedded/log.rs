@@ -127,7 +127,7 @@ pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
             // few files.
             options.set_compaction_style(rocksdb::DBCompactionStyle::Universal);
             options.set_level_zero_file_num_compaction_trigger(8);
-            // Most rows come compressed. Those of few records are where they lie for long.
+            // Rows of many records come compressed; the others are where they lie for long.
             options.set_compression_type(rocksdb::DBCompressionType::None);
             options.set_bottommost_compression_type(rocksdb::DBCompressionType::Lz4);
             ColumnFamilyDescriptor::new(name, options)

@@ -1,8 +1,8 @@
 //! What becomes of old records of the embedded log, and of groups that are no more.
 
-use rocksdb::{IteratorMode, WriteBatch};
+use rocksdb::WriteBatch;
 
-use super::catalogue::rows;
+use super::catalogue::{row_until, rows};
 use super::codec;
 use super::damage::failed;
 use super::log::{Log, META, OFFSET, RECORDS, START, bounds, bounds_mut, family};
@@ -46,7 +46,7 @@ impl Log {
         }
         let from = self.row_of(id, at, bounds.start)?;
         let to = match start == bounds.end {
-            true => codec::record_key(id, at.partition, start).to_vec(),
+            true => codec::record_key(id, at.partition, start),
             false => self.row_of(id, at, start)?,
         };
         let mut batch = WriteBatch::default();
@@ -62,13 +62,10 @@ impl Log {
     }
 
     /// Key of the row that holds this offset, which may begin before it; its own if there is none.
-    fn row_of(&self, topic: u32, at: &TopicPartition, offset: u64) -> Result<Vec<u8>> {
-        let own = codec::record_key(topic, at.partition, offset).to_vec();
-        let mode = IteratorMode::From(&own, rocksdb::Direction::Reverse);
-        let row = self.db.iterator_cf(family(&self.db, RECORDS)?, mode).next().transpose();
-        let row = row.map_err(failed(&self.db, "retention"))?;
-        let found = row.filter(|(key, _)| key.starts_with(&own[..8]));
-        Ok(found.map_or(own, |(key, _)| key.into()))
+    fn row_of(&self, topic: u32, at: &TopicPartition, offset: u64) -> Result<[u8; 16]> {
+        let row = row_until(&self.db, (topic, at.partition, offset), "retention")?;
+        let first = row.map_or(offset, |(first, _)| first);
+        Ok(codec::record_key(topic, at.partition, first))
     }
 
     /// Forgets the offsets of a group.
