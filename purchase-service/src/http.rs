@@ -229,7 +229,7 @@ pub(crate) struct OfBuyer {
 /// A page of a buyer's purchases.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Page {
-    /// Newest first.
+    /// Newest first, by timestamp; those of one millisecond by partition.
     #[schema(value_type = Vec<PurchaseResult>)]
     purchases: Vec<Box<RawValue>>,
     /// Cursor of the next page; null at the end.

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 const RESULTS: usize = 0;
 /// By place: the key of the result.
 const ORDER: usize = 1;
-/// By buyer, newest first: the key of the result.
+/// By buyer, newest first: the key of the result. Those of one millisecond lie by partition: offsets
+/// of two partitions tell no order.
 const BUYERS: usize = 2;
 
 /// Bytes of a key of [`BUYERS`] that stand for the buyer, whose name may be of any length.

@@ -92,13 +92,15 @@ fn a_buyers_purchases_come_newest_first() {
     run(async {
         let shop = Shop::open("buyer").await;
         shop.restock("1", 3).await;
-        shop.restock("2", 100).await;
+        let last = shop.restock("2", 100).await;
+        // A purchase may take less than a millisecond: each has its own.
+        let since = last.json["item"]["updatedAt"].as_i64().unwrap();
         // Of several items, which lie in several partitions; refused ones too.
         for n in 0..8 {
             let item = ["1", "2", "none"][n % 3];
-            let id = format!("p{n}");
-            let wish =
-                json!({"purchaseId": id, "itemId": item, "quantity": 1, "purchasedBy": "ada"});
+            let mut wish = json!({"itemId": item, "quantity": 1, "purchasedBy": "ada"});
+            wish["purchaseId"] = json!(format!("p{n}"));
+            wish["timestamp"] = json!(since + n as i64);
             shop.buy(&[], wish).await;
         }
         for by in ["ad", "ada ", "", "\u{0}ada"] {
