@@ -1,7 +1,7 @@
 //! How the embedded log lies on disk. A row holds a chunk of records of one partition, which follow
 //! each other: their number, then each behind its length, all of them compressed together. Its key
-//! is topic, partition and the offset of the first, big-endian, so that rows sort. All other numbers
-//! are little-endian, of fixed width.
+//! is topic, partition and the offset of the first, big-endian, so that rows sort. The numbers
+//! in a row are little-endian, of fixed width.
 
 use crate::broker::{CleanupPolicy, TopicDescription};
 use crate::record::{Batch, Headers, Outgoing};
