@@ -1,5 +1,5 @@
 //! A backlog of 20 million purchases: whether memory stays flat, and the last million goes as fast
-//! as the first.
+//! as an early one, the first after all items were restocked.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

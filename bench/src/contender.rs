@@ -19,11 +19,26 @@ pub(crate) enum Contender {
     KafkaStreams,
     /// Kafka Streams with less to do: it remembers no ids and would decide a resend again.
     KafkaStreamsForgetful,
+    /// Kafka Streams that commits each 10 instead of 100 ms: latency only.
+    KafkaStreamsPrompt,
     /// librdkafka alone: reads, writes and commits, decides nothing.
     Floor,
 }
 
+/// Heap of Kafka Streams: the least with which it is as fast as with Java's default, a quarter of the
+/// machine, of which it takes two and a half times as much memory (bench/NOTES.md).
+const JAVA_HEAP: &str = "-Xmx1g";
+
 impl Contender {
+    /// Those that decide a backlog.
+    pub(crate) const RACING: [Self; 5] = [
+        Self::Ours,
+        Self::OursAtLeastOnce,
+        Self::KafkaStreams,
+        Self::KafkaStreamsForgetful,
+        Self::Floor,
+    ];
+
     /// As it stands in tables.
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -31,6 +46,7 @@ impl Contender {
             Self::OursAtLeastOnce => "ours, at least once",
             Self::KafkaStreams => "Kafka Streams",
             Self::KafkaStreamsForgetful => "Kafka Streams, no ids kept",
+            Self::KafkaStreamsPrompt => "Kafka Streams, 10 ms",
             Self::Floor => "librdkafka alone",
         }
     }
@@ -38,11 +54,6 @@ impl Contender {
     /// Whether its results are decisions.
     pub(crate) fn decides(self) -> bool {
         self != Self::Floor
-    }
-
-    /// The consumer group it reads in.
-    pub(crate) fn group(self, output: &str) -> String {
-        format!("{output}-purchase-processor")
     }
 
     /// Starts it.
@@ -53,27 +64,35 @@ impl Contender {
         let command = match self {
             Self::Ours => ours("purchase-processor", run),
             Self::OursAtLeastOnce => ours("at-least-once", run),
-            Self::KafkaStreams => self.java(run, "ids"),
-            Self::KafkaStreamsForgetful => self.java(run, "nothing"),
+            Self::KafkaStreams => java(run, "ids", "100"),
+            Self::KafkaStreamsForgetful => java(run, "nothing", "100"),
+            Self::KafkaStreamsPrompt => java(run, "ids", "10"),
             Self::Floor => {
                 let mut command = processes::command("floor");
-                command.args([run.kafka, &self.group(run.output), run.input, run.output]);
+                command.args([run.kafka, &group(run.output), run.input, run.output]);
                 command.args([run.workers, run.partitions].map(|n| n.to_string()));
                 command
             }
         };
         Process::spawn(run.folder, "contender", command)
     }
+}
 
-    fn java(self, run: &Run<'_>, remembers: &str) -> Command {
-        let java = std::env::var("JAVA_HOME").map_or("java".to_owned(), |home| home + "/bin/java");
-        let mut command = Command::new(java);
-        let jars = format!("{0}/job.jar:{0}/jars/*", run.streams_jars.display());
-        command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", &jars, "bps.Job"]);
-        command.args([run.kafka, &self.group(run.output), run.input, run.output]);
-        command.arg(run.folder.join("state")).args([run.workers.to_string().as_str(), remembers]);
-        command
-    }
+/// The consumer group that everyone reads in.
+pub(crate) fn group(output: &str) -> String {
+    format!("{output}-purchase-processor")
+}
+
+fn java(run: &Run<'_>, remembers: &str, commit_interval_ms: &str) -> Command {
+    let java = std::env::var("JAVA_HOME").map_or("java".to_owned(), |home| home + "/bin/java");
+    let mut command = Command::new(java);
+    let jars = format!("{0}/job.jar:{0}/jars/*", run.streams_jars.display());
+    let log = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
+    command.args([JAVA_HEAP, log, "-cp", &jars, "bps.Job"]);
+    command.args([run.kafka, &group(run.output), run.input, run.output]);
+    command.arg(run.folder.join("state"));
+    command.args([&run.workers.to_string(), remembers, commit_interval_ms]);
+    command
 }
 
 fn ours(program: &str, run: &Run<'_>) -> Command {

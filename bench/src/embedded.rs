@@ -26,20 +26,20 @@ pub(crate) struct Result {
     pub(crate) records_per_s: Spread,
 }
 
-/// Measures one worker and two in turn, several times.
+/// Measures one worker and two in turn, several times, each on a log of its own: one that others have
+/// used has merges left to do.
 ///
 /// # Errors
 /// A run that fails, or whose results are not what they must be.
 pub(crate) fn run(runs: usize) -> std::result::Result<Vec<Result>, AnyError> {
-    let folder = tempfile::Builder::new().prefix("bps-bench-").tempdir()?;
-    let broker = Arc::new(EmbeddedBroker::open(&folder.path().join("log"))?);
-    say("fills the embedded log");
-    let mut expected = topics::fill(&*broker, "year", Workload::Year, PARTITIONS)?;
     let mut took = [(1, Vec::new()), (2, Vec::new())];
     for round in 1..=runs {
         for (workers, took) in &mut took {
-            let settings = Settings::new("year", &format!("run{round}-{workers}"));
-            let mut config = ApplicationConfig::new(folder.path().join(&settings.application));
+            let folder = tempfile::Builder::new().prefix("bps-bench-").tempdir()?;
+            let broker = Arc::new(EmbeddedBroker::open(&folder.path().join("log"))?);
+            let mut expected = topics::fill(&*broker, "year", Workload::Year, PARTITIONS)?;
+            let settings = Settings::new("year", "run");
+            let mut config = ApplicationConfig::new(folder.path().join("state"));
             (config.workers, config.partitions) = (*workers, PARTITIONS);
             let rate = once(broker.clone(), &settings, config, expected.records)?;
             say(format_args!("{round}/{runs} embedded, {workers} workers: {rate:.0} records/s"));

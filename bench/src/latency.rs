@@ -37,7 +37,7 @@ pub(crate) struct Result {
 /// Measures each contender at each rate, several times.
 ///
 /// # Errors
-/// A purchase that gets no result.
+/// A purchase that gets no result, or not the one that it must have.
 pub(crate) fn run(
     site: &mut Site,
     who: &[Contender],
@@ -93,8 +93,10 @@ fn once(site: &mut Site, who: Contender, rate: u64) -> std::result::Result<[f64;
         }
         open -= 1;
     }
-    live.end()?;
+    site.expect(&input, &live.end()?)?;
+    site.wait_decided(&entry, &mut running, PATIENCE)?;
     Site::stop(running);
+    site.check(&entry)?;
     site.clear(&entry)?;
     let mut latencies: Vec<f64> = latencies.into_iter().flatten().collect();
     latencies.sort_by(f64::total_cmp);

@@ -2,6 +2,7 @@
 //! is late does not keep the next purchase from coming.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -32,8 +33,9 @@ pub(crate) struct Live {
     begun: Instant,
     every: Duration,
     arrivals: Receiver<Arrival>,
-    ended: std::sync::Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Result<(), AnyError>>>,
+    ended: Ended,
+    reads: JoinHandle<Result<(), AnyError>>,
+    sends: JoinHandle<Result<Vec<Event>, AnyError>>,
 }
 
 impl Live {
@@ -49,7 +51,7 @@ impl Live {
     ) -> Result<Live, AnyError> {
         let topics = Settings::new(&entry.input, &entry.output).topics;
         let (sender, arrivals) = channel();
-        let ended = std::sync::Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(AtomicBool::new(false));
         let partitions = entry.partitions;
         let at: Vec<_> =
             (0..partitions).map(|p| TopicPartition::new(&topics.purchase_finished, p)).collect();
@@ -61,6 +63,7 @@ impl Live {
         let (stop, items, prefix) = (ended.clone(), items.to_vec(), entry.output.clone());
         let (begun, every) = (Instant::now(), Duration::from_secs(1) / rate as u32);
         let send = move || {
+            let mut sent = Vec::new();
             for number in 0.. {
                 let due = begun + every * number as u32;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -76,11 +79,13 @@ impl Live {
                 };
                 writer.write(&topics.purchase_created, partitions, &event)?;
                 writer.hear_all()?;
+                sent.push(event);
             }
-            writer.finish()
+            writer.finish()?;
+            Ok(sent)
         };
-        let threads = vec![std::thread::spawn(read), std::thread::spawn(send)];
-        Ok(Live { begun, every, arrivals, ended, threads })
+        let (reads, sends) = (std::thread::spawn(read), std::thread::spawn(send));
+        Ok(Live { begun, every, arrivals, ended: Ended(ended), reads, sends })
     }
 
     /// When a purchase was to be sent.
@@ -124,20 +129,23 @@ impl Live {
         Ok((*first.ok_or("no partition")?, *last.ok_or("no partition")?))
     }
 
-    /// Sends no more.
+    /// Sends no more; all that was sent, in its order.
     ///
     /// # Errors
     /// What went wrong while it ran.
-    pub(crate) fn end(mut self) -> Result<(), AnyError> {
-        self.ended.store(true, Ordering::Relaxed);
-        let mut threads = std::mem::take(&mut self.threads).into_iter();
-        threads.try_for_each(|thread| thread.join().map_err(|_| "a thread failed")?)
+    pub(crate) fn end(self) -> Result<Vec<Event>, AnyError> {
+        drop(self.ended);
+        self.reads.join().map_err(|_| "the reader failed")??;
+        self.sends.join().map_err(|_| "the writer failed")?
     }
 }
 
-impl Drop for Live {
+/// Both threads end when it is dropped.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

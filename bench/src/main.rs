@@ -93,6 +93,10 @@ impl Flags {
         }
     }
 
+    fn does_all(&self) -> bool {
+        !self.quick && self.part.is_empty() && self.workload.is_empty() && self.who.is_empty()
+    }
+
     fn workloads(&self) -> Vec<Workload> {
         match (self.quick, self.workload.as_slice()) {
             (true, []) => vec![Workload::Year],
@@ -118,9 +122,9 @@ fn main() -> Result<(), AnyError> {
     let flags = Flags::parse();
     let runs = if flags.quick { 1 } else { flags.runs };
     let mut site = Site::new(&flags.kafka, flags.broker_pid, &flags.streams)?;
-    let mut report = Report::open(flags.results.as_deref())?;
+    let mut report = Report::open(flags.results.as_deref(), flags.does_all())?;
     if flags.does(Part::Throughput) {
-        let who = flags.who(Contender::value_variants());
+        let who = flags.who(&Contender::RACING);
         for workload in flags.workloads() {
             let heat = |who: &Contender| Heat { who: *who, workload, workers: 2, partitions: 4 };
             let heats: Vec<Heat> = who.iter().map(heat).collect();
@@ -134,13 +138,14 @@ fn main() -> Result<(), AnyError> {
         let heats = [(1, 4), (4, 4), (2, 1), (2, 16), (2, 64)].map(heat);
         report.throughput(race::run(&mut site, &heats, runs)?)?;
     }
-    let both = [Contender::Ours, Contender::KafkaStreams];
     if flags.does(Part::Latency) {
         let rates: &[u64] = if flags.quick { &[2_000] } else { &[500, 2_000, 5_000] };
-        report.latency(latency::run(&mut site, &flags.who(&both), rates, runs)?)?;
+        let who = [Contender::Ours, Contender::KafkaStreams, Contender::KafkaStreamsPrompt];
+        report.latency(latency::run(&mut site, &flags.who(&who), rates, runs)?)?;
     }
     if flags.does(Part::Recovery) {
-        report.recovery(recovery::run(&mut site, &flags.who(&both), runs)?)?;
+        let who = [Contender::Ours, Contender::KafkaStreams];
+        report.recovery(recovery::run(&mut site, &flags.who(&who), runs)?)?;
     }
     if flags.does(Part::Http) {
         report.http(http::run(&flags.kafka, &[200, 500, 1_000], runs)?)?;

@@ -26,7 +26,7 @@ const FONT: &str = "sans-serif";
 /// # Errors
 /// When the file cannot be written.
 pub(crate) fn throughput(file: &Path, results: &[race::Result]) -> Result<(), AnyError> {
-    let contenders = Contender::value_variants();
+    let contenders = Contender::RACING;
     let of = |workload: Workload, who: Contender| {
         let found = results
             .iter()

@@ -80,10 +80,12 @@ pub(crate) fn run(
         if site.records(&input) == 0 {
             site.fill(&input, heat.workload, heat.partitions)?;
             // The broker is slow right after it was filled, and its virtual machine compiles for
-            // half a minute after its start; whoever came first would pay for it.
+            // half a minute after its start, for clients of either kind; whoever came first would
+            // pay for it.
+            use Contender::{Floor, KafkaStreamsForgetful, Ours};
             let warm_up: &[Contender] = match site.is_warm {
-                true => &[Contender::Floor],
-                false => &[Contender::Floor, Contender::Ours, Contender::Ours, Contender::Ours],
+                true => &[Floor],
+                false => &[Floor, KafkaStreamsForgetful, Ours, Ours, Ours],
             };
             for who in warm_up {
                 once(site, Heat { who: *who, ..*heat })?;
@@ -92,7 +94,10 @@ pub(crate) fn run(
         }
     }
     for round in 1..=runs {
-        for (heat, took) in heats.iter().zip(&mut took) {
+        // Each time another one begins: whoever follows meets what the broker still has to tidy up.
+        for turn in 0..heats.len() {
+            let turn = (turn + round - 1) % heats.len();
+            let (heat, took) = (&heats[turn], &mut took[turn]);
             let one = once(site, *heat)
                 .map_err(|e| format!("{} on {}: {e}", heat.who.title(), heat.workload.title()))?;
             say(format_args!(

@@ -42,7 +42,7 @@ pub(crate) struct Result {
 /// Measures each contender, several times.
 ///
 /// # Errors
-/// When someone does not come back.
+/// When someone does not come back, or a result is not what it must be after all of it.
 pub(crate) fn run(
     site: &mut Site,
     who: &[Contender],
@@ -62,7 +62,6 @@ fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<
     let entry = site.enter(who, &input, WORKERS, PARTITIONS)?;
     let mut running = site.start(&entry);
     site.wait_decided(&entry, &mut running, PATIENCE)?;
-    site.check(&entry)?;
     let live = Live::begin(site, &entry, &items, RATE)?;
     let mut restarts = (Vec::new(), Vec::new());
     for round in 1..=runs {
@@ -102,8 +101,10 @@ fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<
         restores.push(all);
         rows.extend(rows_per_s(&running));
     }
-    live.end()?;
+    site.expect(&input, &live.end()?)?;
+    site.wait_decided(&entry, &mut running, PATIENCE)?;
     Site::stop(running);
+    site.check(&entry)?;
     site.clear(&entry)?;
     Ok(Result {
         who,

@@ -28,6 +28,21 @@ struct Figures {
     backlog: Option<backlog::Result>,
 }
 
+impl Figures {
+    /// Takes over what was measured before.
+    fn go_on(self, former: Figures) -> Result<Figures, AnyError> {
+        if former.machine != self.machine {
+            let (there, here) = (former.machine, self.machine);
+            let detail = format!("the figures are of another machine, {there}, and this is {here}");
+            return Err((detail + ": take another folder").into());
+        }
+        // Parts of several days are told as such.
+        let since = former.date.split(" to ").next().unwrap_or_default();
+        let date = if since == self.date { self.date } else { format!("{since} to {}", self.date) };
+        Ok(Figures { date, ..former })
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -36,20 +51,20 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Goes on with the figures that a folder holds; a part that is measured anew replaces its own.
-    /// A folder that is not there is made.
+    /// Begins anew where `all` is measured. Else it goes on with the figures that a folder holds, and
+    /// a part that is measured again replaces its own. A folder that is not there is made.
     ///
     /// # Errors
-    /// When the folder cannot be made or read, or holds something else.
-    pub(crate) fn open(folder: Option<&Path>) -> Result<Report, AnyError> {
+    /// When the folder cannot be made or read, or holds something else or figures of another machine.
+    pub(crate) fn open(folder: Option<&Path>, all: bool) -> Result<Report, AnyError> {
         folder.map_or(Ok(()), std::fs::create_dir_all)?;
         let text = folder.and_then(|folder| std::fs::read_to_string(folder.join(FIGURES)).ok());
-        let mut figures: Figures = match text {
-            Some(text) => serde_json::from_str(&text)?,
-            None => Figures::default(),
+        let (machine, date) = (machine(), jiff::Zoned::now().date().to_string());
+        let fresh = Figures { machine, date, ..Figures::default() };
+        let figures = match text.filter(|_| !all) {
+            Some(text) => fresh.go_on(serde_json::from_str(&text)?)?,
+            None => fresh,
         };
-        figures.machine = machine();
-        figures.date = jiff::Zoned::now().date().to_string();
         Ok(Report { folder: folder.map(Path::to_owned), figures })
     }
 

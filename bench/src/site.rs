@@ -10,10 +10,11 @@ use bps_streams::broker::{Broker, BrokerError, TopicPartition};
 use purchase_processor::Settings;
 use rustix::process::Signal;
 use system_tests::installation::PATIENCE;
+use system_tests::oracle::Event;
 use system_tests::processes::Process;
 use tempfile::TempDir;
 
-use crate::contender::{Contender, Run};
+use crate::contender::{Contender, Run, group};
 use crate::expected::Expected;
 use crate::say;
 use crate::topics;
@@ -101,6 +102,16 @@ impl Site {
             self.filled.insert(input.to_owned(), expected);
         }
         Ok(&self.filled[input])
+    }
+
+    /// Purchases that were written to these topics besides, behind all others.
+    ///
+    /// # Errors
+    /// When nothing was filled in.
+    pub(crate) fn expect(&mut self, input: &str, more: &[Event]) -> Result<(), AnyError> {
+        let expected = self.filled.get_mut(input).ok_or("nothing was filled")?;
+        more.iter().for_each(|event| expected.decide(event));
+        Ok(())
     }
 
     /// A fresh place for a contender: topics for its results, a folder.
@@ -222,7 +233,7 @@ impl Site {
             .into_iter()
             .flat_map(|topic| (0..entry.partitions).map(move |p| TopicPartition::new(topic, p)))
             .collect();
-        match self.broker.committed(&entry.who.group(&entry.output), &at) {
+        match self.broker.committed(&group(&entry.output), &at) {
             Ok(committed) => Ok(committed.iter().flatten().map(|c| c.offset).sum()),
             // A group that is about to be made.
             Err(BrokerError::Unavailable { .. }) => Ok(0),

@@ -1,6 +1,7 @@
 //! The floor: what librdkafka alone needs to read every record, write a result-sized one for it,
-//! and commit both in a transaction. It decides nothing and keeps nothing. Each thread has its
-//! partitions from the beginning: nothing is rebalanced, which it could not survive.
+//! and commit both in a transaction. It decides nothing, keeps nothing and writes no rows of stock.
+//! Each thread has its partitions from the beginning: nothing is rebalanced, which it could not
+//! survive.
 //!
 //! `floor KAFKA GROUP IN_PREFIX OUT_PREFIX THREADS PARTITIONS`, until it is ended by a signal or a
 //! thread fails.
@@ -17,7 +18,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// As often as the others.
+/// As often as the others; sooner when nothing is left to read.
 const COMMIT: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a result says more than its purchase.

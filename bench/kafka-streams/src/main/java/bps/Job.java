@@ -21,12 +21,12 @@ import org.apache.kafka.streams.state.StoreBuilder;
 import org.apache.kafka.streams.state.Stores;
 
 /**
- * The purchase processor's job on Kafka Streams. The settings are those that a careful user would
- * choose for throughput under exactly_once_v2; what is not named here has its default.
+ * The purchase processor's job on Kafka Streams under exactly_once_v2; what is not named among the
+ * settings has its default.
  *
- * <p>{@code Job KAFKA APPLICATION INPUT_PREFIX OUTPUT_PREFIX STATE_FOLDER THREADS REMEMBERS}, the
- * last of which says whether ids that were decided are remembered ({@code ids}) or resends would be
- * decided again ({@code nothing}).
+ * <p>{@code Job KAFKA APPLICATION INPUT_PREFIX OUTPUT_PREFIX STATE_FOLDER THREADS REMEMBERS
+ * COMMIT_INTERVAL_MS}. REMEMBERS says whether ids that were decided are remembered ({@code ids}) or
+ * resends would be decided again ({@code nothing}).
  */
 public final class Job {
     /** A restock goes before a purchase unless stamped this much later; 5 s, and one for ties. */
@@ -36,8 +36,8 @@ public final class Job {
 
     /** Runs until it is told to end. */
     public static void main(String[] args) throws InterruptedException {
-        if (args.length != 7) {
-            System.err.println("Job KAFKA APPLICATION IN_PREFIX OUT_PREFIX STATE THREADS REMEMBERS");
+        if (args.length != 8) {
+            System.err.println("Job KAFKA APPLICATION IN_PREFIX OUT_PREFIX STATE THREADS REMEMBERS MS");
             System.exit(64);
         }
         boolean remembers = args[6].equals("ids");
@@ -63,14 +63,20 @@ public final class Job {
         p.put(StreamsConfig.STATE_DIR_CONFIG, args[4]);
         p.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, args[5]);
         p.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
-        p.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 100);
+        p.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, args[7]);
         p.put(StreamsConfig.REPLICATION_FACTOR_CONFIG, 1);
         // The default is 10 MiB: with more, more rows are written to RocksDB once a commit only.
         p.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 64L << 20);
         p.put(StreamsConfig.producerPrefix(ProducerConfig.COMPRESSION_TYPE_CONFIG), "lz4");
+        // As librdkafka has it. With the default, 16 KiB, it decides a sixth less.
+        p.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), 1_000_000);
+        // A member that comes back with its state folder takes its own place again, as ours does.
+        p.put(StreamsConfig.consumerPrefix(ConsumerConfig.GROUP_INSTANCE_ID_CONFIG),
+            args[1] + "-" + Integer.toHexString(args[4].hashCode()));
         p.put(StreamsConfig.consumerPrefix(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG), 6_000);
         p.put(StreamsConfig.consumerPrefix(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG), 500);
         p.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_POLL_RECORDS_CONFIG), 10_000);
+        p.put(StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, 10_000);
         return p;
     }
 
