@@ -93,11 +93,7 @@ fn once(site: &mut Site, who: Contender, rate: u64) -> std::result::Result<[f64;
         }
         open -= 1;
     }
-    site.expect(&input, &live.end()?)?;
-    site.wait_decided(&entry, &mut running, PATIENCE)?;
-    Site::stop(running);
-    site.check(&entry)?;
-    site.clear(&entry)?;
+    site.conclude(&entry, running, &live.end()?, PATIENCE)?;
     let mut latencies: Vec<f64> = latencies.into_iter().flatten().collect();
     latencies.sort_by(f64::total_cmp);
     Ok([0.5, 0.9, 0.99, 0.999].map(|part| percentile(&latencies, part)))

@@ -101,11 +101,7 @@ fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<
         restores.push(all);
         rows.extend(rows_per_s(&running));
     }
-    site.expect(&input, &live.end()?)?;
-    site.wait_decided(&entry, &mut running, PATIENCE)?;
-    Site::stop(running);
-    site.check(&entry)?;
-    site.clear(&entry)?;
+    site.conclude(&entry, running, &live.end()?, PATIENCE)?;
     Ok(Result {
         who,
         restart_first: Spread::of(restarts.0),

@@ -104,14 +104,24 @@ impl Site {
         Ok(&self.filled[input])
     }
 
-    /// Purchases that were written to these topics besides, behind all others.
+    /// Ends a run whose topics got these purchases besides, behind all others: once all is decided,
+    /// every result is compared.
     ///
     /// # Errors
-    /// When nothing was filled in.
-    pub(crate) fn expect(&mut self, input: &str, more: &[Event]) -> Result<(), AnyError> {
-        let expected = self.filled.get_mut(input).ok_or("nothing was filled")?;
+    /// As with [`Site::wait_decided`] and [`Site::check`].
+    pub(crate) fn conclude(
+        &mut self,
+        entry: &Entry,
+        mut process: Process,
+        more: &[Event],
+        patience: Duration,
+    ) -> Result<(), AnyError> {
+        let expected = self.filled.get_mut(&entry.input).ok_or("nothing was filled")?;
         more.iter().for_each(|event| expected.decide(event));
-        Ok(())
+        self.wait_decided(entry, &mut process, patience)?;
+        Site::stop(process);
+        self.check(entry)?;
+        self.clear(entry)
     }
 
     /// A fresh place for a contender: topics for its results, a folder.
