@@ -43,7 +43,7 @@ pub(super) fn create_topic(shared: &Shared, topic: &TopicDescription) -> Result<
     create(&shared.config, topic)?;
     // Its partitions become known together.
     let first = TopicPartition::new(&topic.name, 0);
-    while !shared.is_there(&first)? {
+    while shared.leader(&first)?.is_none_or(|leader| leader < 0) {
         if Instant::now() > deadline {
             let cause = format!("{} was created, but brokers do not know it yet", topic.name);
             return Err(BrokerError::Unavailable { what: "create topic", cause });

@@ -135,12 +135,13 @@ impl Shared {
     }
 
     /// As [`Broker::offsets`]. A client whose cache lacks a topic for a moment (it was just made, or
-    /// the answer that is waited for is late) says that there is none: the brokers are asked.
+    /// the answer that is waited for is late) says that there is none, and a broker that has just
+    /// been named leader says that it is not: the brokers are asked which partitions there are.
     fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
         let deadline = Instant::now() + ANSWER;
         loop {
             let at = match self.ask_offsets(partitions, spec) {
-                Err(BrokerError::UnknownPartition(at)) if self.is_there(&at)? => at,
+                Err(BrokerError::UnknownPartition(at)) if self.leader(&at)?.is_some() => at,
                 other => return other,
             };
             if Instant::now() > deadline {
@@ -151,15 +152,16 @@ impl Shared {
         }
     }
 
-    /// Whether the brokers know a partition and its leader.
-    fn is_there(&self, at: &TopicPartition) -> Result<bool> {
+    /// Who leads a partition, negative while nobody does; none where there is no such partition.
+    fn leader(&self, at: &TopicPartition) -> Result<Option<i32>> {
         let client = self.questioner(Isolation::ReadCommitted)?;
         let metadata = client.fetch_metadata(Some(&at.topic), ANSWER);
         let metadata = metadata.map_err(|e| failed("topics", &e))?;
         let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        Ok(partitions.any(|p| p.id() == at.partition as i32 && p.leader() >= 0))
+        Ok(partitions.find(|p| p.id() == at.partition as i32).map(|p| p.leader()))
     }
 
+    /// Asks once. A partition whose leader is only being found is told of as unknown.
     fn ask_offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
         let (isolation, asked) = match spec {
             OffsetSpec::Start => (Isolation::ReadCommitted, Offset::Beginning),
@@ -177,8 +179,8 @@ impl Shared {
         for at in partitions {
             list.add_partition_offset(&at.topic, at.partition as i32, asked).map_err(error)?;
         }
-        let answer = client.offsets_for_times(list, ANSWER).map_err(|e| match is_unknown(&e) {
-            // Told of the whole question where no partition of it is there.
+        let answer = client.offsets_for_times(list, ANSWER).map_err(|e| match is_lost(&e) {
+            // Told of the whole question where no partition of it has an answer.
             true => BrokerError::UnknownPartition(partitions[0].clone()),
             false => error(e),
         })?;
@@ -193,7 +195,7 @@ impl Shared {
                     let end = OffsetSpec::End(Isolation::ReadCommitted);
                     offsets.extend(self.ask_offsets(std::slice::from_ref(at), end)?);
                 }
-                (Err(e), _) if is_unknown(&e) => {
+                (Err(e), _) if is_lost(&e) => {
                     return Err(BrokerError::UnknownPartition(at.clone()));
                 }
                 (Err(e), _) => return Err(failed("offsets", &e)),
@@ -226,6 +228,22 @@ fn hear(client: &BaseConsumer<Context>) {
     for _ in 0..LINES_MAX {
         drop(client.poll(Duration::ZERO));
     }
+}
+
+/// Whether a partition is unknown, or its leader not where it was asked for; the client asks no
+/// second time then.
+fn is_lost(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    is_unknown(error)
+        || matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::NotLeaderForPartition
+                    | RDKafkaErrorCode::LeaderNotAvailable
+                    | RDKafkaErrorCode::ReplicaNotAvailable
+                    | RDKafkaErrorCode::OffsetNotAvailable
+            )
+        )
 }
 
 fn is_unknown(error: &KafkaError) -> bool {
@@ -319,5 +337,28 @@ impl Broker for KafkaBroker {
     fn maintain(&self, _now: Now) -> Result<()> {
         // The cluster keeps its own clock.
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
+    use super::*;
+
+    /// A real broker says so for some milliseconds after a topic is made; this one does as told.
+    #[test]
+    fn a_leader_that_does_not_know_it_yet_is_asked_again() {
+        let cluster = MockCluster::new(1).expect("cluster");
+        cluster.create_topic("t", 2, 1).expect("topic");
+        let broker = KafkaBroker::new(KafkaConfig::new(cluster.bootstrap_servers()));
+        let partitions = [TopicPartition::new("t", 0), TopicPartition::new("t", 1)];
+        let ask = || broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted));
+        assert_eq!(ask().expect("offsets"), [0, 0]);
+        let errors = [RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 2];
+        cluster.request_errors(RDKafkaApiKey::ListOffsets, &errors);
+        assert_eq!(ask().expect("offsets"), [0, 0]);
     }
 }
