@@ -10,6 +10,7 @@ mod consumer;
 mod context;
 #[allow(unsafe_code)]
 mod ffi;
+mod pause;
 mod producer;
 mod reader;
 

@@ -11,6 +11,7 @@ use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::context::Context;
+use super::pause::Pause;
 use super::{Shared, consumer, failed, ffi, lock, undelivered};
 use crate::broker::{
     BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer,
@@ -25,9 +26,6 @@ const MESSAGE_TIMEOUT_MS: u64 = 8_000;
 /// A call that takes longer may have left a request behind that a later transaction could meet
 /// (librdkafka has no KIP-890): the producer is retired after it.
 const SUSPICIOUS: Duration = Duration::from_secs(5);
-/// A transaction begun sooner than this after a commit meets its markers still being written, and
-/// librdkafka's retry is a fixed 20 ms.
-const MARKERS: Duration = Duration::from_micros(1_500);
 /// How long an abort runs before delivery reports are served and it is resumed.
 const ABORT_SLICE: Duration = Duration::from_millis(5);
 const INIT: Duration = Duration::from_secs(30);
@@ -38,8 +36,10 @@ pub(super) struct KafkaProducer {
     transactional: bool,
     /// The outcome of `init_transactions`, which runs beside the join of the group.
     initialising: Option<Receiver<Result<(), KafkaError>>>,
-    begun: bool,
+    /// When the open transaction was begun.
+    begun: Option<Instant>,
     committed_at: Option<Instant>,
+    pause: Pause,
     ends: Vec<u64>,
     tainted: bool,
 }
@@ -72,8 +72,9 @@ impl KafkaProducer {
             shared,
             transactional,
             initialising,
-            begun: false,
+            begun: None,
             committed_at: None,
+            pause: Pause::default(),
             ends: Vec::new(),
             tainted: false,
         })
@@ -88,14 +89,14 @@ impl KafkaProducer {
     }
 
     fn begin(&mut self) -> Result<()> {
-        if self.begun || !self.transactional {
+        if self.begun.is_some() || !self.transactional {
             return Ok(());
         }
-        if let Some(wait) = self.committed_at.and_then(|at| MARKERS.checked_sub(at.elapsed())) {
-            std::thread::sleep(wait);
+        if let Some(at) = self.committed_at {
+            std::thread::sleep(self.pause.left(at.elapsed()));
         }
         self.producer.begin_transaction().map_err(|e| failed("begin", &e))?;
-        self.begun = true;
+        self.begun = Some(Instant::now());
         Ok(())
     }
 
@@ -240,12 +241,16 @@ impl Producer for KafkaProducer {
         };
         self.begin().map_err(aborted)?;
         // Draining strictly precedes the offsets.
+        let draining = Instant::now();
         self.drain().map_err(|cause| {
             // What failed has left a gap in librdkafka's sequence numbers, at which the broker
             // would refuse the next transaction.
             self.tainted = true;
             aborted(cause)
         })?;
+        if let Some(begun) = self.begun {
+            self.pause.drained(begun.elapsed(), draining.elapsed());
+        }
         // The ends are asked between the drain and the offsets: all of ours is below them by
         // then; and if a later owner had already written there, the group would have a new
         // generation, and the offsets would be refused.
@@ -271,7 +276,7 @@ impl Producer for KafkaProducer {
         let outcome = self.watched(|this| this.producer.commit_transaction(SUSPICIOUS));
         match outcome {
             Ok(()) => {
-                self.begun = false;
+                self.begun = None;
                 self.committed_at = Some(Instant::now());
                 CommitStatus::Committed { ends }
             }
@@ -289,7 +294,7 @@ impl Producer for KafkaProducer {
         if !self.transactional {
             return self.drain();
         }
-        if !self.begun {
+        if self.begun.is_none() {
             return Ok(());
         }
         // librdkafka drops what is queued, and only its own way of doing so keeps the sequence
@@ -310,7 +315,7 @@ impl Producer for KafkaProducer {
         });
         // What was purged is no failure of the next transaction.
         lock(&self.producer.client().context().delivery_failed).take();
-        self.begun = false;
+        self.begun = None;
         match outcome {
             // The coordinator has no open transaction of ours: the first partition was not added
             // yet, since the markers of the last transaction were still being written. The
