@@ -22,13 +22,22 @@ fn must_fail(producer: &mut dyn Producer, to: &str, writer: &Writer) {
 pub(crate) fn a_second_producer_fences_the_first(broker: &dyn Broker, fresh: &Fresh) {
     let to = at(&topic(broker, fresh, "t", 1), 0);
     let mut writer = Writer::start(broker, fresh);
-    writer.send(&to, &["of the first"]);
-    let first = std::mem::replace(&mut writer.producer, producer(broker, &writer.id));
-    let mut first = first;
-    must_fail(&mut *first, &to.topic, &writer);
-    writer.send(&to, &["of the second"]);
-    ends_of(writer.commit_at(1, "second"));
-    assert_eq!(shown(broker, &to, 1), ["of the second"]);
+    // However often it has committed before.
+    for commits in 0..3 {
+        let held = at(&topic(broker, fresh, &format!("held-{commits}"), 1), 0);
+        for _ in 0..commits {
+            writer.send(&held, &["of the first"]);
+            ends_of(writer.commit_at(1, "first"));
+        }
+        writer.send(&to, &["of the first"]);
+        let second = producer(broker, &writer.id);
+        let mut first = std::mem::replace(&mut writer.producer, second);
+        must_fail(&mut *first, &to.topic, &writer);
+        writer.send(&to, &["of the second"]);
+        ends_of(writer.commit_at(1, "second"));
+        assert_eq!(shown(broker, &to, commits + 1), vec!["of the second"; commits + 1]);
+        assert_eq!(shown(broker, &held, commits), vec!["of the first"; commits]);
+    }
 }
 
 pub(crate) fn a_fenced_producer_stays_fenced(broker: &dyn Broker, fresh: &Fresh) {
@@ -65,19 +74,25 @@ pub(crate) fn offsets_of_a_fenced_producer_never_hold(broker: &dyn Broker, fresh
 pub(crate) fn a_new_producer_ends_what_a_dead_one_left_open(broker: &dyn Broker, fresh: &Fresh) {
     let to = at(&topic(broker, fresh, "t", 1), 0);
     let mut writer = Writer::start(broker, fresh);
-    writer.send(&to, &["left open"]);
-    // So that it lies on the log, where there is one apart.
-    std::thread::sleep(10 * STEP);
-    // What is after it is held back by it, until it is settled.
-    write_texts(broker, &to, &["after"]);
-    writer.producer = producer(broker, &writer.id);
-    until("readers go on", || {
-        (end(broker, &to, COMMITTED) == end(broker, &to, UNCOMMITTED)).then_some(())
-    });
-    assert_eq!(shown(broker, &to, 1), ["after"]);
-    writer.send(&to, &["new"]);
-    ends_of(writer.commit());
-    assert_eq!(shown(broker, &to, 2), ["after", "new"]);
+    let mut held = Vec::new();
+    // By the first transaction of a producer, and by its second one.
+    for n in ["1", "2"] {
+        writer.send(&to, &["left open"]);
+        // So that it lies on the log, where there is one apart.
+        std::thread::sleep(10 * STEP);
+        // What is after it is held back by it, until it is settled.
+        write_texts(broker, &to, &["after"]);
+        writer.producer = producer(broker, &writer.id);
+        until("readers go on", || {
+            (end(broker, &to, COMMITTED) == end(broker, &to, UNCOMMITTED)).then_some(())
+        });
+        held.push("after");
+        assert_eq!(shown(broker, &to, held.len()), held);
+        writer.send(&to, &[n]);
+        ends_of(writer.commit());
+        held.push(n);
+        assert_eq!(shown(broker, &to, held.len()), held);
+    }
 }
 
 pub(crate) fn other_ids_are_not_fenced(broker: &dyn Broker, fresh: &Fresh) {

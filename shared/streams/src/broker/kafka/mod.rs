@@ -10,9 +10,9 @@ mod consumer;
 mod context;
 #[allow(unsafe_code)]
 mod ffi;
-mod pause;
 mod producer;
 mod reader;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -273,7 +273,12 @@ impl Broker for KafkaBroker {
     }
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(producer::KafkaProducer::new(self.shared.clone(), &mode)?))
+        Ok(match &mode {
+            ProducerMode::Transactional { id } => Box::new(turns::Turns::new(&self.shared, id)?),
+            ProducerMode::AtLeastOnce => {
+                Box::new(producer::KafkaProducer::new(self.shared.clone(), &mode)?)
+            }
+        })
     }
 
     fn appender(&self) -> Result<Box<dyn Appender>> {

@@ -11,7 +11,6 @@ use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::context::Context;
-use super::pause::Pause;
 use super::{Shared, consumer, failed, ffi, lock, undelivered};
 use crate::broker::{
     BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer,
@@ -36,10 +35,7 @@ pub(super) struct KafkaProducer {
     transactional: bool,
     /// The outcome of `init_transactions`, which runs beside the join of the group.
     initialising: Option<Receiver<Result<(), KafkaError>>>,
-    /// When the open transaction was begun.
-    begun: Option<Instant>,
-    committed_at: Option<Instant>,
-    pause: Pause,
+    begun: bool,
     ends: Vec<u64>,
     tainted: bool,
 }
@@ -72,9 +68,7 @@ impl KafkaProducer {
             shared,
             transactional,
             initialising,
-            begun: None,
-            committed_at: None,
-            pause: Pause::default(),
+            begun: false,
             ends: Vec::new(),
             tainted: false,
         })
@@ -89,14 +83,11 @@ impl KafkaProducer {
     }
 
     fn begin(&mut self) -> Result<()> {
-        if self.begun.is_some() || !self.transactional {
+        if self.begun || !self.transactional {
             return Ok(());
         }
-        if let Some(at) = self.committed_at {
-            std::thread::sleep(self.pause.left(at.elapsed()));
-        }
         self.producer.begin_transaction().map_err(|e| failed("begin", &e))?;
-        self.begun = Some(Instant::now());
+        self.begun = true;
         Ok(())
     }
 
@@ -241,16 +232,12 @@ impl Producer for KafkaProducer {
         };
         self.begin().map_err(aborted)?;
         // Draining strictly precedes the offsets.
-        let draining = Instant::now();
         self.drain().map_err(|cause| {
             // What failed has left a gap in librdkafka's sequence numbers, at which the broker
             // would refuse the next transaction.
             self.tainted = true;
             aborted(cause)
         })?;
-        if let Some(begun) = self.begun {
-            self.pause.drained(begun.elapsed(), draining.elapsed());
-        }
         // The ends are asked between the drain and the offsets: all of ours is below them by
         // then; and if a later owner had already written there, the group would have a new
         // generation, and the offsets would be refused.
@@ -276,8 +263,7 @@ impl Producer for KafkaProducer {
         let outcome = self.watched(|this| this.producer.commit_transaction(SUSPICIOUS));
         match outcome {
             Ok(()) => {
-                self.begun = None;
-                self.committed_at = Some(Instant::now());
+                self.begun = false;
                 CommitStatus::Committed { ends }
             }
             Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
@@ -294,7 +280,7 @@ impl Producer for KafkaProducer {
         if !self.transactional {
             return self.drain();
         }
-        if self.begun.is_none() {
+        if !self.begun {
             return Ok(());
         }
         // librdkafka drops what is queued, and only its own way of doing so keeps the sequence
@@ -315,7 +301,7 @@ impl Producer for KafkaProducer {
         });
         // What was purged is no failure of the next transaction.
         lock(&self.producer.client().context().delivery_failed).take();
-        self.begun = None;
+        self.begun = false;
         match outcome {
             // The coordinator has no open transaction of ours: the first partition was not added
             // yet, since the markers of the last transaction were still being written. The
