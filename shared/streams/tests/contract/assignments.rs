@@ -43,6 +43,21 @@ pub(crate) fn assigning_again_reads_again(broker: &dyn Broker, fresh: &Fresh) {
     }
 }
 
+/// As a worker does whose tasks become ready one right after the other.
+pub(crate) fn assignments_may_follow_at_once(broker: &dyn Broker, fresh: &Fresh) {
+    let (mut member, [zero, one]) = member(broker, fresh);
+    for n in 0..1_000 {
+        let from = n % 5;
+        member.consumer.assign(&[(zero.clone(), from)]).expect("a part");
+        member.consumer.assign(&[(zero.clone(), from), (one.clone(), 4)]).expect("all");
+        if n % 100 == 0 {
+            let (seen, _) = member.fetch(0, 5 - from as usize);
+            assert_eq!(seen.iter().map(|s| s.offset).collect::<Vec<_>>(), Vec::from_iter(from..5));
+        }
+    }
+    assert_eq!(texts(&member.fetch(1, 1).0), ["4"]);
+}
+
 pub(crate) fn only_what_is_assigned_is_read(broker: &dyn Broker, fresh: &Fresh) {
     let (mut member, [zero, one]) = member(broker, fresh);
     member.consumer.assign(&[(zero.clone(), 0), (one.clone(), 0)]).expect("an assignment");

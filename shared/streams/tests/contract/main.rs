@@ -107,6 +107,7 @@ macro_rules! contract {
             assignments {
                 records_come_from_the_offset_assigned;
                 assigning_again_reads_again;
+                assignments_may_follow_at_once;
                 only_what_is_assigned_is_read;
                 an_empty_partition_gives_its_position;
                 the_position_passes_the_end_of_transactions;

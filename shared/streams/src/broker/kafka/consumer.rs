@@ -77,7 +77,8 @@ impl Slots {
                 .map_err(|e| failed("assign", &e))?;
         }
         self.more = true;
-        consumer.assign(&list).map_err(|e| failed("assign", &e))
+        consumer.assign(&list).map_err(|e| failed("assign", &e))?;
+        settle(consumer)
     }
 
     pub(super) fn clear(&mut self) {
@@ -116,6 +117,17 @@ impl Slots {
         }
         Ok(slot.position)
     }
+}
+
+/// Waits until what an assignment took away has been stopped. librdkafka's main thread does that
+/// after it has answered, and a second change that finds it half done ends the process (its issue
+/// 5573, mended after 2.15). It takes its work in turn: the first question is answered when all
+/// has been told to stop, the second one when it has.
+fn settle(consumer: &BaseConsumer<Context>) -> Result<()> {
+    for _ in 0..2 {
+        consumer.assignment().map_err(|e| failed("assign", &e))?;
+    }
+    Ok(())
 }
 
 impl Slot {
