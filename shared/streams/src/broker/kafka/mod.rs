@@ -234,10 +234,9 @@ fn hear(client: &BaseConsumer<Context>) {
 /// Whether a partition is unknown, or its leader not where it was asked for; the client asks no
 /// second time then.
 fn is_lost(error: &KafkaError) -> bool {
-    let code = error.rdkafka_error_code();
     is_unknown(error)
         || matches!(
-            code,
+            error.rdkafka_error_code(),
             Some(
                 RDKafkaErrorCode::NotLeaderForPartition
                     | RDKafkaErrorCode::LeaderNotAvailable
@@ -273,10 +272,10 @@ impl Broker for KafkaBroker {
     }
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
-        Ok(match &mode {
-            ProducerMode::Transactional { id } => Box::new(turns::Turns::new(&self.shared, id)?),
+        Ok(match mode {
+            ProducerMode::Transactional { id } => Box::new(turns::Turns::new(&self.shared, &id)?),
             ProducerMode::AtLeastOnce => {
-                Box::new(producer::KafkaProducer::new(self.shared.clone(), &mode)?)
+                Box::new(producer::KafkaProducer::new(self.shared.clone(), None)?)
             }
         })
     }

@@ -13,8 +13,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use super::context::Context;
 use super::{Shared, consumer, failed, ffi, lock, undelivered};
 use crate::broker::{
-    BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer,
-    ProducerMode, Result, TopicPartition,
+    BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer, Result,
+    TopicPartition,
 };
 use crate::record::Outgoing;
 
@@ -41,7 +41,8 @@ pub(super) struct KafkaProducer {
 }
 
 impl KafkaProducer {
-    pub(super) fn new(shared: Arc<Shared>, mode: &ProducerMode) -> Result<Self> {
+    /// One without an id writes without transactions.
+    pub(super) fn new(shared: Arc<Shared>, transactional_id: Option<&str>) -> Result<Self> {
         let mut config = shared.config.writer();
         config
             .set("delivery.report.only.error", "true")
@@ -49,7 +50,7 @@ impl KafkaProducer {
             // nothing, since a flush ignores the lingering.
             .set("linger.ms", "50")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS.to_string());
-        if let ProducerMode::Transactional { id } = mode {
+        if let Some(id) = transactional_id {
             config.set("transactional.id", id);
             config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
             // Of its logs only these name every lost connection: as an error it tells few of them,
@@ -61,7 +62,7 @@ impl KafkaProducer {
         let producer: BaseProducer<Context> =
             config.create_with_context(Context::default()).map_err(|e| failed("producer", &e))?;
         let producer = Arc::new(producer);
-        let transactional = matches!(mode, ProducerMode::Transactional { .. });
+        let transactional = transactional_id.is_some();
         let initialising = transactional.then(|| initialise(producer.clone())).transpose()?;
         Ok(Self {
             producer,

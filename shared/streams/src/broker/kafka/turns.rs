@@ -9,9 +9,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::producer::KafkaProducer;
-use crate::broker::{
-    CommitStatus, Membership, OffsetCommit, Producer, ProducerMode, Result, TopicPartition,
-};
+use crate::broker::{CommitStatus, Membership, OffsetCommit, Producer, Result, TopicPartition};
 use crate::record::Outgoing;
 
 pub(super) struct Turns {
@@ -23,8 +21,8 @@ impl Turns {
     /// The second one has an id of its own. Both are fenced and settled together, by whoever opens
     /// the same id.
     pub(super) fn new(shared: &Arc<Shared>, id: &str) -> Result<Self> {
-        let one = |id| KafkaProducer::new(shared.clone(), &ProducerMode::Transactional { id });
-        Ok(Self { producers: [one(id.to_owned())?, one(format!("{id}.2"))?], turn: 0 })
+        let one = |id: &str| KafkaProducer::new(shared.clone(), Some(id));
+        Ok(Self { producers: [one(id)?, one(&format!("{id}.2"))?], turn: 0 })
     }
 }
 
