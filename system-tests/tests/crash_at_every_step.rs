@@ -71,8 +71,10 @@ fn every_point(script: Script) {
         "init producer",
         "store batch",
     ];
-    if script == Script::HandOver {
-        wanted.extend(["leave", "release", "revoking"]);
+    match script {
+        Script::Alone => {}
+        Script::HandOver => wanted.extend(["leave", "release", "revoking"]),
+        Script::TakeOver => wanted.extend(["ask committed so far", "release", "revoking"]),
     }
     for name in wanted {
         assert!(names.contains(name), "no {name} among {names:?}");
@@ -87,6 +89,11 @@ fn a_crash_at_every_step() {
 #[test]
 fn a_crash_at_every_step_of_a_hand_over() {
     every_point(Script::HandOver);
+}
+
+#[test]
+fn a_crash_at_every_step_of_a_takeover() {
+    every_point(Script::TakeOver);
 }
 
 fn every_pair(script: Script) {

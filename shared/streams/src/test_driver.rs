@@ -214,7 +214,7 @@ impl TestDriver {
     fn commit(&mut self) -> Result<()> {
         for task in self.tasks.iter_mut().filter(|t| t.pending > 0) {
             task.write_changelogs(&mut self.out)?;
-            drop(task.offsets());
+            drop(task.offsets("test-driver"));
             let mut batch = StoreBatch::default();
             task.stage(Vec::new(), &mut batch);
             self.env.store.apply(&batch)?;

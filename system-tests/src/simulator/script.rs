@@ -20,6 +20,9 @@ const PARTITIONS: u32 = 2;
 /// Everything must be decided within this many rounds.
 const ROUNDS_MAX: u32 = 4_000;
 
+/// Longer than a session (ms).
+const AWAY_MS: u64 = 15_000;
+
 /// What befalls an effect in turn: the process dies before it, after it, or goes on without
 /// knowing that it happened.
 pub const KINDS: [Fault; 3] = [Fault::CrashBefore, Fault::CrashAfter, Fault::Unacknowledged];
@@ -31,6 +34,9 @@ pub enum Script {
     Alone,
     /// A second process joins, takes its share, and leaves.
     HandOver,
+    /// A second process joins, takes its share, and dies in an open transaction for longer than its
+    /// session.
+    TakeOver,
 }
 
 /// How a play went.
@@ -100,11 +106,25 @@ fn perform(
             cluster.lose_power(0, 1);
         }
         Script::HandOver => town.boot(1),
+        Script::TakeOver => {
+            town.boot(1);
+            settle(town, outside)?;
+            // It commits where it is the owner now.
+            for item in 2..6 {
+                market.restock(&format!("r-0-{item}"), &format!("item-{item}"), 1);
+            }
+            settle(town, outside)?;
+        }
     }
     // One anew, one in the wrong partition, one that is more than there is.
     market.purchase("p-1", "item-1", 2, false);
     market.purchase("p-2", "item-2", 1, true);
     market.purchase("p-3", "item-1", 4, false);
+    if script == Script::TakeOver {
+        // A step of its two workers is half a commit.
+        until(town, |town| town.is_open(outside) || town.is_settled(outside))?;
+        town.end(1, AWAY_MS);
+    }
     settle(town, outside)?;
     if script == Script::HandOver {
         market.restock("r-2", "item-2", 1);
@@ -117,12 +137,16 @@ fn perform(
 
 /// Lets everything be decided.
 fn settle(town: &mut Town, outside: &dyn Broker) -> Result<(), String> {
+    until(town, |town| town.is_settled(outside))
+}
+
+fn until(town: &mut Town, done: impl Fn(&Town) -> bool) -> Result<(), String> {
     for _ in 0..ROUNDS_MAX {
         town.rounds(1);
         if let Some(violation) = town.violation() {
             return Err(violation);
         }
-        if town.is_settled(outside) {
+        if done(town) {
             return Ok(());
         }
     }

@@ -273,22 +273,26 @@ impl Town {
         }
     }
 
+    fn all_of(&self, topics: impl IntoIterator<Item = String>) -> Vec<TopicPartition> {
+        let at = |topic: String| (0..self.partitions).map(move |p| TopicPartition::new(&topic, p));
+        topics.into_iter().flat_map(at).collect()
+    }
+
+    /// Whether a topic has records of an open transaction.
+    pub fn is_open(&self, broker: &dyn Broker) -> bool {
+        let all = self.all_of(self.topology.topics(self.partitions).into_iter().map(|t| t.name));
+        let ends = |isolation| broker.offsets(&all, OffsetSpec::End(isolation)).unwrap();
+        ends(Isolation::ReadCommitted) != ends(Isolation::ReadUncommitted)
+    }
+
     /// Whether every committed record has been taken into a committed transaction, and no worker
     /// waits for the outcome of one.
     pub fn is_settled(&self, broker: &dyn Broker) -> bool {
-        let of = |topics: Vec<String>| -> Vec<TopicPartition> {
-            let at =
-                |topic: String| (0..self.partitions).map(move |p| TopicPartition::new(&topic, p));
-            topics.into_iter().flat_map(at).collect()
-        };
-        // A transaction left open by a dead process ends by its time-out.
-        let topics = self.topology.topics(self.partitions).into_iter().map(|t| t.name);
-        let all = of(topics.collect());
-        let ends = |isolation| broker.offsets(&all, OffsetSpec::End(isolation)).unwrap();
-        if ends(Isolation::ReadCommitted) != ends(Isolation::ReadUncommitted) {
+        // One that a dead process left open is ended by its heir, or by its time-out.
+        if self.is_open(broker) {
             return false;
         }
-        let inputs = of(self.topology.inputs());
+        let inputs = self.all_of(self.topology.inputs());
         let Ok(committed) = broker.committed(&self.settings.application, &inputs) else {
             return false;
         };

@@ -36,6 +36,8 @@ fn a_zombie_is_fenced_and_comes_back() {
         }
         site.all_go_on();
         let went_on = frozen.elapsed();
+        let ended = b.log().contains("left open is ended");
+        assert!(ended || !was_open, "the peer waited for the transaction's time-out: {}", b.log());
         std::thread::sleep(FROZEN.saturating_sub(frozen.elapsed()));
         let log = a.log().len();
         a.thaw();

@@ -110,7 +110,7 @@ impl BrokerError {
 pub type Result<T, E = BrokerError> = std::result::Result<T, E>;
 
 /// Whether a reader sees the records of open and aborted transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isolation {
     /// Up to the last stable offset, aborted records left out.
     ReadCommitted,
@@ -306,6 +306,15 @@ pub trait Broker: Send + Sync {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>>;
+    /// As [`Broker::committed`], but it never waits: where an open transaction has an offset, what
+    /// held before it is told.
+    fn committed_so_far(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        self.committed(group, partitions)
+    }
     /// Describes the topics of these names; `None` for those that are not there. An empty list
     /// asks for all.
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>>;

@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
     /// Writes the rows so far into the store.
     fn keep(&mut self) -> Result<()> {
         let mut batch = StoreBatch::default();
-        drop(self.task.offsets());
+        drop(self.task.offsets("replay"));
         self.task.stage(Vec::new(), &mut batch);
         self.env.store.apply(&batch)?;
         self.task.committed();

@@ -125,6 +125,16 @@ impl Broker for Machine {
         })
     }
 
+    fn committed_so_far(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        self.effect("ask committed so far", |world| {
+            Ok(partitions.iter().map(|at| world.groups.offset(group, at)).collect())
+        })
+    }
+
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
         let described = |topic: &Topic| Some(topic.description.clone());
         self.effect("describe topics", |world| {

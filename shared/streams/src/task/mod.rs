@@ -278,13 +278,14 @@ impl Task {
     }
 
     /// Commit step 3: the offsets of all inputs, with what a recovery needs beside them.
-    pub(crate) fn offsets(&mut self) -> Vec<OffsetCommit> {
+    pub(crate) fn offsets(&mut self, owner: &str) -> Vec<OffsetCommit> {
         let state = &mut self.state;
         state.progress.sequence = self.committed + 1;
         let metadata = Metadata {
             incarnation: state.incarnation,
             sequence: state.progress.sequence,
             stream_time: state.progress.stream_time,
+            owner: owner.to_owned(),
         };
         let inputs = self.env.inputs.iter().zip(&state.progress.positions);
         inputs
@@ -356,26 +357,30 @@ impl TaskState {
     }
 }
 
-/// What stands beside every committed offset: `v1:incarnation:sequence:stream-time`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What stands beside every committed offset: `v1:incarnation:sequence:stream-time:owner`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Metadata {
     pub(crate) incarnation: u64,
     pub(crate) sequence: u64,
     pub(crate) stream_time: i64,
+    /// Id of the worker that wrote it.
+    pub(crate) owner: String,
 }
 
 impl std::fmt::Display for Metadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "v1:{}:{}:{}", self.incarnation, self.sequence, self.stream_time)
+        let Self { incarnation, sequence, stream_time, owner } = self;
+        write!(f, "v1:{incarnation}:{sequence}:{stream_time}:{owner}")
     }
 }
 
 impl Metadata {
     pub(crate) fn parse(text: &str) -> Option<Metadata> {
-        let mut words = text.strip_prefix("v1:")?.split(':');
+        let mut words = text.strip_prefix("v1:")?.splitn(4, ':');
         let incarnation = words.next()?.parse().ok()?;
         let sequence = words.next()?.parse().ok()?;
         let stream_time = words.next()?.parse().ok()?;
-        Some(Metadata { incarnation, sequence, stream_time })
+        let owner = words.next().unwrap_or_default().to_owned();
+        Some(Metadata { incarnation, sequence, stream_time, owner })
     }
 }

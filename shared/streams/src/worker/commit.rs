@@ -83,7 +83,7 @@ impl Worker {
             if let Err(error) = task.write_changelogs(&mut self.producer) {
                 return self.give_up(error, now);
             }
-            offsets.extend(task.offsets());
+            offsets.extend(task.offsets(&self.config.id));
             partitions.push(*partition);
         }
         if refresh {
@@ -118,7 +118,7 @@ impl Worker {
         }
     }
 
-    fn backing(&self, partitions: &[u32]) -> Vec<TopicPartition> {
+    pub(super) fn backing(&self, partitions: &[u32]) -> Vec<TopicPartition> {
         let topics = self.env.topology.backing_topics();
         let of = |p: &u32| {
             let p = *p;

@@ -21,6 +21,7 @@ mod mutant;
 mod open;
 mod process;
 mod restore;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use self::commit::{Commit, Concluded};
 pub use self::config::{CommitPolicy, Guarantee, TaskStatus, WorkerConfig, WorkerStatus};
 #[cfg(feature = "mutants")]
 pub use self::mutant::Mutant;
+use self::open::Opening;
 use self::restore::Restore;
 use crate::broker::{
     Broker, BrokerError, Consumer, ConsumerOptions, GroupEvent, Now, Producer, ProducerMode,
@@ -65,8 +67,7 @@ pub struct Worker {
     consumer: Box<dyn Consumer>,
     producer: Box<dyn Producer>,
     producer_ready: bool,
-    /// Partitions whose tasks are to be opened: assigned, or closed by a dropped transaction.
-    opening: Option<Vec<TopicPartition>>,
+    opening: Option<Opening>,
     assignment: Vec<TopicPartition>,
     tasks: BTreeMap<u32, Assigned>,
     /// Partition and input of each slot of the consumer.
@@ -203,7 +204,7 @@ impl Worker {
                 self.consumer.assign(&[])?;
                 self.slots.clear();
                 self.assignment = partitions.clone();
-                self.opening = Some(partitions);
+                self.opening = Some(Opening::new(partitions));
             }
             GroupEvent::Revoking => {
                 self.releasing = true;
@@ -230,10 +231,10 @@ impl Worker {
     /// How long the poll may wait: not at all while there is work.
     fn patience(&self, now: Now, wait: Duration) -> Duration {
         let restoring = self.tasks.values().any(|t| matches!(t, Assigned::Restoring(_)));
-        if restoring || self.opening.is_some() || self.has_work() {
+        if restoring || self.has_work() {
             return Duration::ZERO;
         }
-        if !self.producer_ready {
+        if self.opening.is_some() || !self.producer_ready {
             return wait.min(Duration::from_millis(5));
         }
         match self.transaction_since {
@@ -302,7 +303,7 @@ impl Worker {
             self.keep_overlay()?;
         }
         self.close_tasks();
-        self.opening = Some(self.assignment.clone());
+        self.opening = Some(Opening::new(self.assignment.clone()));
         self.resume_at_ms = now.monotonic_ms + ABORT_PAUSE_MS;
         let lost = self.producer.abort().is_err() || self.producer.is_tainted();
         #[cfg(feature = "mutants")]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::restore::{Missing, Restore};
+use super::takeover::Takeover;
 use super::{Assigned, Guarantee, Worker};
 use crate::broker::{BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::Result;
@@ -13,6 +14,18 @@ use crate::topology::Backing;
 
 /// How long an assignment may lack an input before it is taken for the work of another assignor.
 const INCOMPLETE_MS_MAX: u64 = 30_000;
+
+/// Partitions whose tasks are to be opened: assigned, or closed by a dropped transaction.
+pub(super) struct Opening {
+    partitions: Vec<TopicPartition>,
+    takeover: Takeover,
+}
+
+impl Opening {
+    pub(super) fn new(partitions: Vec<TopicPartition>) -> Opening {
+        Opening { partitions, takeover: Takeover::default() }
+    }
+}
 
 /// What is known of a partition when it is opened.
 pub(super) struct Known {
@@ -26,14 +39,33 @@ pub(super) struct Known {
 impl Worker {
     /// Opens what was assigned; tried again while the broker cannot answer.
     pub(super) fn open(&mut self, now: Now) -> Result<()> {
-        let Some(partitions) = &self.opening else {
+        let Some(mut opening) = self.opening.take() else {
             return Ok(());
         };
-        let numbers = match self.co_partitions(partitions) {
+        let opened = self.opened(&mut opening, now);
+        if !matches!(opened, Ok(Some(_))) {
+            self.opening = Some(opening);
+        }
+        if let Some(tasks) = opened? {
+            self.tasks = tasks;
+        }
+        Ok(())
+    }
+
+    /// The tasks of these partitions, as soon as they may begin.
+    fn opened(
+        &mut self,
+        opening: &mut Opening,
+        now: Now,
+    ) -> Result<Option<BTreeMap<u32, Assigned>>> {
+        let numbers = match self.co_partitions(&opening.partitions) {
             Ok(numbers) => numbers,
             Err(cause) => return Err(self.incomplete(cause, now).into()),
         };
         self.incomplete_since = None;
+        if !self.take_over(&mut opening.takeover, &numbers, now)? {
+            return Ok(None);
+        }
         let mut opened = BTreeMap::new();
         for partition in numbers {
             let known = self.look_up(partition)?;
@@ -41,9 +73,7 @@ impl Worker {
             let restore = Restore::begin(partition, &known, checkpoint, now);
             opened.insert(partition, Assigned::Restoring(Box::new(restore)));
         }
-        self.tasks = opened;
-        self.opening = None;
-        Ok(())
+        Ok(Some(opened))
     }
 
     /// Partition numbers of the assignment; every input must have each of them.
@@ -148,13 +178,13 @@ impl Worker {
     }
 }
 
-impl Known {
-    /// What the last commit wrote beside its offsets.
-    pub(super) fn metadata(&self) -> Option<Metadata> {
-        let parsed = self.group.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
-        parsed.max_by_key(|m| (m.incarnation, m.sequence))
-    }
+/// What the last commit wrote beside the offsets of a partition's inputs.
+pub(super) fn last_commit(offsets: &[Option<CommittedOffset>]) -> Option<Metadata> {
+    let parsed = offsets.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
+    parsed.max_by_key(|m| (m.incarnation, m.sequence))
+}
 
+impl Known {
     /// What of its topics a store with this checkpoint lacks.
     pub(super) fn missing(&self, checkpoint: Option<&Checkpoint>) -> Vec<Missing> {
         let missing = |(topic, start, end): &(String, u64, u64)| {

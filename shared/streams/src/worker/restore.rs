@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::open::Known;
+use super::open::{Known, last_commit};
 use super::{Assigned, TaskStatus, Worker};
 use crate::broker::{Broker, Isolation, Now, OffsetSpec, Reader, TopicPartition};
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ impl Restore {
         checkpoint: Option<Checkpoint>,
         now: Now,
     ) -> Restore {
-        let metadata = known.metadata();
+        let metadata = last_commit(&known.group);
         let missing = known.missing(checkpoint.as_ref());
         let compare = checkpoint.is_some();
         let reached = Reached {
@@ -328,7 +328,7 @@ impl Worker {
             return Ok(());
         };
         let positions = self.positions(restore)?;
-        let metadata = restore.metadata.unwrap_or_default();
+        let metadata = restore.metadata.clone().unwrap_or_default();
         let checkpoint = &restore.reached.checkpoint;
         let incarnation = metadata.incarnation.max(checkpoint.incarnation) + 1;
         let progress = Progress {

@@ -28,6 +28,32 @@ pub(crate) fn offsets_alone_make_a_transaction(broker: &dyn Broker, fresh: &Fres
     assert_eq!(committed(broker, &writer.group, &writer.input), Some((3, String::new())));
 }
 
+pub(crate) fn what_was_committed_before_an_open_transaction_is_told_at_once(
+    broker: &dyn Broker,
+    fresh: &Fresh,
+) {
+    let mut writer = Writer::start(broker, fresh);
+    ends_of(writer.commit_at(1, "first"));
+    assert_eq!(committed(broker, &writer.group, &writer.input), Some((1, "first".to_owned())));
+    let so_far = |writer: &Writer| {
+        let answer = broker.committed_so_far(&writer.group, std::slice::from_ref(&writer.input));
+        answer.expect("an answer")[0].clone().map(|c| (c.offset, c.metadata))
+    };
+    let membership = writer.member.consumer.membership();
+    let offsets = [offset_commit(&writer.input, 2, "second")];
+    writer.producer.start_commit(&offsets, &membership, &[]).expect("started");
+    // One that has no time between the question and the outcome holds already.
+    let before = so_far(&writer);
+    let either = [Some((1, "first".to_owned())), Some((2, "second".to_owned()))];
+    assert!(either.contains(&before), "{before:?}");
+    ends_of(until("the commit is decided", || match writer.producer.poll_commit() {
+        CommitStatus::Pending => None,
+        status => Some(status),
+    }));
+    assert_eq!(committed(broker, &writer.group, &writer.input), either[1]);
+    assert_eq!(so_far(&writer), either[1]);
+}
+
 pub(crate) fn an_aborted_transaction_commits_no_offset(broker: &dyn Broker, fresh: &Fresh) {
     let to = at(&topic(broker, fresh, "t", 1), 0);
     let mut writer = Writer::start(broker, fresh);

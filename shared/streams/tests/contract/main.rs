@@ -74,6 +74,7 @@ macro_rules! contract {
             commits {
                 offsets_come_with_the_transaction;
                 offsets_alone_make_a_transaction;
+                what_was_committed_before_an_open_transaction_is_told_at_once;
                 an_aborted_transaction_commits_no_offset;
                 a_later_offset_replaces_an_earlier_one;
                 a_member_without_assignment_cannot_commit;

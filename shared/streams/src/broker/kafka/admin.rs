@@ -92,7 +92,7 @@ pub(super) fn describe_topics(
     shared: &Shared,
     names: &[&str],
 ) -> Result<Vec<Option<TopicDescription>>> {
-    let questioner = shared.questioner(Isolation::ReadCommitted)?;
+    let questioner = shared.questioner(Isolation::ReadCommitted, None)?;
     let metadata = questioner.fetch_metadata(None, ANSWER).map_err(|error| {
         hear(&questioner);
         failed("topics", &error)

@@ -40,13 +40,12 @@ pub struct KafkaBroker {
 
 struct Shared {
     config: KafkaConfig,
-    /// Clients that never fetch, so that no question waits behind a parked fetch. One for each
-    /// isolation, since it decides which end is told.
-    committed: Mutex<Option<Arc<BaseConsumer<Context>>>>,
-    uncommitted: Mutex<Option<Arc<BaseConsumer<Context>>>>,
-    /// By group: clients that read committed offsets and never join.
-    groups: Mutex<HashMap<String, Arc<BaseConsumer<Context>>>>,
+    /// Clients that never fetch, so that no question waits behind a parked fetch, and never join.
+    /// One for each isolation, since it decides which end is told, and for each group.
+    questioners: Mutex<HashMap<Questions, Arc<BaseConsumer<Context>>>>,
 }
+
+type Questions = (Isolation, Option<String>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -108,31 +107,32 @@ impl KafkaBroker {
     /// A cluster. Nothing is connected yet: a cluster that is away is waited for by each call's
     /// caller.
     pub fn new(config: KafkaConfig) -> KafkaBroker {
-        let shared = Shared {
-            config,
-            committed: Mutex::default(),
-            uncommitted: Mutex::default(),
-            groups: Mutex::default(),
-        };
+        let shared = Shared { config, questioners: Mutex::default() };
         KafkaBroker { shared: Arc::new(shared) }
     }
 }
 
 impl Shared {
-    fn questioner(&self, isolation: Isolation) -> Result<Arc<BaseConsumer<Context>>> {
-        let (slot, level) = match isolation {
-            Isolation::ReadCommitted => (&self.committed, "read_committed"),
-            Isolation::ReadUncommitted => (&self.uncommitted, "read_uncommitted"),
-        };
-        let mut slot = lock(slot);
-        if let Some(client) = &*slot {
+    fn questioner(
+        &self,
+        isolation: Isolation,
+        group: Option<&str>,
+    ) -> Result<Arc<BaseConsumer<Context>>> {
+        let mut questioners = lock(&self.questioners);
+        let key = (isolation, group.map(str::to_owned));
+        if let Some(client) = questioners.get(&key) {
             return Ok(client.clone());
         }
         let mut config = self.config.client();
-        config.set("isolation.level", level);
+        config.set("isolation.level", level(isolation));
+        if let Some(group) = group {
+            config.set("group.id", group).set("enable.auto.commit", "false");
+        }
         let client: BaseConsumer<Context> =
             config.create_with_context(Context::default()).map_err(|e| failed("connect", &e))?;
-        Ok(slot.insert(Arc::new(client)).clone())
+        let client = Arc::new(client);
+        questioners.insert(key, client.clone());
+        Ok(client)
     }
 
     /// As [`Broker::offsets`]. A client whose cache lacks a topic for a moment (it was just made, or
@@ -155,7 +155,7 @@ impl Shared {
 
     /// Who leads a partition, negative while nobody does; none where there is no such partition.
     fn leader(&self, at: &TopicPartition) -> Result<Option<i32>> {
-        let client = self.questioner(Isolation::ReadCommitted)?;
+        let client = self.questioner(Isolation::ReadCommitted, None)?;
         let metadata = client.fetch_metadata(Some(&at.topic), ANSWER);
         let metadata = metadata.map_err(|e| failed("topics", &e))?;
         let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
@@ -173,7 +173,7 @@ impl Shared {
             return Ok(Vec::new());
         }
         let error = |e| failed("offsets", &e);
-        let client = self.questioner(isolation)?;
+        let client = self.questioner(isolation, None)?;
         // Serves the client's log and error events, which nobody else polls.
         drop(client.poll(Duration::ZERO));
         let mut list = TopicPartitionList::with_capacity(partitions.len());
@@ -205,20 +205,45 @@ impl Shared {
         Ok(offsets)
     }
 
-    fn group(&self, group: &str) -> Result<Arc<BaseConsumer<Context>>> {
-        let mut groups = lock(&self.groups);
-        if let Some(client) = groups.get(group) {
-            return Ok(client.clone());
+    /// What a group has committed. One that reads committed records waits for the offsets of open
+    /// transactions.
+    fn offsets_of_group(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+        isolation: Isolation,
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        let error = |e| failed("committed offsets", &e);
+        let client = self.questioner(isolation, Some(group))?;
+        drop(client.poll(Duration::ZERO));
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for at in partitions {
+            list.add_partition(&at.topic, at.partition as i32);
         }
-        let mut config = self.config.client();
-        // With read_committed, offsets of open transactions are waited for.
-        config.set("group.id", group).set("isolation.level", "read_committed");
-        config.set("enable.auto.commit", "false");
-        let client: BaseConsumer<Context> =
-            config.create_with_context(Context::default()).map_err(|e| failed("connect", &e))?;
-        let client = Arc::new(client);
-        groups.insert(group.to_owned(), client.clone());
-        Ok(client)
+        let answer = client.committed_offsets(list, ANSWER).map_err(error)?;
+        partitions
+            .iter()
+            .map(|at| {
+                let found = answer.find_partition(&at.topic, at.partition as i32);
+                let found = found.ok_or_else(|| BrokerError::UnknownPartition(at.clone()))?;
+                found.error().map_err(error)?;
+                Ok(match found.offset() {
+                    Offset::Offset(offset) => Some(CommittedOffset {
+                        offset: offset as u64,
+                        metadata: found.metadata().to_owned(),
+                    }),
+                    _ => None,
+                })
+            })
+            .collect()
+    }
+}
+
+/// As librdkafka calls it.
+fn level(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadCommitted => "read_committed",
+        Isolation::ReadUncommitted => "read_uncommitted",
     }
 }
 
@@ -259,7 +284,7 @@ fn is_unknown(error: &KafkaError) -> bool {
 
 impl Broker for KafkaBroker {
     fn cluster_id(&self) -> Result<String> {
-        let client = self.shared.questioner(Isolation::ReadCommitted)?;
+        let client = self.shared.questioner(Isolation::ReadCommitted, None)?;
         client.client().fetch_cluster_id(ANSWER).ok_or_else(|| {
             hear(&client);
             let cause = format!("no answer from {}", self.shared.config.bootstrap());
@@ -301,29 +326,15 @@ impl Broker for KafkaBroker {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>> {
-        let error = |e| failed("committed offsets", &e);
-        let client = self.shared.group(group)?;
-        drop(client.poll(Duration::ZERO));
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for at in partitions {
-            list.add_partition(&at.topic, at.partition as i32);
-        }
-        let answer = client.committed_offsets(list, ANSWER).map_err(error)?;
-        partitions
-            .iter()
-            .map(|at| {
-                let found = answer.find_partition(&at.topic, at.partition as i32);
-                let found = found.ok_or_else(|| BrokerError::UnknownPartition(at.clone()))?;
-                found.error().map_err(error)?;
-                Ok(match found.offset() {
-                    Offset::Offset(offset) => Some(CommittedOffset {
-                        offset: offset as u64,
-                        metadata: found.metadata().to_owned(),
-                    }),
-                    _ => None,
-                })
-            })
-            .collect()
+        self.shared.offsets_of_group(group, partitions, Isolation::ReadCommitted)
+    }
+
+    fn committed_so_far(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        self.shared.offsets_of_group(group, partitions, Isolation::ReadUncommitted)
     }
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
@@ -335,7 +346,7 @@ impl Broker for KafkaBroker {
     }
 
     fn delete_group(&self, group: &str) -> Result<()> {
-        lock(&self.shared.groups).remove(group);
+        lock(&self.shared.questioners).retain(|(_, name), _| name.as_deref() != Some(group));
         admin::delete_group(&self.shared.config, group)
     }
 

@@ -28,6 +28,9 @@ const SUSPICIOUS: Duration = Duration::from_secs(5);
 /// How long an abort runs before delivery reports are served and it is resumed.
 const ABORT_SLICE: Duration = Duration::from_millis(5);
 const INIT: Duration = Duration::from_secs(30);
+/// How long an initialisation runs before it is resumed, if its producer is still wanted: else it
+/// would fence whoever has opened the id since.
+const INIT_SLICE: Duration = Duration::from_millis(100);
 
 pub(super) struct KafkaProducer {
     producer: Arc<BaseProducer<Context>>,
@@ -155,8 +158,16 @@ impl KafkaProducer {
 fn initialise(producer: Arc<BaseProducer<Context>>) -> Result<Receiver<Result<(), KafkaError>>> {
     let (sender, receiver) = channel();
     let run = move || {
+        let deadline = Instant::now() + INIT;
+        let outcome = loop {
+            let wanted = Arc::strong_count(&producer) > 1 && Instant::now() < deadline;
+            match producer.init_transactions(INIT_SLICE) {
+                Err(KafkaError::Transaction(e)) if e.is_retriable() && wanted => {}
+                outcome => break outcome,
+            }
+        };
         // A closed channel means that the producer was dropped meanwhile.
-        drop(sender.send(producer.init_transactions(INIT)));
+        drop(sender.send(outcome));
     };
     let spawned = std::thread::Builder::new().name("init-transactions".to_owned()).spawn(run);
     spawned.map_err(|e| BrokerError::Fatal { what: "producer", cause: e.to_string() })?;

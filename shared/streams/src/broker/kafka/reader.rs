@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::consumer::Slots;
 use super::context::Context;
-use super::{Shared, failed};
+use super::{Shared, failed, level};
 use crate::broker::{Isolation, OffsetSpec, Reader, Result, TopicPartition};
 use crate::record::Batch;
 
@@ -28,13 +28,9 @@ impl KafkaReader {
         from: &[(TopicPartition, u64)],
         isolation: Isolation,
     ) -> Result<Self> {
-        let level = match isolation {
-            Isolation::ReadCommitted => "read_committed",
-            Isolation::ReadUncommitted => "read_uncommitted",
-        };
         let mut config = shared.config.fetcher(from.len(), AHEAD);
         // librdkafka assigns to groups only; this one is never joined and never committed to.
-        config.set("group.id", "streams-reader").set("isolation.level", level);
+        config.set("group.id", "streams-reader").set("isolation.level", level(isolation));
         let consumer: BaseConsumer<Context> =
             config.create_with_context(Context::default()).map_err(|e| failed("reader", &e))?;
         // librdkafka waits for a partition that is not there, without a word.
