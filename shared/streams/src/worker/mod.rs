@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   poll -> open (assigned) -> restore -> fetch -> order -> process -> commit -> apply
-//!   [open.rs]        [restore.rs]         [process.rs]        [commit.rs]
+//!   [open.rs, takeover.rs]  [restore.rs]  [process.rs]        [commit.rs]
 //! ```
 //!
 //! A task is created when its partition is assigned, restores while its store is behind its
