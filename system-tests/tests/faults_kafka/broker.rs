@@ -1,4 +1,4 @@
-//! The broker is not there: at the start, all of a sudden, for long.
+//! The broker is not there: at the start, all of a sudden, for long. One Kafka for all of it.
 
 use std::io::Write;
 use std::time::Duration;
@@ -11,8 +11,13 @@ use system_tests::processes::{Process, Random, free_address, is_long, tell};
 use system_tests::site::{READY, Site};
 
 #[test]
-fn programs_started_before_the_broker_wait_for_it() {
-    let Some(mut kafka) = OwnKafka::start("down-at-start") else { return };
+fn a_broker_that_is_away_is_waited_for_and_loses_nothing() {
+    let Some(mut kafka) = OwnKafka::start("broker") else { return };
+    programs_started_before_the_broker_wait_for_it(&mut kafka);
+    a_broker_killed_under_load_loses_nothing(&mut kafka);
+}
+
+fn programs_started_before_the_broker_wait_for_it(kafka: &mut OwnKafka) {
     kafka.kill();
     let site = Site::bare("down-at-start", kafka.address());
     let mut processor = site.processor("a", 0, kafka.address());
@@ -59,23 +64,11 @@ fn import(site: &Site, addresses: &[String; 2]) -> (Sent, Process) {
     (sent, Process::start_import(&site.work, addresses))
 }
 
-#[test]
-fn a_broker_killed_under_load_loses_nothing() {
-    outages("broker-killed", 2, (500, 4_000));
-}
-
-#[test]
-fn results_go_on_after_an_outage_of_70_s() {
-    if is_long() {
-        outages("down-70-s", 1, (70_000, 70_001));
-    } else {
-        tell("down-70-s: only with BPS_LONG");
-    }
-}
-
-/// SIGKILL for the broker under load, so many times, each for so long (ms).
-fn outages(name: &str, count: u32, (from_ms, to_ms): (u64, u64)) {
-    let Some(mut kafka) = OwnKafka::start(name) else { return };
+/// SIGKILL for the broker under load, twice; in a long run once more, for longer than all time-outs.
+fn a_broker_killed_under_load_loses_nothing(kafka: &mut OwnKafka) {
+    let long = if is_long() { vec![(70_000, 70_001)] } else { Vec::new() };
+    let away = [vec![(500, 4_000); 2], long].concat();
+    let name = "broker-killed";
     let site = Site::new(name, kafka.address());
     let progress = Progress::default();
     let address = kafka.address().to_owned();
@@ -83,7 +76,7 @@ fn outages(name: &str, count: u32, (from_ms, to_ms): (u64, u64)) {
         let mut processes = ["a", "b"].map(|member| site.processor(member, 0, &address));
         processes.iter_mut().for_each(|p| drop(p.wait_line(READY)));
         let mut random = Random::new(12);
-        for kill in 1..=count {
+        for (kill, (from_ms, to_ms)) in (1..).zip(away) {
             random.sleep(1_000, 3_000);
             kafka.kill();
             let before = std::time::Instant::now();
