@@ -11,6 +11,7 @@ mod exit;
 mod import;
 mod interrupt;
 mod log;
+mod manual;
 mod out;
 mod page;
 mod replay;
@@ -60,6 +61,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Replay(replay::ReplayArgs),
     Reset(reset::ResetArgs),
+    Manual(manual::ManualArgs),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => speak(|| verify::run(&args)),
         Command::Replay(args) => speak(|| replay::run(&args)),
         Command::Reset(args) => speak(|| reset::run(&args)),
+        Command::Manual(args) => speak(|| manual::run(&args)),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Decides every purchase against what is left of its item, and answers each once.
 //!
 //! Reading order: [`booking`] (the rule, pure), [`row`] and [`memory`] (what is kept), then
-//! `topology` (the only place where rule and engine meet); [`flags`], [`run`] and [`metrics`] are
-//! what the program around it needs.
+//! `topology` (the only place where rule and engine meet); [`program`], [`flags`], [`run`] and
+//! [`metrics`] are the program around it.
 
 pub mod booking;
 pub mod flags;
 pub mod memory;
 pub mod metrics;
+pub mod program;
 pub mod row;
 pub mod run;
 mod topology;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)] // a test's set-up fails by panicking
 
 pub mod accounting;
+pub mod budget;
 pub mod damaged;
 pub mod installation;
 pub mod load;

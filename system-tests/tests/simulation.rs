@@ -2,13 +2,18 @@
 //! that are wrong on purpose, each of which it must find.
 
 use std::io::Write as _;
+use std::ops::Range;
+use std::time::Instant;
 
 use bps_streams::worker::{Mutant, WorkerConfig};
-use system_tests::simulator::campaign::{self, Failure};
+use system_tests::budget::{self, LongRun};
+use system_tests::simulator::campaign::{self, Failure, Tally};
 use system_tests::simulator::{Scenario, simulate};
 
 /// What one run of the tests may spend on each engine.
 const SEEDS: u64 = 2_000;
+/// Between two looks at the clock of a long run.
+const AT_ONCE: u64 = 200;
 
 fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
@@ -16,12 +21,23 @@ fn say(text: &str) {
 
 #[test]
 fn no_seed_breaks_a_promise() {
-    match campaign::run(0..SEEDS, Scenario::new, |_| ()) {
-        Ok(tally) => say(&format!("{tally:?}")),
-        Err(Failure { seed, violation }) => {
-            panic!("seed {seed}: {violation}\nscripts/simulate --seeds 1 --from {seed}")
-        }
+    let begin = Instant::now();
+    let mut tally = run(0..SEEDS);
+    let short = begin.elapsed();
+    let more = budget::time(LongRun::Seeds).unwrap_or_default();
+    while begin.elapsed() < short + more {
+        let next = run(tally.seeds..tally.seeds + AT_ONCE);
+        tally.seeds += next.seeds;
+        tally.faults += next.faults;
+        tally.commits += next.commits;
     }
+    say(&format!("{tally:?} in {:.0?}", begin.elapsed()));
+}
+
+fn run(seeds: Range<u64>) -> Tally {
+    campaign::run(seeds, Scenario::new, |_| ()).unwrap_or_else(|Failure { seed, violation }| {
+        panic!("seed {seed}: {violation}\nscripts/simulate --seeds 1 --from {seed}")
+    })
 }
 
 /// How many seeds it took to find an engine that is set like this.

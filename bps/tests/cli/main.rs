@@ -75,7 +75,7 @@ fn interrupt(child: &Child) {
 
 #[test]
 fn every_command_has_examples_and_exit_codes_in_its_help() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &[],
         &["import"],
         &["tail"],
@@ -86,6 +86,7 @@ fn every_command_has_examples_and_exit_codes_in_its_help() {
         &["topology"],
         &["verify"],
         &["reset"],
+        &["manual"],
     ];
     for args in commands {
         let args = [args, &["--help"]].concat();
@@ -119,6 +120,38 @@ fn the_topology_is_printed() {
     check(&["topology"], 0, "Topology bps-purchase-processor\n", "");
     check(&["topology", "--output-prefix", "x"], 0, "Topology x-purchase-processor\n", "");
     check(&["topology", "--mermaid"], 0, "flowchart LR\n", "");
+}
+
+#[test]
+fn man_pages_and_completions_know_every_program_and_flag() {
+    let folder = tempfile::tempdir().expect("a folder");
+    check(&["manual", text(folder.path())], 0, "", "man/man1, bash-completion/completions");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
+    for program in ["bps", "purchase-processor", "items-service", "purchase-service"] {
+        let page = read(&format!("man/man1/{program}.1"));
+        assert!(page.contains(&format!(".TH {program} 1")), "{page}");
+        let [bash, zsh, fish] = [
+            format!("bash-completion/completions/{program}"),
+            format!("zsh/site-functions/_{program}"),
+            format!("fish/vendor_completions.d/{program}.fish"),
+        ];
+        assert!(read(&bash).contains(&format!("complete -F _{program} ")), "{bash}");
+        assert!(read(&zsh).starts_with(&format!("#compdef {program}\n")), "{zsh}");
+        assert!(read(&fish).contains(&format!("complete -c {program} ")), "{fish}");
+        let checked = Command::new("bash").arg("-n").arg(folder.path().join(&bash)).status();
+        assert!(checked.expect("started").success(), "{bash} is no bash");
+    }
+    let (_, help, _) = bps(&["import", "--help"]);
+    let (page, bash) = (read("man/man1/bps-import.1"), read("bash-completion/completions/bps"));
+    let flags = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+    for flag in flags.map(|f| f.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())) {
+        let escaped = flag.replace('-', "\\-");
+        assert!(page.contains(&escaped), "bps-import.1 lacks --{flag}");
+        assert!(bash.contains(flag), "the completion lacks --{flag}");
+    }
+    let file = folder.path().join("man");
+    let (code, _, err) = bps(&["manual", &format!("{}/man1/bps.1", text(&file))]);
+    assert_eq!((code, err.contains("bps.1/man/man1: Not a directory")), (1, true), "{err}");
 }
 
 #[test]

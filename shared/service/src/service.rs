@@ -261,11 +261,15 @@ impl CommonSettings {
     }
 }
 
+/// Its command line.
+pub fn command(about: &About) -> clap::Command {
+    Flags::command().name(about.name).about(about.about)
+}
+
 /// Runs a service on Kafka until a signal ends it.
 pub fn main(about: &About, start: Start) -> ExitCode {
     let name = about.name;
-    let command = Flags::command().name(name).about(about.about);
-    let matches = command.try_get_matches();
+    let matches = command(about).try_get_matches();
     let flags = match matches.and_then(|matches| Flags::from_arg_matches(&matches)) {
         Ok(flags) => flags,
         Err(error) => return exit::usage(name, &error),
