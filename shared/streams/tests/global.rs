@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::{Broker, CleanupPolicy, TopicDescription};
 use bps_streams::global::{GlobalProcessor, GlobalTable, GlobalTableConfig, GlobalView, Rows};
+use bps_streams::simulation::{Cluster, Effect, Fault, Plan};
 use bps_streams::store::rocks::MemoryBounds;
 use bps_streams::{Outgoing, Record, store};
 
@@ -43,7 +44,7 @@ impl GlobalProcessor for Fold {
     }
 }
 
-fn start(broker: &Arc<EmbeddedBroker>, folder: &Path) -> (GlobalTable, Arc<Fold>) {
+fn start(broker: Arc<dyn Broker>, folder: &Path) -> (GlobalTable, Arc<Fold>) {
     let fold = Arc::new(Fold { applied: Mutex::default() });
     let config = GlobalTableConfig {
         name: "fold-1".to_owned(),
@@ -51,11 +52,11 @@ fn start(broker: &Arc<EmbeddedBroker>, folder: &Path) -> (GlobalTable, Arc<Fold>
         topics: vec!["t".to_owned()],
         memory: MemoryBounds::default(),
     };
-    let table = GlobalTable::start(broker.clone(), fold.clone(), config).unwrap();
+    let table = GlobalTable::start(broker, fold.clone(), config).unwrap();
     (table, fold)
 }
 
-fn append(broker: &EmbeddedBroker, partition: u32, key: &str, value: Option<&str>) {
+fn append(broker: &dyn Broker, partition: u32, key: &str, value: Option<&str>) {
     let (sender, acks) = mpsc::channel();
     let record = Outgoing {
         topic: "t",
@@ -70,7 +71,7 @@ fn append(broker: &EmbeddedBroker, partition: u32, key: &str, value: Option<&str
     acks.recv().unwrap().unwrap();
 }
 
-fn create(broker: &EmbeddedBroker) {
+fn create(broker: &dyn Broker) {
     let description = TopicDescription {
         name: "t".to_owned(),
         partitions: PARTITIONS,
@@ -101,17 +102,17 @@ fn count(view: &GlobalView, key: &str) -> u8 {
 fn it_follows_all_partitions_and_goes_on_where_it_was() {
     let (log, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
-    let (table, fold) = start(&broker, folder.path());
+    let (table, fold) = start(broker.clone(), folder.path());
     let view = table.view();
     wait(&view, "a missing topic is named", |v| {
         v.status().trouble.is_some_and(|t| t.contains("topic t is not there"))
     });
     assert!(!view.status().is_caught_up);
-    create(&broker);
+    create(&*broker);
     for (partition, key) in [(0, "a"), (1, "b"), (2, "c")] {
-        append(&broker, partition, key, Some("1"));
+        append(&*broker, partition, key, Some("1"));
     }
-    append(&broker, 1, "b", None);
+    append(&*broker, 1, "b", None);
     wait(&view, "rows", |v| count(v, "b") == 2 && count(v, "c") == 1 && count(v, "a") == 1);
     assert_eq!((row(&view, "a").as_deref(), row(&view, "b")), (Some("1"), None));
     assert!(view.status().is_caught_up);
@@ -126,8 +127,8 @@ fn it_follows_all_partitions_and_goes_on_where_it_was() {
     assert_eq!(view.positions().iter().map(|(_, offset)| offset).sum::<u64>(), 4);
     drop(table);
 
-    append(&broker, 0, "a", Some("2"));
-    let (table, fold) = start(&broker, folder.path());
+    append(&*broker, 0, "a", Some("2"));
+    let (table, fold) = start(broker.clone(), folder.path());
     let view = table.view();
     wait(&view, "it catches up", |v| v.status().is_caught_up);
     wait(&view, "the new record", |v| row(v, "a").as_deref() == Some("2"));
@@ -143,9 +144,9 @@ fn another_log_has_a_table_of_its_own() {
     for value in ["1", "2"] {
         let log = tempfile::tempdir().unwrap();
         let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
-        create(&broker);
-        append(&broker, 0, "a", Some(value));
-        let (table, _) = start(&broker, folder.path());
+        create(&*broker);
+        append(&*broker, 0, "a", Some(value));
+        let (table, _) = start(broker.clone(), folder.path());
         wait(&table.view(), "its row", |v| row(v, "a").as_deref() == Some(value));
         assert_eq!(count(&table.view(), "a"), 1);
     }
@@ -156,17 +157,17 @@ fn another_log_has_a_table_of_its_own() {
 fn damage_that_a_look_up_meets_is_moved_aside_and_the_rows_rebuilt() {
     let (log, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
-    create(&broker);
+    create(&*broker);
     let value = "x".repeat(500);
     let keys: Vec<String> = (0..100).map(|n| format!("key-{n:03}")).collect();
     for key in &keys {
-        append(&broker, 0, key, Some(&value));
+        append(&*broker, 0, key, Some(&value));
     }
-    let (table, _) = start(&broker, folder.path());
+    let (table, _) = start(broker.clone(), folder.path());
     wait(&table.view(), "rows", |v| count(v, "key-099") == 1);
     drop(table);
     // Opened again: what lay in the write-ahead log lies in files now, which nobody has read.
-    let (table, _) = start(&broker, folder.path());
+    let (table, _) = start(broker.clone(), folder.path());
     let view = table.view();
     wait(&view, "it catches up", |v| v.status().is_caught_up);
     let store = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -187,4 +188,43 @@ fn damage_that_a_look_up_meets_is_moved_aside_and_the_rows_rebuilt() {
     let aside = format!("{}.quarantine-1", store.display());
     assert!(Path::new(&aside).is_dir(), "{aside}");
     assert_eq!(table.failure(), None);
+}
+
+/// Every other fetch brings half of what it could, then an error.
+#[derive(Default)]
+struct HalfFetched {
+    fetches: u32,
+}
+
+impl Plan for HalfFetched {
+    fn fault(&mut self, effect: &Effect) -> Fault {
+        self.fetches += u32::from(effect.name == "fetch");
+        match effect.name {
+            "fetch" if self.fetches % 2 == 1 => Fault::Unacknowledged,
+            _ => Fault::None,
+        }
+    }
+
+    fn choose(&mut self, what: &'static str, count: u32) -> u32 {
+        if what == "fetched behind an error" { count / 2 } else { 0 }
+    }
+}
+
+#[test]
+fn what_is_fetched_before_an_error_is_folded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, _) = Cluster::new(HalfFetched::default()).boot(0);
+    create(&*broker);
+    let write = |from: u32| {
+        (from..from + 6).for_each(|n| append(&*broker, 1, "a", Some(&n.to_string())));
+    };
+    write(0);
+    let (table, fold) = start(broker.clone(), folder.path());
+    let view = table.view();
+    wait(&view, "all rows", |v| count(v, "a") == 6);
+    write(6);
+    wait(&view, "the rest", |v| count(v, "a") == 12 && v.positions()[1].1 == 12);
+    assert_eq!(row(&view, "a").as_deref(), Some("11"));
+    wait(&view, "all are told of", |_| fold.applied.lock().unwrap().len() == 12);
+    assert_eq!(count(&view, "a"), 12, "none comes twice");
 }
