@@ -12,8 +12,8 @@ use crate::status::Observer;
 use crate::topology::Topology;
 
 /// Time between two looks, in naps: so long its end may have to wait for it.
-const NAP: Duration = Duration::from_millis(50);
-const NAPS: u32 = 100;
+const NAP: Duration = Duration::from_millis(20);
+const NAPS: u32 = 250;
 
 /// An error that says that a topic is another one than that which is known here.
 pub(crate) fn made_anew(topic: &str, former: &str, id: &str) -> Error {
