@@ -79,11 +79,13 @@ mutants! {
     a_restore_ended_by_an_empty_fetch_is_found: RestoreEndsEarly,
     positions_before_the_last_record_are_found: PositionsBehind,
     a_restore_ended_by_a_failure_is_found: RestoreFailureIsEnd,
+    an_input_ranked_by_its_head_is_found: RanksByHead,
+    an_input_taken_for_whole_is_found: TrustsFetched,
 }
 
 #[test]
 fn a_shorter_run_begins_in_the_same_way() {
-    let long = Scenario { keep_trace: true, ..Scenario::new(7) };
+    let long = Scenario { keep_trace: true, steps: 3_000, ..Scenario::new(7) };
     let short = Scenario { steps: long.steps / 2, ..long };
     let (long, short) = (simulate(&long).trace, simulate(&short).trace);
     let same = long.iter().zip(&short).take_while(|(a, b)| a == b).count();

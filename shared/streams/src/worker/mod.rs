@@ -74,6 +74,8 @@ pub struct Worker {
     slots: Vec<(u32, usize)>,
     /// Questions for end offsets asked so far.
     asked: u64,
+    /// When the last one was (monotonic ms).
+    asked_ms: u64,
     /// When the open transaction began (monotonic ms).
     transaction_since: Option<u64>,
     commit: Option<Commit>,
@@ -134,6 +136,7 @@ impl Worker {
             tasks: BTreeMap::new(),
             slots: Vec::new(),
             asked: 0,
+            asked_ms: 0,
             transaction_since: None,
             commit: None,
             concluded: None,

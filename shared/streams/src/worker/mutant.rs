@@ -5,6 +5,7 @@ use super::{Assigned, Worker};
 use crate::broker::OffsetCommit;
 use crate::error::Result;
 use crate::store::StoreBatch;
+use crate::task::order::{Input, Known, Mistake, Waiting};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +28,15 @@ pub enum Mutant {
     PositionsBehind,
     /// A restore is done at the first fetch that fails.
     RestoreFailureIsEnd,
+    /// An input goes by its head alone, whatever waits behind it.
+    RanksByHead,
+    /// An input in which records wait is taken to be here as a whole.
+    TrustsFetched,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 9] = [
+    pub const ALL: [Mutant; 11] = [
         Mutant::StoreBeforeCommit,
         Mutant::OffsetsOutside,
         Mutant::OverlayKept,
@@ -41,7 +46,24 @@ impl Mutant {
         Mutant::RestoreEndsEarly,
         Mutant::PositionsBehind,
         Mutant::RestoreFailureIsEnd,
+        Mutant::RanksByHead,
+        Mutant::TrustsFetched,
     ];
+
+    /// What its tasks take an input for.
+    pub(super) fn mistake(self) -> Option<Mistake> {
+        match self {
+            Mutant::RanksByHead => Some(|input| {
+                let by_head = |waiting: Waiting| Waiting { least: waiting.head, ..waiting };
+                Input { waiting: input.waiting.map(by_head), ..input }
+            }),
+            Mutant::TrustsFetched => Some(|input| match input.waiting {
+                Some(_) => Input { known: Known::Enough, ..input },
+                None => input,
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl Worker {

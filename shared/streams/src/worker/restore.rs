@@ -339,6 +339,8 @@ impl Worker {
         let (restored, ms) = (restore.reached.restored, now.monotonic_ms - restore.started_ms);
         tracing::info!(partition, incarnation, restored, ms, "task runs");
         let task = Task::new(self.env.clone(), partition, incarnation, progress);
+        #[cfg(feature = "mutants")]
+        let task = task.mistaken(self.config.mutant.and_then(super::Mutant::mistake));
         self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));
         Ok(())
     }
