@@ -45,6 +45,12 @@ impl Partition {
         self.entries.push(Entry::Marker);
     }
 
+    /// Loses all from `end` on.
+    pub(super) fn cut(&mut self, end: u64) {
+        self.entries.truncate(end as usize);
+        self.open.retain(|_, first| *first < end);
+    }
+
     /// The high watermark, or the last stable offset.
     pub(super) fn end(&self, isolation: Isolation) -> u64 {
         let high = self.entries.len() as u64;

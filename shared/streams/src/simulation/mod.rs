@@ -30,7 +30,7 @@ use self::machine::Machine;
 pub use self::plan::{Effect, Fault, Faultless, Plan};
 use self::store::SimulatedStore;
 use self::world::World;
-use crate::broker::{Broker, Now};
+use crate::broker::{Broker, CommittedOffset, Now, TopicPartition};
 use crate::store::{Checkpoint, Store};
 
 /// A simulated cluster, and the disks of the processes that use it. Clones share it.
@@ -95,6 +95,21 @@ impl Cluster {
         self.event(|| format!("the cluster does not answer for {ms} ms"));
         let mut world = self.world();
         world.outage_until_ms = world.now.monotonic_ms + ms;
+    }
+
+    /// Sets an offset of a group, as a tool does that resets it, or a foreign member.
+    pub fn set_offset(&self, group: &str, at: TopicPartition, committed: CommittedOffset) {
+        self.event(|| format!("somebody sets {group} to {} of {at}", committed.offset));
+        self.world().groups.set_offset(group, at, committed);
+    }
+
+    /// Takes what lies from offset `end` on off all partitions of a topic: it lost its end, or was
+    /// made anew (0).
+    pub fn cut_topic(&self, topic: &str, end: u64) {
+        self.event(|| format!("{topic} loses all from {end} on"));
+        if let Some(topic) = self.world().topics.get_mut(topic) {
+            topic.partitions.iter_mut().for_each(|partition| partition.cut(end));
+        }
     }
 
     /// Gives the epoch of a transactional id to somebody else, as a coordinator does that takes

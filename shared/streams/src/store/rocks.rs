@@ -9,6 +9,7 @@
 
 mod damage;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rocksdb::checkpoint::Checkpoint as Snapshot;
@@ -20,7 +21,7 @@ use rocksdb::{
 
 use self::damage::{failure, free_name};
 pub(crate) use self::damage::{mark, set_aside};
-use super::{Checkpoint, MemoryUse, Result, Store, StoreBatch, StoreError};
+use super::{Checkpoint, Claim, Claims, MemoryUse, Result, Store, StoreBatch, StoreError};
 use crate::seal::Seal;
 
 const CHECKPOINTS: &str = "checkpoints";
@@ -47,6 +48,7 @@ pub struct RocksStore {
     seal: Seal,
     folder: PathBuf,
     tables: Vec<String>,
+    claims: Claims,
 }
 
 impl RocksStore {
@@ -80,7 +82,8 @@ impl RocksStore {
         let db = DB::open_cf_descriptors(&options, folder, families);
         let db = db.map_err(|error| damage::failure_to_open(folder, error))?;
         let tables = tables.iter().map(|&name| name.to_owned()).collect();
-        Ok(RocksStore { seal: Seal::of(folder), db, folder: folder.to_owned(), tables })
+        let (seal, folder) = (Seal::of(folder), folder.to_owned());
+        Ok(RocksStore { seal, db, folder, tables, claims: Claims::default() })
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
@@ -90,6 +93,34 @@ impl RocksStore {
 
     fn family(&self, name: &str) -> Result<&ColumnFamily> {
         self.db.cf_handle(name).ok_or_else(|| self.damaged(format!("it has no table {name:?}")))
+    }
+}
+
+impl RocksStore {
+    fn write(&self, batch: &StoreBatch, lost: &BTreeSet<u32>) -> Result<()> {
+        let mut writes = WriteBatch::default();
+        let families = self.tables.iter().map(|name| self.family(name));
+        let families = families.collect::<Result<Vec<_>>>()?;
+        let mut row = Vec::new();
+        // In their order, each row is found a place for beside the one before.
+        let mut sorted: Vec<_> = batch.writes(lost).collect();
+        sorted.sort_by_key(|(table, partition, key, _)| (*table, *partition, *key));
+        for (table, partition, key, value) in sorted {
+            row_key(partition, key, &mut row);
+            match value {
+                Some(value) => writes.put_cf(families[table], &row, value),
+                None => writes.delete_cf(families[table], &row),
+            }
+        }
+        for (partition, checkpoint) in batch.checkpoints(lost) {
+            let row = encode_checkpoint(checkpoint);
+            writes.put_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes(), row);
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(false);
+        options.set_memtable_insert_hint_per_batch(true);
+        self.seal.renew();
+        self.db.write_opt(writes, &options).map_err(self.failed("write"))
     }
 }
 
@@ -143,6 +174,10 @@ fn row_key(partition: u32, key: &[u8], into: &mut Vec<u8>) {
 }
 
 impl Store for RocksStore {
+    fn claim(&self, partition: u32) -> Claim {
+        self.claims.claim(partition)
+    }
+
     fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>> {
         let row = self.db.get_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
         let Some(row) = row.map_err(self.failed("read"))? else {
@@ -189,29 +224,7 @@ impl Store for RocksStore {
     }
 
     fn apply(&self, batch: &StoreBatch) -> Result<()> {
-        let mut writes = WriteBatch::default();
-        let families = self.tables.iter().map(|name| self.family(name));
-        let families = families.collect::<Result<Vec<_>>>()?;
-        let mut row = Vec::new();
-        // In their order, each row is found a place for beside the one before.
-        let mut sorted: Vec<_> = batch.writes().collect();
-        sorted.sort_by_key(|(table, partition, key, _)| (*table, *partition, *key));
-        for (table, partition, key, value) in sorted {
-            row_key(partition, key, &mut row);
-            match value {
-                Some(value) => writes.put_cf(families[table], &row, value),
-                None => writes.delete_cf(families[table], &row),
-            }
-        }
-        for (partition, checkpoint) in &batch.checkpoints {
-            let row = encode_checkpoint(checkpoint);
-            writes.put_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes(), row);
-        }
-        let mut options = WriteOptions::default();
-        options.set_sync(false);
-        options.set_memtable_insert_hint_per_batch(true);
-        self.seal.renew();
-        self.db.write_opt(writes, &options).map_err(self.failed("write"))
+        self.claims.write(batch, |lost| self.write(batch, lost))
     }
 
     fn memory(&self) -> MemoryUse {
@@ -258,6 +271,13 @@ fn encode_checkpoint(c: &Checkpoint) -> String {
             let _ = writeln!(text, "{kind} {offset} {topic}");
         }
     }
+    for (number, name) in c.stores.iter().enumerate() {
+        let _ = writeln!(text, "store {number} {name}");
+    }
+    for positions in &c.stamped {
+        let words: Vec<String> = positions.iter().map(u64::to_string).collect();
+        let _ = writeln!(text, "stamped {} {}", positions.len(), words.join(","));
+    }
     text
 }
 
@@ -272,13 +292,39 @@ fn decode_checkpoint(row: &[u8]) -> Option<Checkpoint> {
     };
     for line in lines {
         let mut words = line.splitn(3, ' ');
-        let (kind, offset, topic) = (words.next()?, words.next()?, words.next()?);
-        let entry = (topic.to_owned(), offset.parse().ok()?);
+        let (kind, number, name) = (words.next()?, words.next()?, words.next()?);
+        let (name, number) = (name.to_owned(), number.parse().ok()?);
         match kind {
-            "input" => checkpoint.inputs.push(entry),
-            "backing" => checkpoint.backing.push(entry),
+            "input" => checkpoint.inputs.push((name, number)),
+            "backing" => checkpoint.backing.push((name, number)),
+            "store" => checkpoint.stores.push(name),
+            "stamped" => {
+                let positions = name.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>();
+                checkpoint.stamped.push(positions.ok()?);
+            }
             _ => return None,
         }
     }
     Some(checkpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_the_first_days_is_read() {
+        let read = decode_checkpoint(b"v1 3 7 -5\ninput 4 a topic\nbacking 0 b\n").expect("one");
+        let inputs = vec![("a topic".to_owned(), 4)];
+        let backing = vec![("b".to_owned(), 0)];
+        let (incarnation, sequence, stream_time) = (3, 7, -5);
+        let first =
+            Checkpoint { incarnation, sequence, stream_time, inputs, backing, ..read.clone() };
+        assert_eq!(read, first);
+        assert_eq!((read.stores.len(), read.stamped.len()), (0, 0));
+        let stores = vec!["a store".to_owned(), "c".to_owned()];
+        let now = Checkpoint { stores, stamped: vec![vec![4], vec![5, 0]], ..first };
+        assert_eq!(decode_checkpoint(encode_checkpoint(&now).as_bytes()), Some(now));
+        assert_eq!(decode_checkpoint(b"v1 3 7 -5\nnothing 4 a\n"), None);
+    }
 }

@@ -27,7 +27,7 @@ use crate::prepare::Prepared;
 use crate::processor::{Context, Origin, ProcessError, Processor};
 use crate::record::{Outgoing, Record};
 use crate::stamp::{STAMP, StampParts};
-use crate::store::{Checkpoint, Row, Store, StoreBatch};
+use crate::store::{Checkpoint, Claim, Row, Store, StoreBatch};
 use crate::topology::{Backing, StoreSpec, Topology};
 
 /// Where a task's records go: the open transaction of a producer, or a test's list.
@@ -122,6 +122,11 @@ pub(crate) struct Task {
     pub(crate) pending: u64,
     /// Their timestamps.
     pub(crate) times: Vec<i64>,
+    /// By which it writes to the store.
+    pub(crate) claim: Claim,
+    /// The group has no offset of this application of some input: its positions are to be
+    /// committed, though nothing has come.
+    pub(crate) is_unknown: bool,
 }
 
 impl Task {
@@ -147,6 +152,8 @@ impl Task {
             committed: at.sequence,
             pending: 0,
             times: Vec::new(),
+            claim: Claim::default(),
+            is_unknown: false,
             env,
         }
     }
@@ -303,16 +310,17 @@ impl Task {
             table.stage(index, *partition, batch);
         }
         let inputs = self.env.inputs.iter().cloned().zip(progress.positions.iter().copied());
-        batch.checkpoint(
-            *partition,
-            Checkpoint {
-                incarnation: *incarnation,
-                sequence: progress.sequence,
-                stream_time: progress.stream_time,
-                inputs: inputs.collect(),
-                backing: ends,
-            },
-        );
+        let checkpoint = Checkpoint {
+            incarnation: *incarnation,
+            sequence: progress.sequence,
+            stream_time: progress.stream_time,
+            inputs: inputs.collect(),
+            backing: ends,
+            stores: self.env.topology.store_names(),
+            stamped: Vec::new(),
+        };
+        batch.checkpoint(*partition, checkpoint);
+        batch.hold(*partition, self.claim);
     }
 
     /// The transaction holds.
@@ -322,6 +330,7 @@ impl Task {
         self.state.counters.clear();
         self.times.clear();
         self.pending = 0;
+        self.is_unknown = false;
     }
 
     /// Bytes of rows that the open transaction has brought into memory.

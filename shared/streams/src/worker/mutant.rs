@@ -1,10 +1,12 @@
 //! Engines that are wrong on purpose, for the simulator to find: one that has never failed proves
 //! nothing. Compiled with the feature `mutants` only, which no program asks for.
 
+use super::restore::Restore;
 use super::{Assigned, Worker};
 use crate::broker::OffsetCommit;
 use crate::error::Result;
-use crate::store::StoreBatch;
+use crate::store::{Row, StoreBatch};
+use crate::task::TaskEnv;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +29,17 @@ pub enum Mutant {
     PositionsBehind,
     /// A restore is done at the first fetch that fails.
     RestoreFailureIsEnd,
+    /// A restore keeps a row whose sequence is higher than the record's.
+    RestoreKeepsHigher,
+    /// Time in which the broker was away counts as a standstill of a restore.
+    AwayIsStandstill,
+    /// An offset of the group is believed whoever committed it.
+    ForeignOffsetTaken,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 9] = [
+    pub const ALL: [Mutant; 12] = [
         Mutant::StoreBeforeCommit,
         Mutant::OffsetsOutside,
         Mutant::OverlayKept,
@@ -41,6 +49,9 @@ impl Mutant {
         Mutant::RestoreEndsEarly,
         Mutant::PositionsBehind,
         Mutant::RestoreFailureIsEnd,
+        Mutant::RestoreKeepsHigher,
+        Mutant::AwayIsStandstill,
+        Mutant::ForeignOffsetTaken,
     ];
 }
 
@@ -84,5 +95,39 @@ impl Worker {
             self.consumer.commit(offsets)?;
         }
         Ok(())
+    }
+}
+
+impl Restore {
+    /// Ends the restore where a mutant would.
+    pub(super) fn mutated(&mut self, advanced: Result<()>, before: u64) -> Result<()> {
+        use Mutant::{RestoreEndsEarly, RestoreFailureIsEnd};
+        match (advanced, self.mutant) {
+            (Ok(()), Some(RestoreEndsEarly)) if self.remaining() == before => {
+                self.reached.missing.iter_mut().for_each(|m| m.end = m.position);
+                Ok(())
+            }
+            (Err(_), Some(RestoreFailureIsEnd)) => {
+                self.reached.missing.iter_mut().for_each(|m| m.end = m.position);
+                Ok(())
+            }
+            (advanced, _) => advanced,
+        }
+    }
+
+    /// What [`Mutant::RestoreKeepsHigher`] leaves out.
+    pub(super) fn keeps(
+        &self,
+        env: &TaskEnv,
+        table: usize,
+        key: &[u8],
+        sequence: u64,
+    ) -> Result<bool> {
+        if self.mutant != Some(Mutant::RestoreKeepsHigher) {
+            return Ok(false);
+        }
+        let mut row = Vec::new();
+        let there = env.store.get(table, self.partition, key, &mut row)?;
+        Ok(there && Row::decode(&row).is_some_and(|row| row.sequence > sequence))
     }
 }
