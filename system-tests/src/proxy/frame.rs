@@ -13,6 +13,8 @@ const LENGTH: usize = 4;
 pub mod api {
     /// Records are written.
     pub const PRODUCE: i16 = 0;
+    /// Records are read.
+    pub const FETCH: i16 = 1;
     /// Brokers, topics, partitions.
     pub const METADATA: i16 = 3;
     /// Where a group or a transaction is led.
@@ -69,6 +71,7 @@ impl Head {
         let first = match self.api {
             api::PRODUCE => 9,
             api::METADATA => 9,
+            api::FETCH => 12,
             _ => 3,
         };
         self.version >= first
@@ -124,6 +127,53 @@ impl Head {
         }
         fields.i32()?; // for how long the broker throttles
         fields.i16()
+    }
+}
+
+/// First version of a fetch that names topics by their ids.
+const FETCH_BY_ID: i16 = 13;
+
+impl Head {
+    /// Writes an error into the answer to a fetch, for the first partition in it: the client passes
+    /// over its records, which it asks for again. `false` where the answer has no partition. (From
+    /// version 7 on, which librdkafka has asked for since 1.6.)
+    pub fn refuse_fetch(self, answer: &mut [u8], error: i16) -> bool {
+        let place = || {
+            let mut fields = Fields(answer.get(LENGTH..)?);
+            fields.i32()?; // of which request
+            if self.is_flexible() {
+                fields.tags()?;
+            }
+            fields.take(4 + 2 + 4)?; // throttle, error of the whole, session
+            if self.count(&mut fields)? == 0 {
+                return None;
+            }
+            match self.version {
+                FETCH_BY_ID.. => drop(fields.take(16)?),
+                _ if self.is_flexible() => drop(fields.compact_string()?),
+                _ => drop(fields.string()?),
+            }
+            if self.count(&mut fields)? == 0 {
+                return None;
+            }
+            fields.i32()?; // the partition's number
+            let rest = fields.0.len();
+            fields.i16()?;
+            Some(answer.len() - rest)
+        };
+        let Some(at) = place().filter(|_| self.api == api::FETCH && self.version >= 7) else {
+            return false;
+        };
+        answer[at..at + 2].copy_from_slice(&error.to_be_bytes());
+        true
+    }
+
+    /// The length of an array.
+    fn count(self, fields: &mut Fields<'_>) -> Option<usize> {
+        match self.is_flexible() {
+            true => Some(fields.unsigned()?.saturating_sub(1)),
+            false => Some(usize::try_from(fields.i32()?).unwrap_or(0)),
+        }
     }
 }
 
@@ -276,6 +326,37 @@ pub(super) mod tests {
         let new = [0, 0, 0, 11, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 90];
         assert_eq!(head(3).end_txn_error(&new), Some(90));
         assert_eq!(head(3).end_txn_error(&new[..9]), None);
+    }
+
+    #[test]
+    fn the_first_partition_of_a_fetch_is_refused() {
+        // Throttle, error, session; partition 5, error 0, high watermark.
+        let (whole, partition) = ([0; 10], [0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+        let cases: [(i16, Vec<u8>); 3] = [
+            (11, [&whole[..], &[0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1], &partition].concat()),
+            (12, [&[0], &whole[..], &[2, 2, b't', 2], &partition].concat()),
+            (16, [&[0], &whole[..], &[2], &[7; 16], &[2], &partition].concat()),
+        ];
+        for (version, body) in cases {
+            let mut answer = [&[0, 0, 0, 0, 0, 0, 0, 77][..], &body].concat();
+            let head = Head { api: api::FETCH, version, correlation: 77 };
+            let before = answer.clone();
+            assert!(head.refuse_fetch(&mut answer, -1), "{version}");
+            let changed = |n: &usize| answer[*n] != before[*n];
+            let error = answer.len() - 10;
+            assert_eq!(
+                (0..answer.len()).filter(changed).collect::<Vec<_>>(),
+                [error, error + 1],
+                "{version}"
+            );
+            // Cut anywhere, nothing panics, and nothing is written.
+            for end in 0..error + 2 {
+                assert!(!head.refuse_fetch(&mut before.clone()[..end], -1), "{version}: {end}");
+            }
+        }
+        let empty = [&[0; 8][..], &[0], &whole, &[1]].concat();
+        let head = Head { api: api::FETCH, version: 16, correlation: 0 };
+        assert!(!head.refuse_fetch(&mut empty.clone(), -1));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 pub use self::ends::EndFault;
 use self::ends::Ends;
+use self::frame::Head;
 use self::link::Link;
 use crate::processes::Random;
 
@@ -48,6 +49,8 @@ pub struct Counts {
     pub late_answers: Vec<i16>,
     /// Answers to ends of transactions that were lost.
     pub answers_lost: u64,
+    /// Fetches that were refused.
+    pub fetches_refused: u64,
 }
 
 struct Shared {
@@ -56,6 +59,8 @@ struct Shared {
     seed: u64,
     weather: Mutex<Weather>,
     ends: Mutex<Ends>,
+    /// The error that fetches are refused with, and how many are still to be.
+    refusals: Mutex<(i16, u32)>,
     counts: Mutex<Counts>,
     links: Mutex<BTreeMap<u64, Arc<Link>>>,
     random: Mutex<Random>,
@@ -74,6 +79,15 @@ impl Shared {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+
+    /// Refuses a fetch, if that is planned.
+    fn refuse(&self, head: Head, answer: &mut [u8]) {
+        let (error, left) = &mut *lock(&self.refusals);
+        if *left > 0 && head.refuse_fetch(answer, *error) {
+            *left -= 1;
+            lock(&self.counts).fetches_refused += 1;
+        }
     }
 
     fn forget(&self, number: u64) {
@@ -99,6 +113,7 @@ impl Proxy {
             seed,
             weather: Mutex::default(),
             ends: Mutex::default(),
+            refusals: Mutex::default(),
             counts: Mutex::default(),
             links: Mutex::default(),
             random: Mutex::new(Random::new(seed)),
@@ -163,9 +178,15 @@ impl Proxy {
         lock(&self.shared.ends).calm();
     }
 
+    /// Refuses one partition in each of the next fetches with one of Kafka's error codes.
+    pub fn refuse_fetches(&self, error: i16, count: u32) {
+        *lock(&self.shared.refusals) = (error, count);
+    }
+
     /// Good weather again: what is half-open is cut, and its clients notice.
     pub fn heal(&self) {
         self.set_weather(Weather::default());
+        self.refuse_fetches(0, 0);
         let links: Vec<_> = lock(&self.shared.links).values().cloned().collect();
         links.iter().filter(|link| link.is_half_open()).for_each(|link| link.close());
     }

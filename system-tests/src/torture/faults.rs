@@ -14,6 +14,10 @@ use crate::site::Site;
 /// Results must come again after so long, whatever happens.
 const STANDSTILL: Duration = Duration::from_secs(120);
 
+/// Kafka's error codes.
+const UNKNOWN_SERVER_ERROR: i16 = -1;
+const OUT_OF_RANGE: i16 = 1;
+
 /// What must happen later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
@@ -27,6 +31,8 @@ enum Due {
 /// See the module.
 pub(super) struct Faults<'a> {
     site: &'a Site,
+    /// Whether members join and leave: a rebalance helps a worker that hangs.
+    members_change: bool,
     kafka: OwnKafka,
     proxy: &'a Proxy,
     random: Random,
@@ -44,12 +50,14 @@ impl<'a> Faults<'a> {
         site: &'a Site,
         kafka: OwnKafka,
         proxy: &'a Proxy,
-        mut random: Random,
+        seed: u64,
     ) -> Faults<'a> {
+        let mut random = Random::new(seed ^ 0x70B7);
         let addresses = [proxy.address(), kafka.address().to_owned()];
         let crew = Crew::start(site, addresses, &mut random);
         Faults {
             site,
+            members_change: seed % 2 == 1,
             kafka,
             proxy,
             random,
@@ -79,14 +87,16 @@ impl<'a> Faults<'a> {
             25..32 => self.zombie(),
             32..38 => self.broker_killed(),
             38..42 => self.broker_frozen(),
-            42..50 => self.join(),
-            50..56 => self.leave(),
-            56..68 => self.weather(),
-            68..78 => {
+            42..49 if self.members_change => self.join(),
+            49..55 if self.members_change => self.leave(),
+            42..55 => self.fetches(),
+            55..66 => self.weather(),
+            66..75 => {
                 self.proxy.cut(50);
                 Some("cuts")
             }
-            78..84 => self.half_open(),
+            75..80 => self.half_open(),
+            80..86 => self.fetches(),
             _ => self.end(),
         }
     }
@@ -105,12 +115,20 @@ impl<'a> Faults<'a> {
         Some("kills")
     }
 
-    /// From a blink to longer than all time-outs.
+    /// From a blink to longer than all time-outs; within its session where nobody is to leave.
     fn zombie(&mut self) -> Option<&'static str> {
         let at = self.crew.any(&mut self.random).filter(|_| self.crew.all_move())?;
         self.crew.freeze(at);
-        self.later(500, 16_000, Due::Thaw(at));
+        self.later(500, if self.members_change { 16_000 } else { 4_000 }, Due::Thaw(at));
         Some("zombies")
+    }
+
+    /// Some fetches of a partition are refused, mostly behind records that have come and were not
+    /// taken yet: by an error that tells nothing, or as out of range, which is not true.
+    fn fetches(&mut self) -> Option<&'static str> {
+        let error = if self.random.below(2) == 0 { UNKNOWN_SERVER_ERROR } else { OUT_OF_RANGE };
+        self.proxy.refuse_fetches(error, 1 + self.random.below(4) as u32);
+        Some("fetch errors")
     }
 
     fn broker_killed(&mut self) -> Option<&'static str> {

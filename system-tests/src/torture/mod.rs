@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 use self::faults::Faults;
 use crate::load::{Pace, Progress, under_load};
 use crate::own_kafka::OwnKafka;
-use crate::processes::Random;
 use crate::proxy::{Counts, Proxy};
 use crate::site::Site;
 
 /// How often the run tells how far it is.
 const TELL: Duration = Duration::from_secs(10);
+
+/// From the end of the last fault until all workers commit: a session, and time to take over.
+const ALL_GO_ON: Duration = Duration::from_secs(6 + 10);
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +56,9 @@ impl fmt::Display for Report {
         let Counts { ends_kept, late_answers, answers_lost, cut, half_opened, .. } = &self.proxy;
         write!(f, "connections cut {cut}, half-opened {half_opened}, ")?;
         write!(f, "ends kept back {ends_kept} (answers to the late ones: {late_answers:?}), ")?;
-        write!(f, "answers to ends lost {answers_lost}, events sent again {}; ", self.sent_again)?;
+        write!(f, "answers to ends lost {answers_lost}, ")?;
+        write!(f, "fetches refused {}, ", self.proxy.fetches_refused)?;
+        write!(f, "events sent again {}; ", self.sent_again)?;
         write!(f, "{}; verify: 0 findings", self.account)
     }
 }
@@ -74,7 +78,7 @@ pub fn run(name: &str, plan: Plan, tell: &dyn Fn(String)) -> Option<Report> {
     // Some hundred purchases a second: half an hour of them is a million to account for.
     let pause = Duration::from_millis(60);
     let pace = Pace { seed: plan.seed, items: 200, restocks: 4, purchases: 60, pause };
-    let mut faults = Faults::new(&site, kafka, &proxy, Random::new(plan.seed ^ 0x70B7));
+    let mut faults = Faults::new(&site, kafka, &proxy, plan.seed);
     let (sent, processes) = under_load(&site, &[&direct, &through], pace, &progress, || {
         // All is well before the first fault.
         site.all_go_on();
@@ -94,7 +98,12 @@ pub fn run(name: &str, plan: Plan, tell: &dyn Fn(String)) -> Option<Report> {
                 tell(format!("{at:>5} s: {}", faults.told(&progress)));
             }
         }
-        faults.heal()
+        let processes = faults.heal();
+        // Whoever hangs now has nothing to blame: each partition has an owner that commits.
+        let took = site.all_go_on();
+        assert!(took < ALL_GO_ON, "{took:.1?} after the last fault until all workers committed");
+        tell(format!("healed: all workers commit {took:.1?} after the last fault"));
+        processes
     });
     tell(format!("healed: {}", faults.told(&progress)));
     let account = site.settle(&sent, processes);
