@@ -39,9 +39,9 @@ It may run beside a live system, whose embedded log is followed read-only: what 
 is counted as undecided. With --at-rest it is a finding, and so are open transactions and lag.
 
 --acknowledged FILE has a line for each event: {\"itemId\":...,\"purchaseId\":...}, or restockId, or
-a bare purchaseId. An object may also have sentAt (before it was first sent) and acknowledgedAt (when
-it had been acknowledged), in milliseconds of one clock for all: then C2 knows what lay there before
-a purchase was sent.
+a bare purchaseId. An object may also have sentAt (before it was first sent) and acknowledgedAt
+(when it had been acknowledged), in milliseconds of one clock for all: then C2 knows what lay there
+before a purchase was sent.
 
 When a record came is not in the topics. Restocks that were decided after a purchase with a later
 stamp are counted as late: without such times nobody can tell whether they lay there by then. With

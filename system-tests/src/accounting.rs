@@ -44,8 +44,9 @@ impl Sent {
         self.restocks.len() + self.purchases.len()
     }
 
-    /// What was sent, a line of JSON each: what `bps verify --acknowledged` takes. Events are counted
-    /// for their times: a restock was acknowledged before the next one of the purchases was sent.
+    /// What was sent, a line of JSON each: what `bps verify --acknowledged` takes. Events are
+    /// counted for their times: a restock was acknowledged before the next one of the purchases was
+    /// sent.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let line = |key: &Key, id: &str, time: &str, moment: usize| {
             format!(r#"{{"itemId":"{}","{id}":"{}","{time}":{moment}}}"#, key.0, key.1)

@@ -182,11 +182,7 @@ pub fn on_every_rig_made(name: &str, make: Make<'_>, test: impl Fn(&mut dyn Rig)
 
 /// Runs a test on every rig whose processor finds unread what `write` has appended in one batch.
 /// Inputs take records from the future.
-pub fn on_every_rig_unread(
-    name: &str,
-    write: impl Fn(&mut dyn Rig),
-    test: impl Fn(&mut dyn Rig),
-) {
+pub fn on_every_rig_unread(name: &str, write: impl Fn(&mut dyn Rig), test: impl Fn(&mut dyn Rig)) {
     let mut driven = driven();
     write(&mut driven);
     test(&mut driven);

@@ -1,6 +1,6 @@
 //! A purchase sent after its restock was acknowledged is decided with that restock seen: live, and
-//! when both are still unread; also behind restocks that are stamped ahead. And what else goes first
-//! of records that wait together.
+//! when both are still unread; also behind restocks that are stamped ahead. And what else goes
+//! first of records that wait together.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;

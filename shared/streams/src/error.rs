@@ -54,11 +54,12 @@ pub enum Error {
         /// End of the log.
         end: u64,
     },
-    /// A log is shorter than it was told to be: the cluster has lost records that it had acknowledged.
+    /// A log is shorter than it was told to be: the cluster has lost records that it had
+    /// acknowledged.
     #[error(
-        "{partition}: the log ended at offset {told}, and now it ends at {end}: the cluster has lost \
-         its tail, and with it records that were acknowledged and are not decided; what was decided \
-         stays, and the next start goes on with what is there"
+        "{partition}: the log ended at offset {told}, and now it ends at {end}: the cluster has \
+         lost its tail, and with it records that were acknowledged and are not decided; what was \
+         decided stays, and the next start goes on with what is there"
     )]
     LostTail {
         /// Where.

@@ -44,8 +44,8 @@ impl Acknowledged {
     }
 }
 
-/// An acknowledged event, and when that was. The times (ms) are of one clock for all events, that of
-/// whoever sent them; what it shows does not matter otherwise.
+/// An acknowledged event, and when that was. The times (ms) are of one clock for all events, that
+/// of whoever sent them; what it shows does not matter otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The event.
@@ -148,8 +148,11 @@ impl All {
 
     /// Those that are not there, or have no result.
     pub(crate) fn check(&self, env: &Env<'_>, report: &mut Report) {
-        let mut missing: Vec<_> =
-            self.entries.values().filter(|e| e.state.load(Ordering::Relaxed) & BOTH != BOTH).collect();
+        let mut missing: Vec<_> = self
+            .entries
+            .values()
+            .filter(|e| e.state.load(Ordering::Relaxed) & BOTH != BOTH)
+            .collect();
         missing.sort_by_key(|entry| entry.number);
         for Entry { number, partition_of: item, is_purchase, state, .. } in missing {
             let [restocks, purchases, _] = env.inputs();

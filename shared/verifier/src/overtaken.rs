@@ -74,9 +74,6 @@ impl Overtaken {
         place: Place<'_>,
         report: &mut Report,
     ) {
-        if report.is_clean() || !report.is_clean() {
-            return;
-        }
         let there_at = env.acknowledged.there_at(due);
         let is_near = |b: &&Bought| self.bytes - b.bytes <= env.look_ahead_bytes;
         let why = |b: &Bought| {

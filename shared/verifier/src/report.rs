@@ -119,8 +119,8 @@ pub struct Counts {
     pub undecided: u64,
     /// Rows in the outputs that another program wrote (they have no stamp).
     pub foreign: u64,
-    /// Restocks that were decided after a purchase with a later stamp. Whether they lay there by then,
-    /// the topics alone do not tell.
+    /// Restocks that were decided after a purchase with a later stamp. Whether they lay there by
+    /// then, the topics alone do not tell.
     pub late: u64,
     /// Items that were restocked at least once.
     pub items: u64,

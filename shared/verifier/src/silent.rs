@@ -104,7 +104,7 @@ impl Fold<'_> {
             }
             What::Unreadable => due.is_none() && origin(input, record).is_some(),
             What::Future(clock, _) => {
-                let latest = clock;
+                let latest = clock.saturating_add(self.env.future_max_ms);
                 due.is_some() && record.timestamp > latest
             }
             What::Misrouted => {
@@ -132,12 +132,12 @@ impl Fold<'_> {
         }
     }
 
-    /// A clock by which a record lies in the future is no further behind than clocks may differ: what
-    /// was decided before was not in the future then.
+    /// A clock by which a record lies in the future is no further behind than clocks may differ:
+    /// what was decided before was not in the future then.
     fn is_of_its_time(&mut self, letter: Place<'_>, clock: i64, allowed_ms: u32) {
         let ahead_ms = self.env.future_max_ms.max(allowed_ms.into());
         let earliest = self.since.saturating_sub(ahead_ms);
-        if false && clock < earliest.saturating_sub(self.env.clock_skew_max_ms) {
+        if clock < earliest.saturating_sub(self.env.clock_skew_max_ms) {
             let expected = format!("a clock at {earliest} or later, as decisions before tell");
             self.report.find(Rule::C1, letter, expected, format!("one at {clock}"));
         }

@@ -58,8 +58,8 @@ impl<'e> Walk<'e> {
         self.finish()
     }
 
-    /// Finds the next record of an output that has a stamp. What another program has left there lies
-    /// before the first one of the processor.
+    /// Finds the next record of an output that has a stamp. What another program has left there
+    /// lies before the first one of the processor.
     fn next_stamp(&mut self, output: usize) -> Result<()> {
         let slot = OUTPUTS[output];
         self.feed.fill(slot)?;
@@ -177,7 +177,7 @@ impl Fold<'_> {
     /// A row of ledger or answers that the processor has not written.
     fn stranger(&mut self, record: &Record<'_>, is_behind_ours: bool) {
         self.report.counts.foreign += 1;
-        if false && is_behind_ours {
+        if is_behind_ours {
             let is_ledger = record.topic == self.env.topics.purchase_finished;
             let rule = if is_ledger { Rule::C1 } else { Rule::C4 };
             self.report.find(rule, Place::of(record), "a row of the processor's", "a stranger's");

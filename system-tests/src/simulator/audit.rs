@@ -19,11 +19,7 @@ const REBUILD_ROUNDS_MAX: u32 = 2_000;
 
 impl Town {
     /// Judges the end: the stores, a rebuild of them from the topics, and the topics themselves.
-    pub fn audit(
-        &mut self,
-        broker: &dyn Broker,
-        acknowledged: &[Receipt],
-    ) -> Result<(), String> {
+    pub fn audit(&mut self, broker: &dyn Broker, acknowledged: &[Receipt]) -> Result<(), String> {
         for process in 0..PROCESSES_MAX {
             if let Some(cause) = self.cluster.quarantined(process).first() {
                 return Err(format!("process {process} moved its store aside: {cause}"));

@@ -1,9 +1,9 @@
 //! A task: one partition number of all inputs, with its stores. It knows no broker and no clock:
 //! records are pushed into it, what it writes goes to an [`Output`].
 //!
-//! Reading order: [`order`] (which record next), [`queue`], [`admit`], [`next`] (dead letters before
-//! all), [`overlay`] (the open transaction's state), [`filter`] (what the store does not hold), this
-//! file (one record from head to position), [`scope`] (what a processor may do).
+//! Reading order: [`order`] (which record next), [`queue`], [`admit`], [`next`] (dead letters
+//! before all), [`overlay`] (the open transaction's state), [`filter`] (what the store does not
+//! hold), this file (one record from head to position), [`scope`] (what a processor may do).
 
 mod admit;
 mod filter;

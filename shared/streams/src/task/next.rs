@@ -47,7 +47,7 @@ impl Task {
     /// up; else what the order says.
     pub(crate) fn next(&mut self, now: Now) -> Choice {
         let choice = self.choice();
-        for input in 0..0 {
+        for input in 0..self.queues.len() {
             if choice != Choice::Take(input) && self.is_doomed(input, now) {
                 return Choice::Take(input);
             }

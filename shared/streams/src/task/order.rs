@@ -1,20 +1,20 @@
 //! Which input goes next. Each input keeps the order of its log: only its head can be taken.
 //!
 //! The time of a record is its timestamp, less the head start of its source. The head with the
-//! earliest time goes; ties go to the input that the topology names first. But where a source has a
-//! head start, all that waits in it counts, not its head alone: its head goes as soon as anything in
-//! it, however far behind, is no later than the heads of the inputs after it. So a record that is
-//! stamped ahead holds up none of those behind it; it goes early, with them. It is the other way
-//! round for an input without a head start: its head goes by its own time, and whatever waits behind
-//! it, it overtakes nothing that must go before it.
+//! earliest time goes; ties go to the input that the topology names first. But where a source has
+//! a head start, all that waits in it counts, not its head alone: its head goes as soon as
+//! anything in it, however far behind, is no later than the heads of the inputs after it. So a
+//! record that is stamped ahead holds up none of those behind it; it goes early, with them. It is
+//! the other way round for an input without a head start: its head goes by its own time, and
+//! whatever waits behind it, it overtakes nothing that must go before it.
 //!
-//! That is worth what is known of the other inputs. One that looks empty is believed empty only once
-//! it has reached an end offset that was asked after the record at hand was there: after it had been
-//! fetched, or an earlier question had told an end behind it. The same is asked of an input with a
-//! head start in which records wait: an earlier one may be on its way. So a record that was appended
-//! after another one was acknowledged can never overtake it, and a backlog takes two questions,
-//! however many fetches it takes. Where more waits than there is room for, what is here must do: as
-//! much of it as a queue may hold is looked through ([`super::queue`]).
+//! That is worth what is known of the other inputs. One that looks empty is believed empty only
+//! once it has reached an end offset that was asked after the record at hand was there: after it
+//! had been fetched, or an earlier question had told an end behind it. The same is asked of an
+//! input with a head start in which records wait: an earlier one may be on its way. So a record
+//! that was appended after another one was acknowledged can never overtake it, and a backlog takes
+//! two questions, however many fetches it takes. Where more waits than there is room for, what is
+//! here must do: as much of it as a queue may hold is looked through ([`super::queue`]).
 
 /// What is known of one input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -107,8 +107,8 @@ impl InputQueue {
         }
     }
 
-    /// Whether an end contradicts an earlier answer: records that it had told, and that have not been
-    /// fetched, are not there. For how long it has been so (ms), and which end was told.
+    /// Whether an end contradicts an earlier answer: records that it had told, and that have not
+    /// been fetched, are not there. For how long it has been so (ms), and which end was told.
     pub(crate) fn cut(&mut self, end: u64, now_ms: u64) -> Option<(u64, u64)> {
         if !self.is_behind() || end >= self.answered.1 {
             return None;
@@ -133,7 +133,7 @@ impl InputQueue {
             let (offset, timestamp) = batch.place(self.cursor);
             let (number, end) = self.there;
             let asked = if offset < end { number.min(*asked) } else { *asked };
-            Waiting { head: earlier(timestamp), least: earlier(timestamp), asked }
+            Waiting { head: earlier(timestamp), least: earlier(self.least(batch)), asked }
         });
         let known = match self.is_behind() {
             false => Known::Until(self.answered.0),
@@ -158,8 +158,8 @@ impl InputQueue {
         !self.has_room() || self.bytes - front.size() >= self.bytes_max / 2
     }
 
-    /// Whether the head is stamped later than one that waits behind it, or than `latest`, and has not
-    /// been looked at for that yet; now it has.
+    /// Whether the head is stamped later than one that waits behind it, or than `latest`, and has
+    /// not been looked at for that yet; now it has.
     pub(crate) fn must_be_judged(&mut self, latest: i64) -> bool {
         let Some((batch, _)) = self.batches.front().filter(|_| !self.is_judged) else {
             return false;

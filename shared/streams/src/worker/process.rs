@@ -110,7 +110,7 @@ impl Worker {
     /// was told to be there does not come.
     fn ask(&mut self, now: Now) -> Result<bool> {
         let is_long_ago = now.monotonic_ms.saturating_sub(self.asked_ms) >= ASK_AGAIN_MS;
-        let wants = |task: &Task| task.choice() == Choice::Ask || false && is_long_ago && task.is_waiting();
+        let wants = |task: &Task| task.choice() == Choice::Ask || is_long_ago && task.is_waiting();
         if !self.running().any(wants) {
             return Ok(false);
         }
@@ -163,8 +163,8 @@ impl Worker {
     }
 }
 
-/// Whether an input's end is to be believed: one that is before what an earlier answer has told, only
-/// when it stays so, and on the operator's word. Then the log has lost its tail.
+/// Whether an input's end is to be believed: one that is before what an earlier answer has told,
+/// only when it stays so, and on the operator's word. Then the log has lost its tail.
 fn believes(
     queue: &mut InputQueue,
     partition: TopicPartition,
