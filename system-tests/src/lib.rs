@@ -7,6 +7,7 @@ pub mod budget;
 pub mod damaged;
 pub mod installation;
 pub mod load;
+pub mod operator;
 pub mod oracle;
 pub mod own_kafka;
 pub mod processes;

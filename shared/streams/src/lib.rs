@@ -58,6 +58,7 @@ pub mod error;
 mod folder;
 pub mod global;
 pub mod partitioner;
+mod policy;
 mod prepare;
 pub mod processor;
 pub mod record;

@@ -1,8 +1,9 @@
 //! Topics as a topology needs them: created where they are missing, checked where they are there.
 
-use crate::broker::{Broker, CleanupPolicy, TopicDescription};
+use crate::broker::Broker;
 use crate::error::{Error, Result};
-use crate::topology::{Backing, Topology};
+use crate::policy::{self, Found};
+use crate::topology::Topology;
 
 /// What the cluster holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +44,17 @@ pub fn prepare_topics(
         }
     }
     let count = count.map_or(partitions, |(n, _)| n);
+    let there: Vec<_> = found.iter().flatten().collect();
+    let there_names: Vec<&str> = there.iter().map(|t| t.name.as_str()).collect();
+    let settings = broker.topic_settings(&there_names)?;
+    let there = there.into_iter().zip(&settings);
+    let there = there.map(|(topic, settings)| Found { topic, settings });
+    policy::check(topology, &there.collect::<Vec<_>>())?;
     let mut dead_letter_partitions = count;
     for (wanted, found) in wanted.iter().zip(&found) {
         match found {
-            Some(found) => {
-                check_policy(topology, found)?;
-                if is_dead(&found.name) {
-                    dead_letter_partitions = found.partitions;
-                }
-            }
+            Some(found) if is_dead(&found.name) => dead_letter_partitions = found.partitions,
+            Some(_) => {}
             None => {
                 tracing::info!(topic = %wanted.name, partitions = count, "creates topic");
                 let mut topic = wanted.clone();
@@ -61,35 +64,4 @@ pub fn prepare_topics(
         }
     }
     Ok(Prepared { partitions: count, dead_letter_partitions })
-}
-
-fn check_policy(topology: &Topology, found: &TopicDescription) -> Result<()> {
-    let topic = &found.name;
-    let changelog = topology
-        .stores
-        .iter()
-        .any(|s| matches!(&s.backing, Backing::Changelog { topic: t, .. } if t == topic));
-    match (&found.cleanup, changelog) {
-        (CleanupPolicy::Compact, true) => Ok(()),
-        (policy, true) => {
-            let cause = format!(
-                "its cleanup policy is {policy}, but it is a changelog: set cleanup.policy=compact"
-            );
-            Err(Error::Topic { topic: topic.clone(), cause })
-        }
-        (CleanupPolicy::Compact, false) => {
-            let cause = "its cleanup policy is compact, but every record of it counts: set \
-                         cleanup.policy=delete and retention.ms=-1";
-            Err(Error::Topic { topic: topic.clone(), cause: cause.to_owned() })
-        }
-        (CleanupPolicy::Delete { retention_ms: Some(ms) }, false) => {
-            tracing::warn!(
-                "topic {topic} keeps its records for {ms} ms only: decisions cannot be replayed \
-                 after that. To keep them: kafka-configs.sh --bootstrap-server HOST:PORT --alter \
-                 --entity-type topics --entity-name {topic} --add-config retention.ms=-1"
-            );
-            Ok(())
-        }
-        (CleanupPolicy::Delete { retention_ms: None }, false) => Ok(()),
-    }
 }

@@ -10,10 +10,12 @@ pub(crate) mod coordinator;
 pub mod embedded;
 pub mod kafka;
 pub(crate) mod seat;
+mod topic;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use self::topic::{CleanupPolicy, Copies, Timestamps, TopicDescription, TopicSettings};
 use crate::record::{Batch, Outgoing};
 
 /// A partition of a topic.
@@ -245,41 +247,6 @@ pub struct OffsetCommit {
     pub committed: CommittedOffset,
 }
 
-/// How records of a topic are disposed of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CleanupPolicy {
-    /// Old records go, after a time if one is set (ms; `None`: kept for ever).
-    Delete {
-        /// Age at which a record goes, by its own timestamp.
-        retention_ms: Option<u64>,
-    },
-    /// The last record of each key stays.
-    Compact,
-}
-
-impl fmt::Display for CleanupPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Compact => f.write_str("compact"),
-            Self::Delete { retention_ms: None } => f.write_str("delete, kept for ever"),
-            Self::Delete { retention_ms: Some(ms) } => write!(f, "delete after {ms} ms"),
-        }
-    }
-}
-
-/// A topic as it is, or as it is to be created.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicDescription {
-    /// Name.
-    pub name: String,
-    /// Number of partitions.
-    pub partitions: u32,
-    /// What becomes of old records.
-    pub cleanup: CleanupPolicy,
-    /// Records stamped further ahead of the broker's clock than this are refused (ms).
-    pub future_max_ms: Option<u64>,
-}
-
 /// A log with topics, groups and transactions.
 pub trait Broker: Send + Sync {
     /// Identifies the cluster: a store built from another one is refused.
@@ -318,6 +285,11 @@ pub trait Broker: Send + Sync {
     /// Describes the topics of these names; `None` for those that are not there. An empty list
     /// asks for all.
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>>;
+    /// What else the broker does with the topics of these names, in their order; they must be there.
+    /// (Those of a broker that does nothing else are as by default.)
+    fn topic_settings(&self, names: &[&str]) -> Result<Vec<TopicSettings>> {
+        Ok(vec![TopicSettings::default(); names.len()])
+    }
     /// Creates a topic; one that is there already stays as it is.
     fn create_topic(&self, topic: &TopicDescription) -> Result<()>;
     /// Forgets a group's offsets. The group must have no member.

@@ -8,7 +8,7 @@ use super::store::Disk;
 use super::trace::Trace;
 use super::transactions::Writer;
 use crate::broker::coordinator::Coordinator;
-use crate::broker::{BrokerError, CleanupPolicy, Now, Result, TopicPartition};
+use crate::broker::{BrokerError, Now, Result, TopicPartition};
 use crate::record::Outgoing;
 
 /// What is on its way.
@@ -133,7 +133,7 @@ impl World {
         let topic = self.topics.get(record.topic).map(|t| &t.description);
         let topic = topic.filter(|t| record.partition < t.partitions);
         let topic = topic.ok_or_else(|| BrokerError::UnknownPartition(partition()))?;
-        if record.key.is_none() && topic.cleanup == CleanupPolicy::Compact {
+        if record.key.is_none() && topic.cleanup.is_compacting() {
             return Err(refused("a compacted topic takes no record without a key".to_owned()));
         }
         let latest = topic.future_max_ms.map(|max| self.now.wall_ms.saturating_add_unsigned(max));

@@ -161,6 +161,14 @@ impl Topology {
         topics
     }
 
+    /// Whether a task writes to this topic.
+    pub(crate) fn writes(&self, topic: &str) -> bool {
+        let backs = |store: &StoreSpec| store.backing.topic() == topic;
+        let written = self.sinks.iter().map(|sink| &sink.topic);
+        let written = written.chain(&self.rekey).chain(&self.dead_letters);
+        self.stores.iter().any(backs) || written.into_iter().any(|name| name == topic)
+    }
+
     /// Every topic that must be there, as it must be, with this many partitions.
     pub fn topics(&self, partitions: u32) -> Vec<TopicDescription> {
         let kept = CleanupPolicy::Delete { retention_ms: None };

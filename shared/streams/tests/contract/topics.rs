@@ -1,6 +1,8 @@
 //! Topics: created, described, kept; and the cluster they are in.
 
-use bps_streams::broker::{Broker, CleanupPolicy, Isolation, OffsetSpec, TopicDescription};
+use bps_streams::broker::{
+    Broker, CleanupPolicy, Isolation, OffsetSpec, Timestamps, TopicDescription,
+};
 
 use crate::harness::{COMMITTED, Fresh, UNCOMMITTED, at, read, texts, topic, write_texts};
 
@@ -16,7 +18,9 @@ pub(crate) fn a_topic_is_described_as_it_was_created(broker: &dyn Broker, fresh:
         ("kept", 1, delete(None), None),
         ("week", 3, delete(Some(604_800_000)), Some(60_000)),
         ("compacted", 2, CleanupPolicy::Compact, None),
-        ("both", 5, CleanupPolicy::Compact, Some(0)),
+        ("bounded", 5, CleanupPolicy::Compact, Some(0)),
+        ("both", 1, CleanupPolicy::CompactAndDelete { retention_ms: None }, None),
+        ("day", 1, CleanupPolicy::CompactAndDelete { retention_ms: Some(86_400_000) }, None),
     ];
     let topics = topics.map(|(name, partitions, cleanup, future_max_ms)| {
         let name = fresh.name(name);
@@ -28,6 +32,24 @@ pub(crate) fn a_topic_is_described_as_it_was_created(broker: &dyn Broker, fresh:
     for topic in topics {
         assert_eq!(described(broker, &topic.name), Some(topic));
     }
+}
+
+pub(crate) fn a_topic_changes_and_loses_nothing_by_itself(broker: &dyn Broker, fresh: &Fresh) {
+    let kept = topic(broker, fresh, "kept", 2);
+    let compacted = fresh.name("compacted");
+    let cleanup = CleanupPolicy::Compact;
+    let description =
+        TopicDescription { name: compacted.clone(), partitions: 1, cleanup, future_max_ms: None };
+    broker.create_topic(&description).expect("created");
+    let settings = broker.topic_settings(&[&kept, &compacted]).expect("an answer");
+    assert_eq!(settings.len(), 2);
+    for settings in settings {
+        assert_eq!(settings.timestamps, Timestamps::Create);
+        assert_eq!((settings.retention_bytes, settings.past_max_ms), (None, None));
+        // The largest value that is tested, and room for what surrounds it.
+        assert!(settings.batch_bytes_max.is_none_or(|bytes| bytes > 1_000_000), "{settings:?}");
+    }
+    assert_eq!(broker.topic_settings(&[]).expect("an answer"), []);
 }
 
 pub(crate) fn creating_again_keeps_the_topic_as_it_is(broker: &dyn Broker, fresh: &Fresh) {

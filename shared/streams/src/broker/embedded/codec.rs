@@ -179,6 +179,7 @@ pub(super) fn encode_topic(id: u32, topic: &TopicDescription) -> String {
     let (policy, retention) = match topic.cleanup {
         CleanupPolicy::Compact => ("compact", None),
         CleanupPolicy::Delete { retention_ms } => ("delete", retention_ms),
+        CleanupPolicy::CompactAndDelete { retention_ms } => ("compact,delete", retention_ms),
     };
     let (retention, future) = (optional(retention), optional(topic.future_max_ms));
     format!("{id} {} {policy} {retention} {future}", topic.partitions)
@@ -192,6 +193,7 @@ pub(super) fn decode_topic(name: &str, row: &[u8]) -> Option<(u32, TopicDescript
     let retention_ms = words.next()?.parse().ok();
     let cleanup = match policy {
         "compact" => CleanupPolicy::Compact,
+        "compact,delete" => CleanupPolicy::CompactAndDelete { retention_ms },
         _ => CleanupPolicy::Delete { retention_ms },
     };
     let future_max_ms = words.next()?.parse().ok();

@@ -6,7 +6,7 @@ use super::catalogue::read_bounds;
 use super::codec::{self, Records};
 use super::damage::damaged;
 use super::log::{Log, RECORDS, bounds, family};
-use crate::broker::{BrokerError, CleanupPolicy, Result, TopicPartition};
+use crate::broker::{BrokerError, Result, TopicPartition};
 use crate::record::Batch;
 
 impl Log {
@@ -22,7 +22,7 @@ impl Log {
             let state = self.state();
             let bounds = bounds(&state, at)?;
             let topic = &state.topics[&at.topic];
-            let has_gaps = topic.description.cleanup == CleanupPolicy::Compact;
+            let has_gaps = topic.description.cleanup.is_compacting();
             (topic.id, bounds.start, bounds.end, has_gaps)
         };
         if from < start || from > end {

@@ -17,7 +17,8 @@ impl Log {
             let topics = state.topics.values();
             topics
                 .filter_map(|t| match t.description.cleanup {
-                    CleanupPolicy::Delete { retention_ms: Some(ms) } => {
+                    CleanupPolicy::Delete { retention_ms: Some(ms) }
+                    | CleanupPolicy::CompactAndDelete { retention_ms: Some(ms) } => {
                         Some((t, wall_ms.saturating_sub_unsigned(ms)))
                     }
                     _ => None,

@@ -3,7 +3,7 @@
 use super::Clock;
 use super::codec::Chunks;
 use super::log::{Log, bounds};
-use crate::broker::{BrokerError, CleanupPolicy, Result, TopicPartition};
+use crate::broker::{BrokerError, Result, TopicPartition};
 use crate::record::Outgoing;
 
 /// Where a record lies among those that are staged: the number of its partition among theirs, and
@@ -84,7 +84,7 @@ impl Portion {
         let state = log.state();
         bounds(&state, &at)?;
         let topic = &state.topics[&at.topic].description;
-        let chunks = Chunks::new(topic.cleanup == CleanupPolicy::Compact);
+        let chunks = Chunks::new(topic.cleanup.is_compacting());
         Ok(Portion { at, chunks, future_max_ms: topic.future_max_ms, count: 0 })
     }
 

@@ -8,10 +8,12 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{Metadata, MetadataTopic};
 
 use super::{ANSWER, KafkaConfig, Shared, failed, hear};
 use crate::broker::{
-    BrokerError, CleanupPolicy, Isolation, Result, TopicDescription, TopicPartition,
+    BrokerError, CleanupPolicy, Copies, Isolation, Result, Timestamps, TopicDescription,
+    TopicPartition, TopicSettings,
 };
 
 /// How long a topic just created may be unknown to the brokers.
@@ -40,7 +42,7 @@ fn refused(what: &'static str, name: &str, code: RDKafkaErrorCode) -> BrokerErro
 /// would be told that there is no such topic.
 pub(super) fn create_topic(shared: &Shared, topic: &TopicDescription) -> Result<()> {
     let deadline = Instant::now() + KNOWN;
-    create(&shared.config, topic)?;
+    create(shared, topic)?;
     // Its partitions become known together.
     let first = TopicPartition::new(&topic.name, 0);
     while shared.leader(&first)?.is_none_or(|leader| leader < 0) {
@@ -53,23 +55,16 @@ pub(super) fn create_topic(shared: &Shared, topic: &TopicDescription) -> Result<
     Ok(())
 }
 
-fn create(config: &KafkaConfig, topic: &TopicDescription) -> Result<()> {
-    let replication = TopicReplication::Fixed(-1);
+fn create(shared: &Shared, topic: &TopicDescription) -> Result<()> {
+    let brokers = metadata(shared)?.brokers().len() as u32;
+    let replicas = Copies::replicas_wanted(brokers);
+    let replication = TopicReplication::Fixed(replicas as i32);
+    let settings = settings_wanted(topic, replicas);
     let mut new = NewTopic::new(&topic.name, topic.partitions as i32, replication);
-    // "For ever" must be said: Kafka's default would delete what is stamped in the past at once.
-    let retention = match topic.cleanup {
-        CleanupPolicy::Delete { retention_ms: Some(ms) } => ms.to_string(),
-        _ => "-1".to_owned(),
-    };
-    new = match topic.cleanup {
-        CleanupPolicy::Compact => new.set("cleanup.policy", "compact"),
-        CleanupPolicy::Delete { .. } => new.set("retention.ms", &retention),
-    };
-    // So must "no bound": Kafka's default since 4.0 is an hour.
-    let future = topic.future_max_ms.and_then(|ms| i64::try_from(ms).ok());
-    let future = future.unwrap_or(i64::MAX).to_string();
-    new = new.set("message.timestamp.after.max.ms", &future);
-    let admin = client(config)?;
+    for (key, value) in &settings {
+        new = new.set(key, value);
+    }
+    let admin = client(&shared.config)?;
     let created = pollster::block_on(admin.create_topics([&new], &options()));
     match created.map_err(|e| failed("create topic", &e))?.pop() {
         None | Some(Ok(_)) => Ok(()),
@@ -77,6 +72,34 @@ fn create(config: &KafkaConfig, topic: &TopicDescription) -> Result<()> {
         Some(Err((name, code))) => Err(refused("create topic", &name, code)),
     }
 }
+
+/// All that a record's fate depends on is said: what is not said is as the cluster has it.
+fn settings_wanted(topic: &TopicDescription, replicas: u32) -> Vec<(&'static str, String)> {
+    let ms = |ms: Option<u64>, without: i64| {
+        ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(without).to_string()
+    };
+    let (policy, retention_ms) = match topic.cleanup {
+        CleanupPolicy::Delete { retention_ms } => ("delete", retention_ms),
+        CleanupPolicy::Compact => ("compact", None),
+        CleanupPolicy::CompactAndDelete { retention_ms } => ("compact,delete", retention_ms),
+    };
+    vec![
+        ("cleanup.policy", policy.to_owned()),
+        // Kafka's default would delete what is stamped in the past at once.
+        ("retention.ms", ms(retention_ms, -1)),
+        ("retention.bytes", "-1".to_owned()),
+        ("message.timestamp.type", "CreateTime".to_owned()),
+        ("message.timestamp.before.max.ms", i64::MAX.to_string()),
+        // Kafka's default since 4.0 is an hour.
+        ("message.timestamp.after.max.ms", ms(topic.future_max_ms, i64::MAX)),
+        ("max.message.bytes", BATCH_BYTES_MAX.to_string()),
+        ("min.insync.replicas", Copies::in_sync_wanted(replicas).to_string()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+    ]
+}
+
+/// Bytes of the largest batch of records that a topic takes: Kafka's own default.
+const BATCH_BYTES_MAX: u64 = 1_048_588;
 
 pub(super) fn delete_group(config: &KafkaConfig, group: &str) -> Result<()> {
     let admin = client(config)?;
@@ -88,51 +111,109 @@ pub(super) fn delete_group(config: &KafkaConfig, group: &str) -> Result<()> {
     }
 }
 
+/// What the cluster tells of its topics and brokers.
+fn metadata(shared: &Shared) -> Result<Metadata> {
+    let questioner = shared.questioner(Isolation::ReadCommitted, None)?;
+    questioner.fetch_metadata(None, ANSWER).map_err(|error| {
+        hear(&questioner);
+        failed("topics", &error)
+    })
+}
+
+/// The settings of these topics, which must be there.
+fn configs(shared: &Shared, names: &[&str]) -> Result<Vec<ConfigResource>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let specifiers: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let admin = client(&shared.config)?;
+    let configs = pollster::block_on(admin.describe_configs(&specifiers, &options()));
+    let configs = configs.map_err(|e| failed("topics", &e))?;
+    let named = names.iter().zip(configs);
+    named.map(|(name, config)| config.map_err(|code| refused("topics", name, code))).collect()
+}
+
 pub(super) fn describe_topics(
     shared: &Shared,
     names: &[&str],
 ) -> Result<Vec<Option<TopicDescription>>> {
-    let questioner = shared.questioner(Isolation::ReadCommitted, None)?;
-    let metadata = questioner.fetch_metadata(None, ANSWER).map_err(|error| {
-        hear(&questioner);
-        failed("topics", &error)
-    })?;
+    let metadata = metadata(shared)?;
     let found = metadata.topics().iter().filter(|t| {
         let wanted = names.is_empty() || names.contains(&t.name());
         // Kafka's own topics are nobody's business.
         wanted && t.error().is_none() && !t.name().starts_with("__")
     });
-    let found: Vec<(String, u32)> =
-        found.map(|t| (t.name().to_owned(), t.partitions().len() as u32)).collect();
-    let specifiers: Vec<_> = found.iter().map(|(name, _)| ResourceSpecifier::Topic(name)).collect();
-    let mut described = Vec::new();
-    if !specifiers.is_empty() {
-        let admin = client(&shared.config)?;
-        let configs = pollster::block_on(admin.describe_configs(&specifiers, &options()));
-        let configs = configs.map_err(|e| failed("topics", &e))?;
-        for ((name, partitions), config) in found.into_iter().zip(configs) {
-            let config = config.map_err(|code| refused("topics", &name, code))?;
-            described.push(description(name, partitions, &config));
-        }
-    }
+    let found: Vec<&MetadataTopic> = found.collect();
+    let found_names: Vec<&str> = found.iter().map(|t| t.name()).collect();
+    let configs = configs(shared, &found_names)?;
+    let described = found.iter().zip(&configs).map(|(t, config)| description(t, config));
+    let described: Vec<TopicDescription> = described.collect();
     if names.is_empty() {
         return Ok(described.into_iter().map(Some).collect());
     }
     Ok(names.iter().map(|name| described.iter().find(|d| d.name == *name).cloned()).collect())
 }
 
-fn description(name: String, partitions: u32, config: &ConfigResource) -> TopicDescription {
-    let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone());
-    let number = |key: &str| value(key).and_then(|v| v.parse::<i64>().ok());
-    let compacted = value("cleanup.policy").is_some_and(|policy| policy == "compact");
-    let retention_ms = number("retention.ms").and_then(|ms| u64::try_from(ms).ok());
-    let cleanup = match compacted {
-        true => CleanupPolicy::Compact,
-        false => CleanupPolicy::Delete { retention_ms },
+/// The value of a setting.
+fn value(config: &ConfigResource, key: &str) -> Option<String> {
+    config.get(key).and_then(|entry| entry.value.clone())
+}
+
+/// The value of a bound; Kafka's "no bound" is -1 or the largest number.
+fn bound(config: &ConfigResource, key: &str) -> Option<u64> {
+    let number = value(config, key)?.parse::<i64>().ok().filter(|number| *number < i64::MAX)?;
+    u64::try_from(number).ok()
+}
+
+fn description(topic: &MetadataTopic, config: &ConfigResource) -> TopicDescription {
+    let policy = value(config, "cleanup.policy").unwrap_or_default();
+    // A list, in any order.
+    let has = |word: &str| policy.split(',').any(|one| one.trim() == word);
+    let retention_ms = bound(config, "retention.ms");
+    TopicDescription {
+        name: topic.name().to_owned(),
+        partitions: topic.partitions().len() as u32,
+        cleanup: match (has("compact"), has("delete")) {
+            (true, true) => CleanupPolicy::CompactAndDelete { retention_ms },
+            (true, false) => CleanupPolicy::Compact,
+            (false, _) => CleanupPolicy::Delete { retention_ms },
+        },
+        future_max_ms: bound(config, "message.timestamp.after.max.ms"),
+    }
+}
+
+pub(super) fn topic_settings(shared: &Shared, names: &[&str]) -> Result<Vec<TopicSettings>> {
+    let metadata = metadata(shared)?;
+    let topic = |name: &&str| {
+        let mut topics = metadata.topics().iter();
+        let found = topics.find(|t| t.error().is_none() && t.name() == *name);
+        found.ok_or_else(|| BrokerError::Unavailable {
+            what: "topics",
+            cause: format!("{name} is not known now"),
+        })
     };
-    // Kafka's "no bound" is the largest number.
-    let future_max_ms = number("message.timestamp.after.max.ms")
-        .filter(|ms| *ms < i64::MAX)
-        .and_then(|ms| u64::try_from(ms).ok());
-    TopicDescription { name, partitions, cleanup, future_max_ms }
+    let topics = names.iter().map(topic).collect::<Result<Vec<_>>>()?;
+    let brokers = metadata.brokers().len() as u32;
+    let both = topics.into_iter().zip(configs(shared, names)?);
+    Ok(both.map(|(topic, config)| settings(topic, &config, brokers)).collect())
+}
+
+fn settings(topic: &MetadataTopic, config: &ConfigResource, brokers: u32) -> TopicSettings {
+    let is = |key: &str, wanted: &str| value(config, key).is_some_and(|value| value == wanted);
+    let replicas = topic.partitions().iter().map(|p| p.replicas().len()).min();
+    TopicSettings {
+        retention_bytes: bound(config, "retention.bytes"),
+        timestamps: match is("message.timestamp.type", "LogAppendTime") {
+            true => Timestamps::Append,
+            false => Timestamps::Create,
+        },
+        past_max_ms: bound(config, "message.timestamp.before.max.ms"),
+        batch_bytes_max: bound(config, "max.message.bytes"),
+        copies: (brokers > 1).then(|| Copies {
+            brokers,
+            replicas: replicas.unwrap_or(0) as u32,
+            in_sync_min: bound(config, "min.insync.replicas").unwrap_or(1) as u32,
+            is_unclean: is("unclean.leader.election.enable", "true"),
+        }),
+    }
 }

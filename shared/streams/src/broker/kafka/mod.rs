@@ -27,6 +27,7 @@ use self::context::Context;
 use super::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
     OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
+    TopicSettings,
 };
 
 /// How long one question to the cluster may take.
@@ -339,6 +340,10 @@ impl Broker for KafkaBroker {
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
         admin::describe_topics(&self.shared, names)
+    }
+
+    fn topic_settings(&self, names: &[&str]) -> Result<Vec<TopicSettings>> {
+        admin::topic_settings(&self.shared, names)
     }
 
     fn create_topic(&self, topic: &TopicDescription) -> Result<()> {

@@ -1,0 +1,55 @@
+//! What an operator does to a Kafka behind the back of the programs that run on it: topics made with
+//! other settings than ours, deleted, or made wider.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigSource, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+
+use crate::installation::PATIENCE;
+
+/// See the module.
+pub struct Operator {
+    admin: AdminClient<DefaultClientContext>,
+    options: AdminOptions,
+}
+
+impl Operator {
+    /// Of the Kafka at `address`.
+    pub fn new(address: &str) -> Operator {
+        let admin = ClientConfig::new().set("bootstrap.servers", address).create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        Operator { admin, options }
+    }
+
+    /// Makes a topic with these settings, and all others as the cluster has them.
+    pub fn create(&self, topic: &str, partitions: u32, settings: &[(&str, &str)]) {
+        let replication = TopicReplication::Fixed(1);
+        let new = NewTopic::new(topic, partitions as i32, replication);
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // One that was just deleted may still be there for a moment.
+            let made = pollster::block_on(self.admin.create_topics([&new], &self.options));
+            match made.unwrap().pop().unwrap() {
+                Ok(_) => return,
+                Err((_, code)) => assert!(Instant::now() < deadline, "{topic}: {code}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The settings that a topic has of its own, whatever the cluster's are.
+    pub fn settings(&self, topic: &str) -> BTreeMap<String, String> {
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let told = pollster::block_on(self.admin.describe_configs(&asked, &self.options));
+        let entries = told.unwrap().pop().unwrap().unwrap().entries.into_iter();
+        let own = entries.filter(|entry| matches!(entry.source, ConfigSource::DynamicTopic));
+        own.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect()
+    }
+}
