@@ -238,6 +238,11 @@ impl Installation {
         self.append_all(&records);
     }
 
+    /// Appends by a new client from now on: the one of before knows topics that are no more.
+    pub fn append_anew(&mut self) {
+        self.appender = self.broker.appender().unwrap();
+    }
+
     /// Appends records and waits for all acks.
     pub fn append_all(&self, records: &[Outgoing<'_>]) {
         let (sender, acks) = mpsc::channel();

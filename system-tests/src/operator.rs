@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bps_streams::broker::{Broker, TopicDescription};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigSource, NewTopic, ResourceSpecifier,
+    AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
     TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
@@ -42,6 +43,27 @@ impl Operator {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Deletes a topic.
+    pub fn delete(&self, topic: &str) {
+        let deleted = pollster::block_on(self.admin.delete_topics(&[topic], &self.options));
+        deleted.unwrap().pop().unwrap().unwrap();
+    }
+
+    /// Deletes a topic and makes it anew, as `broker` describes it.
+    pub fn recreate(&self, broker: &dyn Broker, topic: &str) {
+        let description = broker.describe_topics(&[topic]).unwrap().pop().flatten().unwrap();
+        self.delete(topic);
+        let TopicDescription { partitions, .. } = description;
+        self.create(topic, partitions, &[("retention.ms", "-1")]);
+    }
+
+    /// Gives a topic more partitions.
+    pub fn widen(&self, topic: &str, partitions: u32) {
+        let new = NewPartitions::new(topic, partitions as usize);
+        let widened = pollster::block_on(self.admin.create_partitions([&new], &self.options));
+        widened.unwrap().pop().unwrap().unwrap();
     }
 
     /// The settings that a topic has of its own, whatever the cluster's are.

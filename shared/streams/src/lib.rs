@@ -57,6 +57,7 @@ pub mod broker;
 pub mod error;
 mod folder;
 pub mod global;
+mod lookout;
 pub mod partitioner;
 mod policy;
 mod prepare;

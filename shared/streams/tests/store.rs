@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bps_streams::store::memory::MemoryStore;
 use bps_streams::store::rocks::{MemoryBounds, RocksStore};
-use bps_streams::store::{Checkpoint, Store, StoreBatch};
+use bps_streams::store::{Checkpoint, Store, StoreBatch, TopicIds};
 
 const TABLES: [&str; 2] = ["one", "two"];
 
@@ -50,6 +50,7 @@ fn checkpoint(sequence: u64) -> Checkpoint {
         stream_time: -7,
         inputs: vec![("a topic".to_owned(), 5), ("b".to_owned(), u64::MAX)],
         backing: vec![("c".to_owned(), 0)],
+        ids: TopicIds::new([("a topic".to_owned(), "x-1".to_owned())].into()),
     }
 }
 

@@ -195,6 +195,11 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Forgets what groups have committed of a topic that is no more.
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        self.groups.values_mut().for_each(|g| g.offsets.retain(|at, _| at.topic != topic));
+    }
+
     /// A new producer of this id: every earlier one is fenced from now on. Returns its epoch.
     pub(crate) fn init_producer(&mut self, transactional_id: &str) -> u64 {
         let epoch = self.epochs.entry(transactional_id.to_owned()).or_default();

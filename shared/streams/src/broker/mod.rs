@@ -15,7 +15,9 @@ mod topic;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::topic::{CleanupPolicy, Copies, Timestamps, TopicDescription, TopicSettings};
+pub use self::topic::{
+    CleanupPolicy, Copies, Timestamps, TopicDescription, TopicIdentity, TopicSettings,
+};
 use crate::record::{Batch, Outgoing};
 
 /// A partition of a topic.
@@ -285,6 +287,17 @@ pub trait Broker: Send + Sync {
     /// Describes the topics of these names; `None` for those that are not there. An empty list
     /// asks for all.
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>>;
+    /// Which topics these names stand for now; `None` for those that are not there. One question,
+    /// cheap enough to be asked every few seconds.
+    fn identify_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let described = self.describe_topics(names)?.into_iter();
+        let without_id =
+            |t: TopicDescription| TopicIdentity { id: String::new(), partitions: t.partitions };
+        Ok(described.map(|found| found.map(without_id)).collect())
+    }
     /// What else the broker does with the topics of these names, in their order; they must be there.
     /// (Those of a broker that does nothing else are as by default.)
     fn topic_settings(&self, names: &[&str]) -> Result<Vec<TopicSettings>> {

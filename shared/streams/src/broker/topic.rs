@@ -53,6 +53,15 @@ pub struct TopicDescription {
     pub future_max_ms: Option<u64>,
 }
 
+/// What tells a topic from one of the same name that was there before it or comes after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicIdentity {
+    /// No other topic of the cluster has it, ever; empty where the broker knows no ids.
+    pub id: String,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
 /// Whose timestamp a record has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timestamps {

@@ -102,13 +102,15 @@ impl Partition {
 
 /// A topic and its partitions.
 pub(super) struct Topic {
+    /// Counts the topics that were ever made.
+    pub(super) number: u64,
     pub(super) description: TopicDescription,
     pub(super) partitions: Vec<Partition>,
 }
 
 impl Topic {
-    pub(super) fn new(description: &TopicDescription) -> Topic {
+    pub(super) fn new(number: u64, description: &TopicDescription) -> Topic {
         let partitions = (0..description.partitions).map(|_| Partition::default()).collect();
-        Topic { description: description.clone(), partitions }
+        Topic { number, description: description.clone(), partitions }
     }
 }

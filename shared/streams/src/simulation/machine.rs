@@ -10,7 +10,8 @@ use super::reader::{SimulatedAppender, SimulatedReader};
 use super::world::World;
 use crate::broker::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
-    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
+    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
+    TopicPartition,
 };
 
 /// A process in one of its lives.
@@ -145,13 +146,23 @@ impl Broker for Machine {
         })
     }
 
+    fn identify_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
+        let identity = |topic: &Topic| TopicIdentity {
+            id: topic.number.to_string(),
+            partitions: topic.description.partitions,
+        };
+        self.effect("identify topics", |world| {
+            Ok(names.iter().map(|name| world.topics.get(*name).map(identity)).collect())
+        })
+    }
+
     fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
         if topic.partitions == 0 {
             let cause = format!("{}: a topic has at least one partition", topic.name);
             return Err(BrokerError::Fatal { what: "create topic", cause });
         }
         self.effect("create topic", |world| {
-            world.topics.entry(topic.name.clone()).or_insert_with(|| Topic::new(topic));
+            world.make_topic(topic);
             Ok(())
         })
     }

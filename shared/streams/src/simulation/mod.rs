@@ -126,6 +126,18 @@ impl Cluster {
         self.world().disks.get(&process)?.checkpoint(partition).cloned()
     }
 
+    /// Deletes a topic and makes it anew, as an operator may.
+    pub fn recreate_topic(&self, topic: &str) {
+        self.event(|| format!("topic {topic} is deleted and made anew"));
+        self.world().remake_topic(topic);
+    }
+
+    /// Forgets what groups have committed of a topic, as an operator may.
+    pub fn forget_offsets(&self, topic: &str) {
+        self.event(|| format!("the offsets of {topic} are deleted"));
+        self.world().groups.forget_topic(topic);
+    }
+
     /// Effects so far.
     pub fn effects(&self) -> u64 {
         self.world().effects()

@@ -8,7 +8,7 @@ use super::store::Disk;
 use super::trace::Trace;
 use super::transactions::Writer;
 use crate::broker::coordinator::Coordinator;
-use crate::broker::{BrokerError, Now, Result, TopicPartition};
+use crate::broker::{BrokerError, Now, Result, TopicDescription, TopicPartition};
 use crate::record::Outgoing;
 
 /// What is on its way.
@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) plan: Box<dyn Plan>,
     pub(super) now: Now,
     pub(super) topics: BTreeMap<String, Topic>,
+    /// Topics made so far, also those that are no more.
+    topics_made: u64,
     pub(super) groups: Coordinator,
     pub(super) writers: BTreeMap<String, Writer>,
     /// Transactions begun so far.
@@ -44,6 +46,7 @@ impl World {
             plan,
             now: Now::default(),
             topics: BTreeMap::new(),
+            topics_made: 0,
             groups: Coordinator::default(),
             writers: BTreeMap::new(),
             transactions: 0,
@@ -118,6 +121,22 @@ impl World {
             }
         }
         self.time_out_transactions();
+    }
+
+    /// Makes a topic, unless it is there.
+    pub(super) fn make_topic(&mut self, topic: &TopicDescription) {
+        if !self.topics.contains_key(&topic.name) {
+            self.topics_made += 1;
+            self.topics.insert(topic.name.clone(), Topic::new(self.topics_made, topic));
+        }
+    }
+
+    /// Deletes a topic, with what groups have committed of it, and makes it anew.
+    pub(super) fn remake_topic(&mut self, name: &str) {
+        if let Some(Topic { description, .. }) = self.topics.remove(name) {
+            self.groups.forget_topic(name);
+            self.make_topic(&description);
+        }
     }
 
     pub(super) fn partition(&mut self, at: &TopicPartition) -> Result<&mut Partition> {

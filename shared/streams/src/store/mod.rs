@@ -4,7 +4,9 @@
 pub mod memory;
 pub mod rocks;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What can go wrong in a store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum StoreError {
 /// Result of a call to a store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
+/// Ids of topics, by name: which one of that name is meant. Of some it is not known.
+pub type TopicIds = Arc<BTreeMap<String, String>>;
+
 /// What the rows of one partition stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -49,6 +54,8 @@ pub struct Checkpoint {
     pub inputs: Vec<(String, u64)>,
     /// By topic that backs a table: everything below this offset is in the rows.
     pub backing: Vec<(String, u64)>,
+    /// Which topics these offsets are of.
+    pub ids: TopicIds,
 }
 
 impl Checkpoint {

@@ -10,6 +10,7 @@
 mod damage;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint as Snapshot;
 use rocksdb::{
@@ -258,6 +259,9 @@ fn encode_checkpoint(c: &Checkpoint) -> String {
             let _ = writeln!(text, "{kind} {offset} {topic}");
         }
     }
+    for (topic, id) in &*c.ids {
+        let _ = writeln!(text, "id {id} {topic}");
+    }
     text
 }
 
@@ -272,13 +276,38 @@ fn decode_checkpoint(row: &[u8]) -> Option<Checkpoint> {
     };
     for line in lines {
         let mut words = line.splitn(3, ' ');
-        let (kind, offset, topic) = (words.next()?, words.next()?, words.next()?);
-        let entry = (topic.to_owned(), offset.parse().ok()?);
+        let (kind, word, topic) = (words.next()?, words.next()?, words.next()?.to_owned());
         match kind {
-            "input" => checkpoint.inputs.push(entry),
-            "backing" => checkpoint.backing.push(entry),
+            "input" => checkpoint.inputs.push((topic, word.parse().ok()?)),
+            "backing" => checkpoint.backing.push((topic, word.parse().ok()?)),
+            // Those of the first days have none.
+            "id" => drop(Arc::make_mut(&mut checkpoint.ids).insert(topic, word.to_owned())),
             _ => return None,
         }
     }
     Some(checkpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_before_topics_had_ids_is_read() {
+        let text = "v1 3 41 -7\ninput 5 a topic\nbacking 9 b\n";
+        let mut checkpoint = Checkpoint {
+            incarnation: 3,
+            sequence: 41,
+            stream_time: -7,
+            inputs: vec![("a topic".to_owned(), 5)],
+            backing: vec![("b".to_owned(), 9)],
+            ..Checkpoint::default()
+        };
+        assert_eq!(decode_checkpoint(text.as_bytes()), Some(checkpoint.clone()));
+        assert_eq!(encode_checkpoint(&checkpoint), text);
+        Arc::make_mut(&mut checkpoint.ids).insert("a topic".to_owned(), "x".to_owned());
+        let with_id = format!("{text}id x a topic\n");
+        assert_eq!(encode_checkpoint(&checkpoint), with_id);
+        assert_eq!(decode_checkpoint(with_id.as_bytes()), Some(checkpoint));
+    }
 }

@@ -7,6 +7,7 @@
 
 mod admit;
 mod filter;
+mod metadata;
 pub(crate) mod order;
 pub(crate) mod overlay;
 pub(crate) mod queue;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::admit::{Admitted, admit, bury, rekey};
+pub(crate) use self::metadata::Metadata;
 use self::order::Choice;
 use self::overlay::{Bounds, Table};
 use self::queue::InputQueue;
@@ -27,7 +29,7 @@ use crate::prepare::Prepared;
 use crate::processor::{Context, Origin, ProcessError, Processor};
 use crate::record::{Outgoing, Record};
 use crate::stamp::{STAMP, StampParts};
-use crate::store::{Checkpoint, Row, Store, StoreBatch};
+use crate::store::{Checkpoint, Row, Store, StoreBatch, TopicIds};
 use crate::topology::{Backing, StoreSpec, Topology};
 
 /// Where a task's records go: the open transaction of a producer, or a test's list.
@@ -116,6 +118,8 @@ pub(crate) struct Task {
     readers: Vec<usize>,
     pub(crate) queues: Vec<InputQueue>,
     pub(crate) state: TaskState,
+    /// Which topics its positions are of.
+    pub(crate) ids: TopicIds,
     /// Number of the last transaction that holds.
     committed: u64,
     /// Records processed by the open transaction.
@@ -144,6 +148,7 @@ impl Task {
                 scratch: Vec::new(),
                 written: 0,
             },
+            ids: TopicIds::default(),
             committed: at.sequence,
             pending: 0,
             times: Vec::new(),
@@ -281,17 +286,21 @@ impl Task {
     pub(crate) fn offsets(&mut self, owner: &str) -> Vec<OffsetCommit> {
         let state = &mut self.state;
         state.progress.sequence = self.committed + 1;
-        let metadata = Metadata {
+        let metadata = |topic: &String| Metadata {
             incarnation: state.incarnation,
             sequence: state.progress.sequence,
             stream_time: state.progress.stream_time,
             owner: owner.to_owned(),
+            topic_id: self.ids.get(topic).cloned(),
         };
         let inputs = self.env.inputs.iter().zip(&state.progress.positions);
         inputs
             .map(|(topic, offset)| OffsetCommit {
                 partition: TopicPartition::new(topic, state.partition),
-                committed: CommittedOffset { offset: *offset, metadata: metadata.to_string() },
+                committed: CommittedOffset {
+                    offset: *offset,
+                    metadata: metadata(topic).to_string(),
+                },
             })
             .collect()
     }
@@ -311,6 +320,7 @@ impl Task {
                 stream_time: progress.stream_time,
                 inputs: inputs.collect(),
                 backing: ends,
+                ids: self.ids.clone(),
             },
         );
     }
@@ -354,33 +364,5 @@ impl TaskState {
             Some((_, count)) => *count += 1,
             None => self.counters.push((name, 1)),
         }
-    }
-}
-
-/// What stands beside every committed offset: `v1:incarnation:sequence:stream-time:owner`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Metadata {
-    pub(crate) incarnation: u64,
-    pub(crate) sequence: u64,
-    pub(crate) stream_time: i64,
-    /// Id of the worker that wrote it.
-    pub(crate) owner: String,
-}
-
-impl std::fmt::Display for Metadata {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { incarnation, sequence, stream_time, owner } = self;
-        write!(f, "v1:{incarnation}:{sequence}:{stream_time}:{owner}")
-    }
-}
-
-impl Metadata {
-    pub(crate) fn parse(text: &str) -> Option<Metadata> {
-        let mut words = text.strip_prefix("v1:")?.splitn(4, ':');
-        let incarnation = words.next()?.parse().ok()?;
-        let sequence = words.next()?.parse().ok()?;
-        let stream_time = words.next()?.parse().ok()?;
-        let owner = words.next().unwrap_or_default().to_owned();
-        Some(Metadata { incarnation, sequence, stream_time, owner })
     }
 }

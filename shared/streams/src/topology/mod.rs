@@ -161,6 +161,13 @@ impl Topology {
         topics
     }
 
+    /// The topics of which positions are kept, each once: what is read, and what backs a store.
+    pub(crate) fn topics_with_positions(&self) -> Vec<String> {
+        let mut topics = self.inputs();
+        topics.extend(self.backing_topics().into_iter().filter(|t| !self.inputs().contains(t)));
+        topics
+    }
+
     /// Whether a task writes to this topic.
     pub(crate) fn writes(&self, topic: &str) -> bool {
         let backs = |store: &StoreSpec| store.backing.topic() == topic;

@@ -22,6 +22,7 @@ mod open;
 mod process;
 mod restore;
 mod takeover;
+mod topic_ids;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

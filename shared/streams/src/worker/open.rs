@@ -8,7 +8,7 @@ use super::takeover::Takeover;
 use super::{Assigned, Guarantee, Worker};
 use crate::broker::{BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::Result;
-use crate::store::Checkpoint;
+use crate::store::{Checkpoint, TopicIds};
 use crate::task::Metadata;
 use crate::topology::Backing;
 
@@ -32,6 +32,8 @@ pub(super) struct Known {
     /// What the group has committed, by input.
     pub(super) group: Vec<Option<CommittedOffset>>,
     pub(super) checkpoint: Option<Checkpoint>,
+    /// Which topics there are now.
+    pub(super) ids: TopicIds,
     /// First offset and high watermark of each backing topic.
     pub(super) backing: Vec<(String, u64, u64)>,
 }
@@ -66,9 +68,11 @@ impl Worker {
         if !self.take_over(&mut opening.takeover, &numbers, now)? {
             return Ok(None);
         }
+        let ids = self.topic_ids()?;
         let mut opened = BTreeMap::new();
         for partition in numbers {
-            let known = self.look_up(partition)?;
+            let known = self.look_up(partition, &ids)?;
+            self.check_ids(&known)?;
             let checkpoint = self.usable_checkpoint(partition, &known)?;
             let restore = Restore::begin(partition, &known, checkpoint, now);
             opened.insert(partition, Assigned::Restoring(Box::new(restore)));
@@ -102,7 +106,7 @@ impl Worker {
         }
     }
 
-    fn look_up(&self, partition: u32) -> Result<Known> {
+    fn look_up(&self, partition: u32, ids: &TopicIds) -> Result<Known> {
         let at = |topic: &String| TopicPartition::new(topic, partition);
         let inputs: Vec<_> = self.env.inputs.iter().map(at).collect();
         let mut group = self.broker.committed(&self.group, &inputs)?;
@@ -119,6 +123,7 @@ impl Worker {
         Ok(Known {
             group,
             checkpoint: self.env.store.checkpoint(partition)?,
+            ids: ids.clone(),
             backing: bounds.map(|(topic, (start, end))| (topic, start, end)).collect(),
         })
     }

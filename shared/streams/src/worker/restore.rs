@@ -10,7 +10,7 @@ use crate::broker::{Broker, Isolation, Now, OffsetSpec, Reader, TopicPartition};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Record};
 use crate::stamp::{STAMP, Stamp};
-use crate::store::{Checkpoint, Row, StoreBatch};
+use crate::store::{Checkpoint, Row, StoreBatch, TopicIds};
 use crate::task::{Metadata, Progress, Task, TaskEnv};
 use crate::topology::Backing;
 
@@ -31,6 +31,8 @@ pub(super) struct Restore {
     /// What the group has committed, by input.
     group: Vec<Option<u64>>,
     metadata: Option<Metadata>,
+    /// Which topics it was begun with.
+    ids: TopicIds,
     reached: Reached,
     /// The store held rows when the restore began: older records must not undo them.
     compare: bool,
@@ -71,16 +73,15 @@ impl Restore {
         let metadata = last_commit(&known.group);
         let missing = known.missing(checkpoint.as_ref());
         let compare = checkpoint.is_some();
-        let reached = Reached {
-            missing,
-            evidence: metadata.is_some() || compare,
-            checkpoint: checkpoint.unwrap_or_default(),
-            restored: 0,
-        };
+        let mut checkpoint = checkpoint.unwrap_or_default();
+        known.name_backing(&mut checkpoint);
+        let reached =
+            Reached { missing, evidence: metadata.is_some() || compare, checkpoint, restored: 0 };
         Restore {
             partition,
             group: known.group.iter().map(|c| c.as_ref().map(|c| c.offset)).collect(),
             metadata,
+            ids: known.ids.clone(),
             reached,
             compare,
             reader: None,
@@ -338,7 +339,9 @@ impl Worker {
         };
         let (restored, ms) = (restore.reached.restored, now.monotonic_ms - restore.started_ms);
         tracing::info!(partition, incarnation, restored, ms, "task runs");
-        let task = Task::new(self.env.clone(), partition, incarnation, progress);
+        let mut task = Task::new(self.env.clone(), partition, incarnation, progress);
+        task.ids = restore.ids.clone();
+        self.learn_ids(partition, &task.ids)?;
         self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));
         Ok(())
     }
@@ -352,8 +355,9 @@ impl Worker {
         let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadUncommitted))?;
         let mut positions = Vec::new();
         for (input, at) in partitions.into_iter().enumerate() {
-            let known =
-                restore.group[input].or_else(|| restore.reached.checkpoint.input(&at.topic));
+            let checkpoint = &restore.reached.checkpoint;
+            self.check_sign(input, &at, &restore.group, checkpoint)?;
+            let known = restore.group[input].or_else(|| checkpoint.input(&at.topic));
             let (start, end) = (starts[input], ends[input]);
             let position = match known {
                 None => start,

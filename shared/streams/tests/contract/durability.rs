@@ -30,11 +30,18 @@ pub(crate) fn a_folder_opened_again_holds_everything(_: &dyn Broker, fresh: &Fre
     let (group, input, id) = (writer.group.clone(), writer.input.clone(), writer.id.clone());
     let before = read(&broker, &to, 0, COMMITTED);
     let topics = broker.describe_topics(&[]).expect("topics");
+    let ids = broker.identify_topics(&[&to.topic, &input.topic]).expect("topics");
     drop((writer, broker));
 
     let broker = open(folder.path());
     assert_eq!(broker.cluster_id().expect("an id"), cluster);
     assert_eq!(broker.describe_topics(&[]).expect("topics"), topics);
+    let again = broker.identify_topics(&[&to.topic, &input.topic]).expect("topics");
+    assert_eq!(again, ids);
+    let other = tempfile::tempdir().expect("a folder");
+    let other = open(other.path());
+    let other_to = topic(&other, fresh, "other", 1);
+    assert_ne!(other.identify_topics(&[&other_to]).expect("topics")[0], ids[0]);
     assert_eq!(committed(&broker, &group, &input), Some((7, "v1:x".to_owned())));
     assert_eq!(read(&broker, &to, 0, COMMITTED), before);
     assert_eq!(write_texts(&broker, &to, &["c"]), [2]);

@@ -13,6 +13,7 @@ macro_rules! contract {
             $broker;
             topics {
                 a_topic_is_described_as_it_was_created;
+                a_topic_has_an_id_that_no_other_has;
                 a_topic_changes_and_loses_nothing_by_itself;
                 creating_again_keeps_the_topic_as_it_is;
                 an_unknown_topic_is_described_as_none;

@@ -34,6 +34,28 @@ pub(crate) fn a_topic_is_described_as_it_was_created(broker: &dyn Broker, fresh:
     }
 }
 
+pub(crate) fn a_topic_has_an_id_that_no_other_has(broker: &dyn Broker, fresh: &Fresh) {
+    let (first, last) = (topic(broker, fresh, "first", 1), topic(broker, fresh, "last", 3));
+    let unknown = fresh.name("unknown");
+    let ask = || {
+        let answer = broker.identify_topics(&[&last, &unknown, &first, &last]).expect("an answer");
+        let answer =
+            answer.into_iter().map(|found| found.map(|found| (found.id, found.partitions)));
+        answer.collect::<Vec<_>>()
+    };
+    let found = ask();
+    let id = |index: usize| found[index].clone().expect("it is there").0;
+    assert_eq!(found, [Some((id(0), 3)), None, Some((id(2), 1)), Some((id(0), 3))]);
+    assert!(!id(0).is_empty() && id(0) != id(2), "{found:?}");
+    // It stands behind a blank, at the end of a line.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    assert!(id(0).chars().all(is_plain) && id(0).len() <= 64, "{found:?}");
+    write_texts(broker, &at(&last, 2), &["more"]);
+    assert_eq!(ask(), found);
+    assert_eq!(broker.identify_topics(&[]).expect("an answer"), []);
+    assert_eq!(described(broker, &unknown), None, "asking has not created it");
+}
+
 pub(crate) fn a_topic_changes_and_loses_nothing_by_itself(broker: &dyn Broker, fresh: &Fresh) {
     let kept = topic(broker, fresh, "kept", 2);
     let compacted = fresh.name("compacted");

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::catalogue::read_catalogue;
 use super::log::Log;
-use super::{describe, offsets, reader};
+use super::{describe, identify, offsets, reader};
 use crate::broker::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
-    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
+    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
+    TopicPartition,
 };
 
 /// A log that another process owns, followed read-only. As a [`Broker`] it answers what asks for
@@ -111,6 +112,11 @@ impl Broker for Follower {
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
         Follower::describe_topics(self, names)
+    }
+
+    fn identify_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
+        self.shared.log.catch_up()?;
+        Ok(identify(&self.shared.log, names))
     }
 
     fn create_topic(&self, _topic: &TopicDescription) -> Result<()> {

@@ -29,9 +29,11 @@ pub use self::follower::Follower;
 use self::log::Log;
 use super::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
-    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
+    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
+    TopicPartition,
 };
 use crate::folder::FolderLock;
+use crate::partitioner::murmur2;
 
 /// Milliseconds since 1970: the broker's own clock, by which it refuses what is stamped in the
 /// future, as a Kafka broker does by its own.
@@ -127,6 +129,10 @@ impl Broker for EmbeddedBroker {
         Ok(describe(&self.shared.log, names))
     }
 
+    fn identify_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
+        Ok(identify(&self.shared.log, names))
+    }
+
     fn create_topic(&self, topic: &TopicDescription) -> Result<()> {
         if topic.partitions == 0 {
             let cause = format!("{}: a topic has at least one partition", topic.name);
@@ -153,6 +159,18 @@ fn offsets(log: &Log, partitions: &[TopicPartition], spec: OffsetSpec) -> Result
             OffsetSpec::Timestamp(timestamp) => log.offset_at(at, timestamp),
         })
         .collect()
+}
+
+/// Topics are numbered, and none is ever deleted; another log has another name.
+fn identify(log: &Log, names: &[&str]) -> Vec<Option<TopicIdentity>> {
+    let state = log.state();
+    let cluster = murmur2(log.cluster().as_bytes());
+    let identity = |name: &&str| {
+        let topic = state.topics.get(*name)?;
+        let id = format!("{cluster:08x}-{}", topic.id);
+        Some(TopicIdentity { id, partitions: topic.description.partitions })
+    };
+    names.iter().map(identity).collect()
 }
 
 fn describe(log: &Log, names: &[&str]) -> Vec<Option<TopicDescription>> {

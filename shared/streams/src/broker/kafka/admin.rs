@@ -1,5 +1,7 @@
 //! Topics and groups of a Kafka cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
@@ -10,10 +12,11 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
+use super::ffi::{self, Identified};
 use super::{ANSWER, KafkaConfig, Shared, failed, hear};
 use crate::broker::{
     BrokerError, CleanupPolicy, Copies, Isolation, Result, Timestamps, TopicDescription,
-    TopicPartition, TopicSettings,
+    TopicIdentity, TopicPartition, TopicSettings,
 };
 
 /// How long a topic just created may be unknown to the brokers.
@@ -152,6 +155,31 @@ pub(super) fn describe_topics(
         return Ok(described.into_iter().map(Some).collect());
     }
     Ok(names.iter().map(|name| described.iter().find(|d| d.name == *name).cloned()).collect())
+}
+
+pub(super) fn identify_topics(
+    shared: &Shared,
+    names: &[&str],
+) -> Result<Vec<Option<TopicIdentity>>> {
+    let unique: BTreeSet<&str> = names.iter().copied().collect();
+    let named = |name: &&str| {
+        let cause = format!("{name:?} is no name of a topic");
+        CString::new(*name).map_err(|_| BrokerError::Fatal { what: "topics", cause })
+    };
+    let asked = unique.iter().map(named).collect::<Result<Vec<_>>>()?;
+    let questioner = shared.questioner(Isolation::ReadCommitted, None)?;
+    drop(questioner.poll(Duration::ZERO));
+    let found = ffi::identify_topics(questioner.client().native_ptr(), &asked, ANSWER);
+    let found = found.map_err(|code| {
+        hear(&questioner);
+        failed("topics", &KafkaError::AdminOp(code.into()))
+    })?;
+    let found: BTreeMap<&str, Option<Identified>> = unique.into_iter().zip(found).collect();
+    let identity = |name: &&str| {
+        let (id, partitions) = found.get(name).cloned().flatten()?;
+        Some(TopicIdentity { id, partitions })
+    };
+    Ok(names.iter().map(identity).collect())
 }
 
 /// The value of a setting.

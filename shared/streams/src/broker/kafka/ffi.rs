@@ -4,6 +4,7 @@
 //! - one file descriptor that wakes the worker for any of them
 //! - the blocking flush (the binding's polls in slices of 100 ms, which would make each commit
 //!   that slow)
+//! - the ids of topics
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -245,5 +246,99 @@ pub(super) fn events(client: *mut rd::rd_kafka_t) -> usize {
         let count = rd::rd_kafka_queue_length(queue);
         rd::rd_kafka_queue_destroy(queue);
         count
+    }
+}
+
+/// A topic as the cluster tells it from all others: its id (empty where it has none) and the number
+/// of its partitions.
+pub(super) type Identified = (String, u32);
+
+/// Asks for the ids of topics; `None` for those that are not there. `names` has each once.
+///
+/// `client` must be alive.
+pub(super) fn identify_topics(
+    client: *mut rd::rd_kafka_t,
+    names: &[CString],
+    wait: Duration,
+) -> Result<Vec<Option<Identified>>, RespErr> {
+    let wait_ms = wait.as_millis() as i32;
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: `client` is alive (the caller's promise), and so are the names; librdkafka copies what
+    // it is given, and each of the objects made here is destroyed once, the queue after its event.
+    unsafe {
+        let queue = rd::rd_kafka_queue_new(client);
+        let topics =
+            rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let operation = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = rd::rd_kafka_AdminOptions_new(client, operation);
+        rd::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, ptr::null_mut(), 0);
+        rd::rd_kafka_DescribeTopics(client, topics, options, queue);
+        rd::rd_kafka_AdminOptions_destroy(options);
+        rd::rd_kafka_TopicCollection_destroy(topics);
+        // It answers by itself when the time is over.
+        let event = rd::rd_kafka_queue_poll(queue, wait_ms.saturating_add(1_000));
+        let found = identified(event);
+        if !event.is_null() {
+            rd::rd_kafka_event_destroy(event);
+        }
+        rd::rd_kafka_queue_destroy(queue);
+        found
+    }
+}
+
+/// What an answer says of each topic.
+///
+/// # Safety
+/// `event` must be null or a live event.
+unsafe fn identified(event: *mut rd::rd_kafka_event_t) -> Result<Vec<Option<Identified>>, RespErr> {
+    if event.is_null() {
+        return Err(RespErr::RD_KAFKA_RESP_ERR__TIMED_OUT);
+    }
+    // SAFETY: the event is alive (the caller's promise); what it lends out is not kept.
+    let (error, result) = unsafe {
+        (rd::rd_kafka_event_error(event), rd::rd_kafka_event_DescribeTopics_result(event))
+    };
+    if error != RespErr::RD_KAFKA_RESP_ERR_NO_ERROR || result.is_null() {
+        return Err(error);
+    }
+    let mut count = 0;
+    // SAFETY: as above; there are `count` pointers to live descriptions.
+    let topics = unsafe {
+        let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        (0..count).map(|index| *topics.add(index)).collect::<Vec<_>>()
+    };
+    // SAFETY: as above.
+    topics.into_iter().map(|topic| unsafe { identity(topic) }).collect()
+}
+
+/// # Safety
+/// `topic` must point to a live description.
+unsafe fn identity(
+    topic: *const rd::rd_kafka_TopicDescription_t,
+) -> Result<Option<Identified>, RespErr> {
+    // SAFETY: all that is asked for belongs to the description, which is alive.
+    unsafe {
+        let error = rd::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null() {
+            return match rd::rd_kafka_error_code(error) {
+                RespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Err(RespErr::RD_KAFKA_RESP_ERR_UNKNOWN),
+                // One that may not be seen might as well not be there.
+                RespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                | RespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => Ok(None),
+                code => Err(code),
+            };
+        }
+        let mut partitions = 0;
+        rd::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
+        let id = rd::rd_kafka_TopicDescription_topic_id(topic);
+        let bits = rd::rd_kafka_Uuid_most_significant_bits(id)
+            | rd::rd_kafka_Uuid_least_significant_bits(id);
+        let text = rd::rd_kafka_Uuid_base64str(id);
+        // As Kafka's own tools print it; a cluster that knows no ids tells zeros.
+        let id = match bits == 0 || text.is_null() {
+            true => String::new(),
+            false => CStr::from_ptr(text).to_string_lossy().replace('+', "-").replace('/', "_"),
+        };
+        Ok(Some((id, partitions as u32)))
     }
 }

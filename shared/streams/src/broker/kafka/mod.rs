@@ -26,8 +26,8 @@ pub use self::config::{ConfigError, KafkaConfig};
 use self::context::Context;
 use super::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
-    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicPartition,
-    TopicSettings,
+    OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
+    TopicPartition, TopicSettings,
 };
 
 /// How long one question to the cluster may take.
@@ -340,6 +340,10 @@ impl Broker for KafkaBroker {
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>> {
         admin::describe_topics(&self.shared, names)
+    }
+
+    fn identify_topics(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
+        admin::identify_topics(&self.shared, names)
     }
 
     fn topic_settings(&self, names: &[&str]) -> Result<Vec<TopicSettings>> {

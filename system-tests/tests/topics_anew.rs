@@ -1,0 +1,108 @@
+//! Topics on a real Kafka that somebody deletes, makes anew or makes wider, while the processor is
+//! stopped and while it runs: it never goes on as if they were the former ones.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use bps_events::Topics;
+use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
+use system_tests::installation::Installation;
+use system_tests::operator::Operator;
+use system_tests::processes::tell;
+use system_tests::rigs::kafka_address;
+use system_tests::{Rig, now_ms};
+
+const PARTITIONS: u32 = 2;
+/// Purchases before and after.
+const FEW: usize = 20;
+const MORE: usize = 60;
+
+/// A processor that has decided a few purchases, and runs.
+struct Case {
+    installation: Installation,
+    operator: Operator,
+}
+
+impl Case {
+    fn new(name: &str) -> Option<Case> {
+        let Some(address) = kafka_address() else {
+            tell(format_args!("{name}: did not run on Kafka (BPS_NO_KAFKA)"));
+            return None;
+        };
+        let broker = Arc::new(KafkaBroker::new(KafkaConfig::new(&address)));
+        let mut installation = Installation::new(broker, name, PARTITIONS);
+        installation.start();
+        let mut case = Case { installation, operator: Operator::new(&address) };
+        (0..4).for_each(|item| case.installation.restock("r", &format!("{item}"), "99", now_ms()));
+        case.purchase(0, FEW);
+        case.installation.results(FEW);
+        Some(case)
+    }
+
+    fn topics(&self) -> Topics {
+        self.installation.settings.topics.clone()
+    }
+
+    fn purchase(&mut self, from: usize, count: usize) {
+        for number in from..from + count {
+            let (id, item) = (format!("p{number}"), format!("{}", number % 4));
+            self.installation.purchase(&id, &item, "1", now_ms());
+        }
+    }
+
+    /// Deletes a topic and makes it anew, with more records than the former one had.
+    fn recreate(&mut self, topic: &str) {
+        self.operator.recreate(&*self.installation.broker, topic);
+        self.installation.append_anew();
+        self.purchase(FEW, MORE);
+    }
+
+    /// Starts a processor that must end by itself, and name this topic.
+    fn is_refused(&mut self, topic: &str, word: &str) {
+        self.installation.start();
+        self.ends(topic, word);
+    }
+
+    fn ends(&mut self, topic: &str, word: &str) {
+        let why = self.installation.failure();
+        assert!(why.contains(&format!("topic {topic}: ")) && why.contains(word), "{why}");
+    }
+
+    fn forget_state(&self) {
+        std::fs::remove_dir_all(&self.installation.config.state_folder).unwrap();
+    }
+}
+
+#[test]
+fn an_input_made_anew_while_it_was_stopped_is_refused_by_name() {
+    let Some(mut case) = Case::new("anew") else {
+        return;
+    };
+    case.installation.stop();
+    let topic = case.topics().purchase_created;
+    case.recreate(&topic);
+    // Each time, and on a machine that has no state of it.
+    case.is_refused(&topic, "made anew");
+    case.is_refused(&topic, "made anew");
+    case.forget_state();
+    case.is_refused(&topic, "made anew");
+    case.is_refused(&topic, "made anew");
+    assert_eq!(case.installation.read(&case.topics().purchase_finished).len(), FEW);
+}
+
+#[test]
+fn a_table_or_ledger_made_anew_while_it_was_stopped_is_refused_by_name() {
+    for topic in [|t: &Topics| t.stock.clone(), |t: &Topics| t.purchase_finished.clone()] {
+        let Some(mut case) = Case::new("backing") else {
+            return;
+        };
+        case.installation.stop();
+        let topic = topic(&case.topics());
+        let is_table = topic == case.topics().stock;
+        case.operator.delete(&topic);
+        let policy = if is_table { "compact" } else { "delete" };
+        let settings = [("cleanup.policy", policy), ("retention.ms", "-1")];
+        case.operator.create(&topic, PARTITIONS, &settings);
+        case.is_refused(&topic, "made anew");
+    }
+}
