@@ -48,6 +48,9 @@ pub fn trouble(observer: &Observer, lag_max: u64) -> Trouble {
 /// As [`trouble`], of what was seen. `idle` is for how long there has been no task: others may have
 /// them all, or the group may not have been asked yet.
 fn trouble_of(status: &ApplicationStatus, idle: Duration, lag_max: u64) -> Option<String> {
+    if let Some(trouble) = &status.trouble {
+        return Some(trouble.clone());
+    }
     if let Some(waits) = status.workers.values().find_map(|w| w.waiting_for.as_ref()) {
         return Some(format!("a worker waits: {waits}"));
     }

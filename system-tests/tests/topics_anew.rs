@@ -3,10 +3,12 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bps_events::Topics;
 use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
-use system_tests::installation::Installation;
+use purchase_processor::metrics::trouble;
+use system_tests::installation::{Installation, PATIENCE};
 use system_tests::operator::Operator;
 use system_tests::processes::tell;
 use system_tests::rigs::kafka_address;
@@ -105,4 +107,44 @@ fn a_table_or_ledger_made_anew_while_it_was_stopped_is_refused_by_name() {
         case.operator.create(&topic, PARTITIONS, &settings);
         case.is_refused(&topic, "made anew");
     }
+}
+
+#[test]
+fn an_input_deleted_or_made_anew_while_it_runs_ends_it_by_name() {
+    let Some(mut case) = Case::new("runs") else {
+        return;
+    };
+    let topic = case.topics().purchase_created;
+    case.recreate(&topic);
+    case.ends(&topic, "made anew");
+    case.is_refused(&topic, "made anew");
+
+    let Some(mut case) = Case::new("gone") else {
+        return;
+    };
+    let topic = case.topics().items_added;
+    case.operator.delete(&topic);
+    case.ends(&topic, "is not there any more");
+}
+
+#[test]
+fn partitions_added_while_it_runs_are_named() {
+    let Some(mut case) = Case::new("wider") else {
+        return;
+    };
+    let topic = case.topics().purchase_created;
+    let trouble = trouble(&case.installation.application().observer(), u64::MAX);
+    case.installation.wait_running();
+    case.operator.widen(&topic, PARTITIONS + 2);
+    let deadline = Instant::now() + PATIENCE;
+    let word = format!("topic {topic}: it has 4 partitions");
+    while !trouble().is_some_and(|why| why.contains(&word)) {
+        assert!(Instant::now() < deadline, "it is taken for ready: {:?}", trouble());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    // What lies in the others is decided meanwhile.
+    case.purchase(FEW, MORE);
+    case.installation.results(FEW + MORE);
+    case.installation.end().unwrap();
+    case.is_refused(&topic, "it has 4 partitions");
 }

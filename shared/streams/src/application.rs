@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::broker::{Broker, BrokerError, Now, ProducerMode};
 use crate::error::{Error, Result};
 use crate::folder::{FolderError, FolderLock};
+use crate::lookout::Lookout;
 use crate::prepare::{Prepared, prepare_topics};
 use crate::state_folder::{check_identity, worker_ids};
 use crate::status::{ApplicationStatus, Observer};
@@ -183,22 +184,28 @@ fn run(
         settle_retired(&**broker, retired, &stopped)?;
     }
     let topology = Arc::new(topology);
-    let mut rebuilds = 0;
-    loop {
-        let outcome = run_on_store(broker, &topology, prepared, &config, &ids, signals, observer);
-        let Err(Error::Store(StoreError::Damaged { cause, .. })) = &outcome else {
-            return outcome;
-        };
-        // Else the next start would end where this one did.
-        let store = config.state_folder.join(STORE);
-        mark(&store, cause).map_err(|source| io(&store, source))?;
-        if rebuilds == REBUILDS_MAX || stopped() {
-            return outcome;
+    let lookout = || Lookout::begin(&**broker, &topology, prepared.partitions);
+    let Some(lookout) = patiently(&stopped, lookout)? else {
+        return Ok(());
+    };
+    lookout.during(&**broker, observer, &signals.shutdown, || {
+        let mut rebuilds = 0;
+        loop {
+            let run = run_on_store(broker, &topology, prepared, &config, &ids, signals, observer);
+            let Err(Error::Store(StoreError::Damaged { cause, .. })) = &run else {
+                return run;
+            };
+            // Else the next start would end where this one did.
+            let store = config.state_folder.join(STORE);
+            mark(&store, cause).map_err(|source| io(&store, source))?;
+            if rebuilds == REBUILDS_MAX || stopped() {
+                return run;
+            }
+            rebuilds += 1;
+            tracing::error!(%cause, "the store is damaged: it is moved aside and rebuilt, at once");
+            observer.lock().forget_tasks();
         }
-        rebuilds += 1;
-        tracing::error!(%cause, "the store is damaged: it is moved aside and rebuilt, at once");
-        observer.lock().forget_tasks();
-    }
+    })
 }
 
 /// Damaged stores that one run moves aside before it gives up: a disk that damages whatever is

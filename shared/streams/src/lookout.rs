@@ -1,6 +1,19 @@
-//! Says that a topic is another one than that which is known here.
+//! Looks, while an application runs, whether its topics are the ones that it began with. A client of
+//! Kafka does not tell: it waits for ever for records of a topic that is no more, or goes on in one
+//! that was made anew, at the offset where it was in the former.
 
-use crate::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::broker::{Broker, BrokerError, TopicIdentity};
+use crate::error::{Error, Result};
+use crate::status::Observer;
+use crate::topology::Topology;
+
+/// Time between two looks, in naps: so long its end may have to wait for it.
+const NAP: Duration = Duration::from_millis(50);
+const NAPS: u32 = 100;
 
 /// An error that says that a topic is another one than that which is known here.
 pub(crate) fn made_anew(topic: &str, former: &str, id: &str) -> Error {
@@ -11,4 +24,251 @@ pub(crate) fn made_anew(topic: &str, former: &str, id: &str) -> Error {
          there is, into empty topics"
     );
     Error::Topic { topic: topic.to_owned(), cause }
+}
+
+/// What is wrong with topics of which one is wider than another, and what can be done.
+pub(crate) fn wider(partitions: u32, than: &str) -> String {
+    format!(
+        "it has {partitions} partitions, {than}: all topics of the application must have the same \
+         number. One that holds nothing yet can be deleted: the next start makes it. Of one that \
+         was made wider nothing can be taken back: send what the inputs hold to new topics, under \
+         another --input-prefix and --output-prefix (README, \"When a topic was deleted or made \
+         wider\")"
+    )
+}
+
+/// See the module.
+pub(crate) struct Lookout {
+    topics: Vec<Watched>,
+    partitions: u32,
+    seen: Mutex<Seen>,
+}
+
+struct Watched {
+    name: String,
+    /// Positions in it are kept: another one must not take its place.
+    is_kept: bool,
+    /// As it was in the beginning.
+    id: String,
+}
+
+/// What the looks so far have come to.
+#[derive(Default)]
+struct Seen {
+    /// A topic, by number, and its id (none: it was not there), that should be another one. A broker
+    /// that has just come back may know less than it should: it is believed the second time.
+    suspect: Option<(usize, Option<String>)>,
+    error: Option<Error>,
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Lookout {
+    /// Begins with the topics as they are now.
+    pub(crate) fn begin(
+        broker: &dyn Broker,
+        topology: &Topology,
+        partitions: u32,
+    ) -> Result<Lookout> {
+        let with_positions = topology.topics_with_positions();
+        let all = topology.topics(partitions).into_iter().map(|topic| topic.name);
+        let names: Vec<String> =
+            all.filter(|name| topology.dead_letters.as_ref() != Some(name)).collect();
+        let found =
+            broker.identify_topics(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let watched = |(name, found): (String, Option<TopicIdentity>)| {
+            let unknown = || BrokerError::Unavailable {
+                what: "topics",
+                cause: format!("{name} is not there yet"),
+            };
+            let id = found.ok_or_else(unknown)?.id;
+            Ok(Watched { is_kept: with_positions.contains(&name), name, id })
+        };
+        let topics = names.into_iter().zip(found).map(watched).collect::<Result<_>>()?;
+        Ok(Lookout { topics, partitions, seen: Mutex::default() })
+    }
+
+    /// Looks now and then while an application runs. Sets `shutdown` where it cannot go on, and tells
+    /// the observer why it should not be relied on.
+    ///
+    /// # Errors
+    /// Why it has ended: what its workers met may come of its topics.
+    pub(crate) fn during(
+        &self,
+        broker: &dyn Broker,
+        observer: &Observer,
+        shutdown: &AtomicBool,
+        run: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let over = AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| self.watch(broker, observer, shutdown, &over));
+            // Also where it ends by a panic: the scope waits for the other thread.
+            let _over = Over(&over);
+            run()
+        });
+        self.verdict(broker, outcome)
+    }
+
+    fn watch(
+        &self,
+        broker: &dyn Broker,
+        observer: &Observer,
+        shutdown: &AtomicBool,
+        over: &AtomicBool,
+    ) {
+        let mut naps = 0_u32;
+        while !over.load(Ordering::Relaxed) {
+            std::thread::sleep(NAP);
+            naps += 1;
+            if naps < NAPS {
+                continue;
+            }
+            naps = 0;
+            match self.look(broker) {
+                Ok(trouble) => observer.tell_trouble(trouble),
+                // A broker that is away is waited for by whoever needs it.
+                Err(Error::Broker(_)) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the application ends");
+                    self.lock().error = Some(error);
+                    shutdown.store(true, Ordering::Relaxed);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn verdict(&self, broker: &dyn Broker, outcome: Result<()>) -> Result<()> {
+        if let Some(error) = self.lock().error.take() {
+            return Err(error);
+        }
+        let met = match outcome {
+            Err(e @ (Error::Broker(_) | Error::Gap { .. } | Error::RestoreStalled { .. })) => e,
+            other => return other,
+        };
+        // Twice: what is seen for the first time is not believed.
+        let looks = [self.look(broker), self.look(broker)];
+        for look in looks {
+            let cause = match look {
+                Err(named @ Error::Topic { .. }) => named,
+                _ => continue,
+            };
+            tracing::warn!(error = %met, "comes of another topic under the same name");
+            return Err(cause);
+        }
+        Err(met)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One look: why the application should not be relied on, if it can go on.
+    fn look(&self, broker: &dyn Broker) -> Result<Option<String>> {
+        let names: Vec<&str> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
+        let found = broker.identify_topics(&names)?;
+        self.judge(&found)
+    }
+
+    fn judge(&self, found: &[Option<TopicIdentity>]) -> Result<Option<String>> {
+        let mut all = self.topics.iter().zip(found).enumerate();
+        let is_another = |topic: &Watched, found: &Option<TopicIdentity>| match found {
+            None => true,
+            Some(found) => !found.id.is_empty() && !topic.id.is_empty() && found.id != topic.id,
+        };
+        let other = all.find(|(_, (topic, found))| topic.is_kept && is_another(topic, found));
+        let suspect = other.map(|(n, (_, found))| (n, found.as_ref().map(|f| f.id.clone())));
+        let before = std::mem::replace(&mut self.lock().suspect, suspect.clone());
+        let is_repeated = suspect == before;
+        if let Some((number, id)) = suspect.filter(|_| is_repeated) {
+            let Watched { name, id: former, .. } = &self.topics[number];
+            return Err(match id {
+                Some(id) => made_anew(name, former, &id),
+                None => Error::Topic {
+                    topic: name.clone(),
+                    cause: "it is not there any more: it was deleted while this was running"
+                        .to_owned(),
+                },
+            });
+        }
+        let width = |found: &Option<TopicIdentity>| found.as_ref().map(|found| found.partitions);
+        let mut widths = self.topics.iter().zip(found.iter().map(width));
+        let wide = widths.find_map(|(topic, width)| {
+            Some((&topic.name, width.filter(|width| *width != self.partitions)?))
+        });
+        Ok(wide.map(|(name, width)| {
+            let than = format!("{} when this was started, and reads no others", self.partitions);
+            format!("topic {name}: {}", wider(width, &than))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookout() -> Lookout {
+        let watched = |(name, is_kept): (&str, bool)| Watched {
+            name: name.to_owned(),
+            is_kept,
+            id: format!("{name}-1"),
+        };
+        let topics = [("in", true), ("rows", true), ("out", false)].map(watched).into();
+        Lookout { topics, partitions: 4, seen: Mutex::default() }
+    }
+
+    fn found(ids: [&str; 3]) -> Vec<Option<TopicIdentity>> {
+        let identity = |id: &str| match id {
+            "gone" => None,
+            id => Some(TopicIdentity { id: id.to_owned(), partitions: 4 }),
+        };
+        ids.map(identity).into()
+    }
+
+    #[test]
+    fn another_topic_is_believed_the_second_time() {
+        let same = found(["in-1", "rows-1", "out-1"]);
+        for (other, word) in [
+            (found(["in-2", "rows-1", "out-1"]), "topic in: it was made anew: its id is in-2"),
+            (found(["in-1", "rows-3", "out-1"]), "topic rows: it was made anew: its id is rows-3"),
+            (found(["gone", "rows-1", "out-1"]), "topic in: it is not there any more"),
+        ] {
+            let lookout = lookout();
+            for look in [&same, &other, &same, &other] {
+                assert_eq!(lookout.judge(look).expect("not yet"), None);
+            }
+            let told = lookout.judge(&other).expect_err("twice").to_string();
+            assert!(told.starts_with(word), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_holds_no_position_may_be_another_and_an_unknown_id_tells_nothing() {
+        let lookout = lookout();
+        for other in [found(["in-1", "rows-1", "out-2"]), found(["", "rows-1", "gone"])] {
+            for _ in 0..3 {
+                assert_eq!(lookout.judge(&other).expect("goes on"), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wider_topic_is_named_and_does_not_end_it() {
+        let lookout = lookout();
+        let mut wide = found(["in-1", "rows-1", "out-1"]);
+        if let Some(out) = &mut wide[2] {
+            out.partitions = 12;
+        }
+        for _ in 0..3 {
+            let told = lookout.judge(&wide).expect("goes on").expect("told");
+            assert!(told.starts_with("topic out: it has 12 partitions, 4 when"), "{told}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::broker::Broker;
 use crate::error::{Error, Result};
+use crate::lookout::wider;
 use crate::policy::{self, Found};
 use crate::topology::Topology;
 
@@ -33,11 +34,7 @@ pub fn prepare_topics(
         match count {
             None => count = Some((topic.partitions, topic.name.clone())),
             Some((n, ref other)) if n != topic.partitions => {
-                let cause = format!(
-                    "it has {} partitions, {other} has {n}: all topics of {} must have the same \
-                     number; recreate the one that holds nothing yet",
-                    topic.partitions, topology.name
-                );
+                let cause = wider(topic.partitions, &format!("{other} has {n}"));
                 return Err(Error::Topic { topic: topic.name.clone(), cause });
             }
             Some(_) => {}

@@ -55,6 +55,8 @@ pub struct ApplicationStatus {
     pub lag: BTreeMap<TopicPartition, u64>,
     /// Memory of the store; looked at about once a second.
     pub memory: MemoryUse,
+    /// Why it should not be relied on although it goes on.
+    pub trouble: Option<String>,
 }
 
 impl ApplicationStatus {
@@ -80,6 +82,15 @@ impl Observer {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, ApplicationStatus> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes why it should not be relied on, and logs it once.
+    pub(crate) fn tell_trouble(&self, trouble: Option<String>) {
+        let mut status = self.lock();
+        if let Some(trouble) = trouble.as_ref().filter(|_| status.trouble != trouble) {
+            tracing::error!("{trouble}");
+        }
+        status.trouble = trouble;
     }
 
     /// Looks at what no worker tells of itself. While the broker is away, what was known stays.

@@ -200,7 +200,9 @@ impl Worker {
         let event = self.consumer.poll(now, wait)?;
         match event {
             GroupEvent::None => {}
-            GroupEvent::Assigned(partitions) => {
+            GroupEvent::Assigned(mut partitions) => {
+                // Those that were added since have no others to go with.
+                partitions.retain(|at| at.partition < self.env.partitions);
                 tracing::info!(worker = %self.config.id, partitions = partitions.len(), "assigned");
                 self.consumer.assign(&[])?;
                 self.slots.clear();
