@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::{Broker, CleanupPolicy, TopicDescription};
 use bps_streams::global::{GlobalProcessor, GlobalTable, GlobalTableConfig, GlobalView, Rows};
+use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::store::rocks::MemoryBounds;
 use bps_streams::{Outgoing, Record, store};
 
@@ -43,7 +44,7 @@ impl GlobalProcessor for Fold {
     }
 }
 
-fn start(broker: &Arc<EmbeddedBroker>, folder: &Path) -> (GlobalTable, Arc<Fold>) {
+fn start(broker: &Arc<dyn Broker>, folder: &Path) -> (GlobalTable, Arc<Fold>) {
     let fold = Arc::new(Fold { applied: Mutex::default() });
     let config = GlobalTableConfig {
         name: "fold-1".to_owned(),
@@ -55,7 +56,11 @@ fn start(broker: &Arc<EmbeddedBroker>, folder: &Path) -> (GlobalTable, Arc<Fold>
     (table, fold)
 }
 
-fn append(broker: &EmbeddedBroker, partition: u32, key: &str, value: Option<&str>) {
+fn embedded(folder: &Path) -> Arc<dyn Broker> {
+    Arc::new(EmbeddedBroker::open(folder).unwrap())
+}
+
+fn append(broker: &dyn Broker, partition: u32, key: &str, value: Option<&str>) {
     let (sender, acks) = mpsc::channel();
     let record = Outgoing {
         topic: "t",
@@ -70,7 +75,7 @@ fn append(broker: &EmbeddedBroker, partition: u32, key: &str, value: Option<&str
     acks.recv().unwrap().unwrap();
 }
 
-fn create(broker: &EmbeddedBroker) {
+fn create(broker: &dyn Broker) {
     let description = TopicDescription {
         name: "t".to_owned(),
         partitions: PARTITIONS,
@@ -100,18 +105,18 @@ fn count(view: &GlobalView, key: &str) -> u8 {
 #[test]
 fn it_follows_all_partitions_and_goes_on_where_it_was() {
     let (log, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
+    let broker = embedded(log.path());
     let (table, fold) = start(&broker, folder.path());
     let view = table.view();
     wait(&view, "a missing topic is named", |v| {
         v.status().trouble.is_some_and(|t| t.contains("topic t is not there"))
     });
     assert!(!view.status().is_caught_up);
-    create(&broker);
+    create(&*broker);
     for (partition, key) in [(0, "a"), (1, "b"), (2, "c")] {
-        append(&broker, partition, key, Some("1"));
+        append(&*broker, partition, key, Some("1"));
     }
-    append(&broker, 1, "b", None);
+    append(&*broker, 1, "b", None);
     wait(&view, "rows", |v| count(v, "b") == 2 && count(v, "c") == 1 && count(v, "a") == 1);
     assert_eq!((row(&view, "a").as_deref(), row(&view, "b")), (Some("1"), None));
     assert!(view.status().is_caught_up);
@@ -126,7 +131,7 @@ fn it_follows_all_partitions_and_goes_on_where_it_was() {
     assert_eq!(view.positions().iter().map(|(_, offset)| offset).sum::<u64>(), 4);
     drop(table);
 
-    append(&broker, 0, "a", Some("2"));
+    append(&*broker, 0, "a", Some("2"));
     let (table, fold) = start(&broker, folder.path());
     let view = table.view();
     wait(&view, "it catches up", |v| v.status().is_caught_up);
@@ -142,9 +147,9 @@ fn another_log_has_a_table_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     for value in ["1", "2"] {
         let log = tempfile::tempdir().unwrap();
-        let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
-        create(&broker);
-        append(&broker, 0, "a", Some(value));
+        let broker = embedded(log.path());
+        create(&*broker);
+        append(&*broker, 0, "a", Some(value));
         let (table, _) = start(&broker, folder.path());
         wait(&table.view(), "its row", |v| row(v, "a").as_deref() == Some(value));
         assert_eq!(count(&table.view(), "a"), 1);
@@ -155,12 +160,12 @@ fn another_log_has_a_table_of_its_own() {
 #[test]
 fn damage_that_a_look_up_meets_is_moved_aside_and_the_rows_rebuilt() {
     let (log, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let broker = Arc::new(EmbeddedBroker::open(log.path()).unwrap());
-    create(&broker);
+    let broker = embedded(log.path());
+    create(&*broker);
     let value = "x".repeat(500);
     let keys: Vec<String> = (0..100).map(|n| format!("key-{n:03}")).collect();
     for key in &keys {
-        append(&broker, 0, key, Some(&value));
+        append(&*broker, 0, key, Some(&value));
     }
     let (table, _) = start(&broker, folder.path());
     wait(&table.view(), "rows", |v| count(v, "key-099") == 1);
@@ -187,4 +192,25 @@ fn damage_that_a_look_up_meets_is_moved_aside_and_the_rows_rebuilt() {
     let aside = format!("{}.quarantine-1", store.display());
     assert!(Path::new(&aside).is_dir(), "{aside}");
     assert_eq!(table.failure(), None);
+}
+
+/// The new one has more records than the former one had: the position alone shows nothing.
+#[test]
+fn rows_of_a_topic_that_was_made_anew_meanwhile_are_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new(Faultless);
+    let broker = cluster.boot(0).0;
+    create(&*broker);
+    append(&*broker, 0, "former", Some("1"));
+    let (table, _) = start(&broker, folder.path());
+    wait(&table.view(), "its row", |v| row(v, "former").as_deref() == Some("1"));
+    drop(table);
+    cluster.recreate_topic("t");
+    ["a", "b", "c"].iter().for_each(|key| append(&*broker, 0, key, Some("2")));
+    let (table, _) = start(&broker, folder.path());
+    let view = table.view();
+    wait(&view, "all rows of the new one", |v| {
+        ["a", "b", "c"].iter().all(|key| count(v, key) == 1)
+    });
+    assert_eq!(row(&view, "former"), None);
 }

@@ -1,6 +1,7 @@
 //! Keeps a global table up to date: opens it at its positions, and takes round after round of
 //! records into it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::error::Result;
 use crate::folder::FolderError;
 use crate::record::Batch;
 use crate::store::rocks::{RocksStore, mark};
-use crate::store::{Checkpoint, Store, StoreError};
+use crate::store::{Checkpoint, Store, StoreError, TopicIds};
 
 /// Longest wait for records, in which a stop is not seen.
 const WAIT: Duration = Duration::from_millis(20);
@@ -75,20 +76,21 @@ impl Run<'_> {
     fn follow(&self, store: &Arc<RocksStore>) -> Result<()> {
         let (broker, view) = (self.broker, self.view);
         let opened = self.patiently(|| {
-            let at = partitions(broker, &self.config.topics)?;
+            let (at, ids) = partitions(broker, &self.config.topics)?;
             let starts = broker.offsets(&at, OffsetSpec::Start)?;
             let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
-            Ok((at, starts, ends))
+            Ok((at, ids, starts, ends))
         })?;
-        let Some((at, starts, ends)) = opened else {
+        let Some((at, ids, starts, ends)) = opened else {
             return Ok(());
         };
-        let positions = positions(store, at, &starts, &ends)?;
+        let positions = positions(store, at, &ids, (&starts, &ends))?;
         let reader = self.patiently(|| broker.reader(&positions, Isolation::ReadCommitted))?;
         let Some(reader) = reader else {
             return Ok(());
         };
-        let mut update = Update { processor: self.processor, store, view, reader, positions };
+        let processor = self.processor;
+        let mut update = Update { processor, store, view, reader, positions, ids };
         update.publish();
         view.set_store(Some(store.clone()));
         let mut goal = Some(ends);
@@ -131,26 +133,33 @@ fn wait(view: &GlobalView, error: &BrokerError) {
     std::thread::sleep(PAUSE);
 }
 
-/// All partitions of the topics; a topic that is not there yet is waited for.
-fn partitions(broker: &dyn Broker, topics: &[String]) -> BrokerResult<Vec<TopicPartition>> {
+/// All partitions of the topics, and which topics they are; one that is not there yet is waited for.
+fn partitions(
+    broker: &dyn Broker,
+    topics: &[String],
+) -> BrokerResult<(Vec<TopicPartition>, TopicIds)> {
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let mut all = Vec::new();
-    for (topic, found) in topics.iter().zip(broker.describe_topics(&names)?) {
+    let (mut all, mut ids) = (Vec::new(), BTreeMap::new());
+    for (topic, found) in topics.iter().zip(broker.identify_topics(&names)?) {
         let Some(found) = found.filter(|found| found.partitions > 0) else {
             let cause = format!("topic {topic} is not there yet");
             return Err(BrokerError::Unavailable { what: "global table", cause });
         };
         all.extend((0..found.partitions).map(|p| TopicPartition::new(topic, p)));
+        if !found.id.is_empty() {
+            ids.insert(topic.clone(), found.id);
+        }
     }
-    Ok(all)
+    Ok((all, ids.into()))
 }
 
-/// Where to go on. Rows of records that are gone, or that the topics never held, are set aside.
+/// Where to go on. Rows of records that are gone, or that the topics never held, are set aside; so
+/// are those of a topic that was made anew.
 fn positions(
     store: &RocksStore,
     at: Vec<TopicPartition>,
-    starts: &[u64],
-    ends: &[u64],
+    ids: &TopicIds,
+    (starts, ends): (&[u64], &[u64]),
 ) -> Result<Positions> {
     let checkpoint = store.checkpoint(GLOBAL)?.unwrap_or_default();
     let known: Vec<_> = at.iter().map(|at| checkpoint.input(&at.to_string())).collect();
@@ -159,7 +168,11 @@ fn positions(
         let known = known.filter(|known| known < start || known > end)?;
         Some(format!("{at}: it stands at offset {known}, the topic holds {start}..{end}"))
     });
-    let causes: Vec<String> = gone.collect();
+    let anew = checkpoint.ids.iter().filter_map(|(topic, former)| {
+        let id = ids.get(topic).filter(|id| *id != former)?;
+        Some(format!("topic {topic} was made anew: its id was {former}, now it is {id}"))
+    });
+    let causes: Vec<String> = gone.chain(anew).collect();
     let is_kept = causes.is_empty();
     if !is_kept {
         store.quarantine(GLOBAL, &causes.join("; "))?;
@@ -174,6 +187,8 @@ struct Update<'a> {
     view: &'a GlobalView,
     reader: Box<dyn Reader>,
     positions: Positions,
+    /// Which topics they are of.
+    ids: TopicIds,
 }
 
 impl Update<'_> {
@@ -205,7 +220,8 @@ impl Update<'_> {
         }
         let inputs = self.positions.iter().map(|(at, offset)| (at.to_string(), *offset)).collect();
         let mut changes = rows.into_batch();
-        changes.checkpoint(GLOBAL, Checkpoint { inputs, ..Checkpoint::default() });
+        let ids = self.ids.clone();
+        changes.checkpoint(GLOBAL, Checkpoint { inputs, ids, ..Checkpoint::default() });
         self.store.apply(&changes)?;
         self.publish();
         for ((at, _), batch) in self.positions.iter().zip(&batches) {
