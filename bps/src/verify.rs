@@ -38,6 +38,10 @@ does not share, and compares. The rules:
 It may run beside a live system, whose embedded log is followed read-only: what is not decided yet
 is counted as undecided. With --at-rest it is a finding, and so are open transactions and lag.
 
+An offset of an input that no record has is a finding (C1): its record is gone. Where others write
+restocks or purchases in transactions, whose markers leave such offsets, --transactional-inputs
+says so.
+
 --acknowledged FILE has a line for each event: {\"itemId\":...,\"purchaseId\":...}, or restockId, or
 a bare purchaseId.
 
@@ -58,6 +62,9 @@ pub(crate) struct VerifyArgs {
     /// Nothing is sent or decided any more: what is open is a finding
     #[arg(long)]
     at_rest: bool,
+    /// Others write restocks and purchases in transactions: offsets without a record are no finding
+    #[arg(long)]
+    transactional_inputs: bool,
     /// One JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -88,6 +95,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
     let log = args.place.look()?;
     let verifier = Verifier::new(log.broker(), Topics::new(input_prefix, output_prefix), group)
         .at_rest(args.at_rest)
+        .transactional_inputs(args.transactional_inputs)
         .threads(usize::from(args.threads))
         .memory_window_ms(args.memory_window.map(|window| window.0.as_millis() as i64))
         .acknowledged(acknowledged);

@@ -8,6 +8,7 @@ use bps_streams::Record;
 use bps_streams::broker::{Broker, BrokerError, Isolation, Reader, TopicPartition};
 use bps_streams::record::Batch;
 
+use crate::holes::Holes;
 use crate::{Error, Progress, Result};
 
 /// Bytes taken from one partition at a time.
@@ -48,6 +49,8 @@ struct Slot {
     index: usize,
     /// Behind the batch.
     position: u64,
+    /// Offsets that no record has.
+    holes: Holes,
 }
 
 /// Partitions being read.
@@ -66,15 +69,15 @@ impl<'a> Feed<'a> {
         let from: Vec<_> = spans.iter().map(|s| (s.at.clone(), s.start)).collect();
         let reader = broker.reader(&from, Isolation::ReadCommitted)?;
         let slot = |span: Span| {
-            let position = span.start;
-            Slot { span, batch: Batch::default(), index: 0, position }
+            let (position, holes) = (span.start, Holes::from(span.start));
+            Slot { span, batch: Batch::default(), index: 0, position, holes }
         };
         Ok(Self { reader, slots: spans.into_iter().map(slot).collect(), meter })
     }
 
     /// Sees to it that the next record of a slot, if there is one, is at its head.
     pub(crate) fn fill(&mut self, slot: usize) -> Result<()> {
-        let Slot { span, batch, index, position } = &mut self.slots[slot];
+        let Slot { span, batch, index, position, .. } = &mut self.slots[slot];
         let mut waits = 0;
         while *index >= batch.len() && *position < span.end {
             batch.clear();
@@ -116,7 +119,19 @@ impl<'a> Feed<'a> {
 
     /// Goes on to the record behind the head.
     pub(crate) fn advance(&mut self, slot: usize) -> Result<()> {
-        self.slots[slot].index += 1;
+        let Slot { batch, index, holes, .. } = &mut self.slots[slot];
+        if *index < batch.len() {
+            holes.see(batch.get(*index, "", 0).offset);
+        }
+        *index += 1;
         self.fill(slot)
+    }
+
+    /// Where a slot that was read to its end has offsets without a record.
+    pub(crate) fn holes(&self, slot: usize) -> Holes {
+        let Slot { span, holes, .. } = &self.slots[slot];
+        let mut holes = holes.clone();
+        holes.see(span.end);
+        holes
     }
 }

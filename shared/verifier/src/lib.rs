@@ -34,6 +34,7 @@ mod decide;
 mod due;
 mod feed;
 mod fold;
+mod holes;
 mod item;
 mod memory;
 mod order;
@@ -120,6 +121,7 @@ pub(crate) struct Env<'a> {
     pub(crate) window_ms: Option<i64>,
     pub(crate) acknowledged: &'a acknowledged::All,
     pub(crate) transaction_wait: Duration,
+    pub(crate) transactional_inputs: bool,
 }
 
 impl<'a> Env<'a> {
@@ -145,6 +147,7 @@ pub struct Verifier<'a> {
     records_per_pass: u64,
     threads: usize,
     transaction_wait: Duration,
+    transactional_inputs: bool,
 }
 
 impl<'a> Verifier<'a> {
@@ -160,6 +163,7 @@ impl<'a> Verifier<'a> {
             records_per_pass: RECORDS_PER_PASS,
             threads: 1,
             transaction_wait: TRANSACTION_WAIT,
+            transactional_inputs: false,
         }
     }
 
@@ -200,6 +204,13 @@ impl<'a> Verifier<'a> {
         self
     }
 
+    /// Others write restocks and purchases in transactions: offsets without a record are the markers
+    /// of these then, or what they aborted, and no finding (`false` by default).
+    pub fn transactional_inputs(mut self, are: bool) -> Self {
+        self.transactional_inputs = are;
+        self
+    }
+
     /// Reads and checks everything. `progress` is told now and then, from any thread, and may end
     /// it.
     ///
@@ -217,6 +228,7 @@ impl<'a> Verifier<'a> {
             window_ms: self.window_ms,
             acknowledged: &self.acknowledged,
             transaction_wait: self.transaction_wait,
+            transactional_inputs: self.transactional_inputs,
         };
         let cut = cut::ask(&env)?;
         let traces: u64 = cut.traces.iter().map(|s| s.end - s.start).sum();
@@ -228,6 +240,7 @@ impl<'a> Verifier<'a> {
         let total = walks.sum::<u64>() + traces * u64::from(lots);
         let meter = Meter { done: AtomicU64::new(0), total, tell: progress };
         let mut report = Report::default();
+        holes::check_policies(&env, &mut report)?;
         if self.at_rest {
             for (at, stable, high) in &cut.open {
                 let expected = format!("no open transaction below {high}");

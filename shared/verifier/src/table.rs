@@ -5,6 +5,7 @@ use bps_streams::broker::{Isolation, OffsetSpec};
 
 use crate::cut::STOCK;
 use crate::fold::Fold;
+use crate::holes;
 use crate::item::StockRow;
 use crate::order::{self, Order};
 use crate::report::{Place, Report, Rule};
@@ -80,6 +81,7 @@ impl Walk<'_> {
         }
         self.fold.settle_rows();
         if self.fold.pass.is_first() {
+            holes::check(self.fold.env, self.fold.partition, &self.feed, &mut self.fold.report);
             self.check_group();
             for (input, (first, count)) in lag.into_iter().enumerate() {
                 if at_rest && count > 0 {

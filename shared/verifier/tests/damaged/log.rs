@@ -1,6 +1,6 @@
 //! A log in memory that can be damaged at will: offsets may have gaps, transactions may hang.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -66,6 +66,8 @@ impl Rec {
 pub(crate) struct Part {
     pub(crate) start: u64,
     pub(crate) records: Vec<Rec>,
+    /// Markers behind the last record.
+    pub(crate) markers: u64,
     /// Records of an open transaction at its end.
     pub(crate) open: u64,
     /// Records that are there when the end is asked for the third time.
@@ -74,7 +76,7 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn end(&self) -> u64 {
-        self.records.last().map_or(self.start, |r| r.offset + 1)
+        self.records.last().map_or(self.start, |r| r.offset + 1) + self.markers
     }
 
     /// Appends a record; returns its offset.
@@ -91,6 +93,8 @@ pub(crate) struct Log {
     pub(crate) names: Topics,
     pub(crate) topics: BTreeMap<String, Vec<Part>>,
     pub(crate) committed: BTreeMap<(String, u32), Option<u64>>,
+    /// Topics that are compacted.
+    pub(crate) compacting: BTreeSet<String>,
     /// How often the ends of the stock were asked.
     pub(crate) asked: Arc<AtomicU32>,
 }
@@ -196,7 +200,10 @@ impl Broker for Log {
             self.topics.get(*name).map(|parts| TopicDescription {
                 name: (*name).to_owned(),
                 partitions: parts.len() as u32,
-                cleanup: CleanupPolicy::Delete { retention_ms: None },
+                cleanup: match self.compacting.contains(*name) {
+                    true => CleanupPolicy::CompactAndDelete { retention_ms: None },
+                    false => CleanupPolicy::Delete { retention_ms: None },
+                },
                 future_max_ms: None,
             })
         };

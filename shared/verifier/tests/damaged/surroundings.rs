@@ -2,7 +2,7 @@
 
 use bps_verifier::Rule;
 
-use crate::clean::item;
+use crate::clean::{everything, item};
 use crate::log::Log;
 use crate::{LEDGER, LETTERS, MOVED, PURCHASES, RESTOCKS, STOCK, check, id, undecided};
 
@@ -50,6 +50,53 @@ fn wrong_stock_is_found() {
         let (partition, record) = log.record("bps-purchase-finished", &[&id("p8")]);
         (Rule::C5, LEDGER, partition, record.offset)
     });
+}
+
+#[test]
+fn records_of_an_input_that_were_compacted_away_are_found() {
+    check("a purchase that nobody has read", |log| {
+        let offset = undecided(log);
+        undecided(log);
+        let part = log.part("bps-purchase-created", 0);
+        part.records.retain(|r| r.offset != offset);
+        log.committed.insert(("bps-purchase-created".to_owned(), 0), Some(offset + 2));
+        (Rule::C1, PURCHASES, 0, offset)
+    });
+    check("a restock that was sent again", |log| {
+        let part = log.part("bps-items-added", 0);
+        let last = part.records.iter().rposition(|r| r.text().contains(&id("r1")));
+        let resend = part.records.remove(last.expect("one that was sent again"));
+        (Rule::C1, RESTOCKS, 0, resend.offset)
+    });
+    let mut log = everything();
+    log.compacting.insert("bps-purchase-created".to_owned());
+    let report = crate::verify(&log, true, u64::MAX);
+    let told = crate::lines(&report);
+    let expected = "C1 bps-purchase-created: expected a cleanup policy that keeps every record; \
+                    found compact,delete";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn markers_in_inputs_are_no_finding_where_others_write_them_in_transactions() {
+    let mut log = everything();
+    // Behind the last record of a partition: the end of its transaction.
+    for partition in 0..2 {
+        for topic in ["bps-items-added", "bps-purchase-created"] {
+            let part = log.part(topic, partition);
+            part.markers = 1;
+            let end = part.end();
+            log.committed.insert((topic.to_owned(), partition), Some(end));
+        }
+    }
+    let verify = |are| {
+        let verifier = bps_verifier::Verifier::new(&log, log.names.clone(), "g").at_rest(true);
+        let verifier = verifier.transactional_inputs(are);
+        verifier.run(&|_| std::ops::ControlFlow::Continue(())).expect("readable")
+    };
+    let told = crate::lines(&verify(true));
+    assert_eq!(told, "");
+    assert_eq!(verify(false).by_rule.into_iter().collect::<Vec<_>>(), [(Rule::C1, 4)]);
 }
 
 #[test]
