@@ -102,7 +102,6 @@ fn what_is_created_depends_on_no_default_of_the_cluster() {
             ("min.insync.replicas", "1"),
             ("retention.bytes", "-1"),
             ("retention.ms", "-1"),
-            ("unclean.leader.election.enable", "false"),
         ];
         let found = operator.settings(topic);
         let found = found.iter().map(|(key, value)| (key.as_str(), value.as_str()));

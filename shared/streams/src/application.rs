@@ -11,13 +11,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::broker::{Broker, BrokerError, Now, ProducerMode};
 use crate::error::{Error, Result};
 use crate::folder::{FolderError, FolderLock};
-use crate::lookout::Lookout;
 use crate::prepare::{Prepared, prepare_topics};
 use crate::state_folder::{check_identity, worker_ids};
 use crate::status::{ApplicationStatus, Observer};
 use crate::store::rocks::{MemoryBounds, RocksStore, mark};
 use crate::store::{Store, StoreError};
 use crate::task::TaskEnv;
+use crate::topic_watch::TopicWatch;
 use crate::topology::Topology;
 use crate::worker::{Guarantee, Worker, WorkerConfig};
 
@@ -184,11 +184,11 @@ fn run(
         settle_retired(&**broker, retired, &stopped)?;
     }
     let topology = Arc::new(topology);
-    let lookout = || Lookout::begin(&**broker, &topology, prepared.partitions);
-    let Some(lookout) = patiently(&stopped, lookout)? else {
+    let watch = || TopicWatch::begin(&**broker, &topology, prepared.partitions);
+    let Some(watch) = patiently(&stopped, watch)? else {
         return Ok(());
     };
-    lookout.during(&**broker, observer, &signals.shutdown, || {
+    watch.during(&**broker, observer, &signals.shutdown, || {
         let mut rebuilds = 0;
         loop {
             let run = run_on_store(broker, &topology, prepared, &config, &ids, signals, observer);

@@ -57,7 +57,6 @@ pub mod broker;
 pub mod error;
 mod folder;
 pub mod global;
-mod lookout;
 pub mod partitioner;
 mod policy;
 mod prepare;
@@ -73,6 +72,7 @@ mod status;
 pub mod store;
 mod task;
 mod test_driver;
+mod topic_watch;
 pub mod topology;
 pub mod worker;
 

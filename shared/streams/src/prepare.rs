@@ -2,8 +2,8 @@
 
 use crate::broker::Broker;
 use crate::error::{Error, Result};
-use crate::lookout::wider;
 use crate::policy::{self, Found};
+use crate::topic_watch::wider;
 use crate::topology::Topology;
 
 /// What the cluster holds.

@@ -76,7 +76,8 @@ fn create(shared: &Shared, topic: &TopicDescription) -> Result<()> {
     }
 }
 
-/// All that a record's fate depends on is said: what is not said is as the cluster has it.
+/// All that a record's fate depends on is said: what is not said is as the cluster has it. (Whether
+/// a leader may be unclean is not everyone's to say; the check of topics tells of it.)
 fn settings_wanted(topic: &TopicDescription, replicas: u32) -> Vec<(&'static str, String)> {
     let ms = |ms: Option<u64>, without: i64| {
         ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(without).to_string()
@@ -97,7 +98,6 @@ fn settings_wanted(topic: &TopicDescription, replicas: u32) -> Vec<(&'static str
         ("message.timestamp.after.max.ms", ms(topic.future_max_ms, i64::MAX)),
         ("max.message.bytes", BATCH_BYTES_MAX.to_string()),
         ("min.insync.replicas", Copies::in_sync_wanted(replicas).to_string()),
-        ("unclean.leader.election.enable", "false".to_owned()),
     ]
 }
 

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::status::Observer;
 use crate::topology::Topology;
 
-/// Time between two looks, in naps: so long its end may have to wait for it.
-const NAP: Duration = Duration::from_millis(50);
-const NAPS: u32 = 100;
+/// Time between two looks, in pauses: the application may have to wait for the end of one.
+const PAUSE: Duration = Duration::from_millis(20);
+const PAUSES: u32 = 250;
 
 /// An error that says that a topic is another one than that which is known here.
 pub(crate) fn made_anew(topic: &str, former: &str, id: &str) -> Error {
@@ -38,7 +38,7 @@ pub(crate) fn wider(partitions: u32, than: &str) -> String {
 }
 
 /// See the module.
-pub(crate) struct Lookout {
+pub(crate) struct TopicWatch {
     topics: Vec<Watched>,
     partitions: u32,
     seen: Mutex<Seen>,
@@ -69,13 +69,13 @@ impl Drop for Over<'_> {
     }
 }
 
-impl Lookout {
+impl TopicWatch {
     /// Begins with the topics as they are now.
     pub(crate) fn begin(
         broker: &dyn Broker,
         topology: &Topology,
         partitions: u32,
-    ) -> Result<Lookout> {
+    ) -> Result<TopicWatch> {
         let with_positions = topology.topics_with_positions();
         let all = topology.topics(partitions).into_iter().map(|topic| topic.name);
         let names: Vec<String> =
@@ -91,7 +91,7 @@ impl Lookout {
             Ok(Watched { is_kept: with_positions.contains(&name), name, id })
         };
         let topics = names.into_iter().zip(found).map(watched).collect::<Result<_>>()?;
-        Ok(Lookout { topics, partitions, seen: Mutex::default() })
+        Ok(TopicWatch { topics, partitions, seen: Mutex::default() })
     }
 
     /// Looks now and then while an application runs. Sets `shutdown` where it cannot go on, and tells
@@ -123,14 +123,14 @@ impl Lookout {
         shutdown: &AtomicBool,
         over: &AtomicBool,
     ) {
-        let mut naps = 0_u32;
+        let mut pauses = 0_u32;
         while !over.load(Ordering::Relaxed) {
-            std::thread::sleep(NAP);
-            naps += 1;
-            if naps < NAPS {
+            std::thread::sleep(PAUSE);
+            pauses += 1;
+            if pauses < PAUSES {
                 continue;
             }
-            naps = 0;
+            pauses = 0;
             match self.look(broker) {
                 Ok(trouble) => observer.tell_trouble(trouble),
                 // A broker that is away is waited for by whoever needs it.
@@ -214,14 +214,14 @@ impl Lookout {
 mod tests {
     use super::*;
 
-    fn lookout() -> Lookout {
+    fn watch() -> TopicWatch {
         let watched = |(name, is_kept): (&str, bool)| Watched {
             name: name.to_owned(),
             is_kept,
             id: format!("{name}-1"),
         };
         let topics = [("in", true), ("rows", true), ("out", false)].map(watched).into();
-        Lookout { topics, partitions: 4, seen: Mutex::default() }
+        TopicWatch { topics, partitions: 4, seen: Mutex::default() }
     }
 
     fn found(ids: [&str; 3]) -> Vec<Option<TopicIdentity>> {
@@ -240,34 +240,34 @@ mod tests {
             (found(["in-1", "rows-3", "out-1"]), "topic rows: it was made anew: its id is rows-3"),
             (found(["gone", "rows-1", "out-1"]), "topic in: it is not there any more"),
         ] {
-            let lookout = lookout();
+            let watch = watch();
             for look in [&same, &other, &same, &other] {
-                assert_eq!(lookout.judge(look).expect("not yet"), None);
+                assert_eq!(watch.judge(look).expect("not yet"), None);
             }
-            let told = lookout.judge(&other).expect_err("twice").to_string();
+            let told = watch.judge(&other).expect_err("twice").to_string();
             assert!(told.starts_with(word), "{told}");
         }
     }
 
     #[test]
     fn what_holds_no_position_may_be_another_and_an_unknown_id_tells_nothing() {
-        let lookout = lookout();
+        let watch = watch();
         for other in [found(["in-1", "rows-1", "out-2"]), found(["", "rows-1", "gone"])] {
             for _ in 0..3 {
-                assert_eq!(lookout.judge(&other).expect("goes on"), None);
+                assert_eq!(watch.judge(&other).expect("goes on"), None);
             }
         }
     }
 
     #[test]
     fn a_wider_topic_is_named_and_does_not_end_it() {
-        let lookout = lookout();
+        let watch = watch();
         let mut wide = found(["in-1", "rows-1", "out-1"]);
         if let Some(out) = &mut wide[2] {
             out.partitions = 12;
         }
         for _ in 0..3 {
-            let told = lookout.judge(&wide).expect("goes on").expect("told");
+            let told = watch.judge(&wide).expect("goes on").expect("told");
             assert!(told.starts_with("topic out: it has 12 partitions, 4 when"), "{told}");
         }
     }
