@@ -79,6 +79,8 @@ mutants! {
     a_restore_ended_by_an_empty_fetch_is_found: RestoreEndsEarly,
     positions_before_the_last_record_are_found: PositionsBehind,
     a_restore_ended_by_a_failure_is_found: RestoreFailureIsEnd,
+    records_dropped_with_a_fetch_that_failed_are_found: FetchErrorDropsRecords,
+    a_partition_that_is_never_read_again_is_found: AstrayForEver,
 }
 
 #[test]

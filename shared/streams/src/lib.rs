@@ -57,6 +57,8 @@ pub mod broker;
 pub mod error;
 mod folder;
 pub mod global;
+#[cfg(feature = "mutants")]
+mod mutant;
 pub mod partitioner;
 mod policy;
 mod prepare;

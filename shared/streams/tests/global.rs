@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::{Broker, CleanupPolicy, TopicDescription};
 use bps_streams::global::{GlobalProcessor, GlobalTable, GlobalTableConfig, GlobalView, Rows};
-use bps_streams::simulation::{Cluster, Faultless};
+use bps_streams::simulation::{Cluster, Effect, Fault, Faultless, Plan};
 use bps_streams::store::rocks::MemoryBounds;
 use bps_streams::{Outgoing, Record, store};
 
@@ -52,7 +52,7 @@ fn start(broker: &Arc<dyn Broker>, folder: &Path) -> (GlobalTable, Arc<Fold>) {
         topics: vec!["t".to_owned()],
         memory: MemoryBounds::default(),
     };
-    let table = GlobalTable::start(broker.clone(), fold.clone(), config).unwrap();
+    let table = GlobalTable::start(broker, fold.clone(), config).unwrap();
     (table, fold)
 }
 
@@ -167,11 +167,11 @@ fn damage_that_a_look_up_meets_is_moved_aside_and_the_rows_rebuilt() {
     for key in &keys {
         append(&*broker, 0, key, Some(&value));
     }
-    let (table, _) = start(&broker, folder.path());
+    let (table, _) = start(broker.clone(), folder.path());
     wait(&table.view(), "rows", |v| count(v, "key-099") == 1);
     drop(table);
     // Opened again: what lay in the write-ahead log lies in files now, which nobody has read.
-    let (table, _) = start(&broker, folder.path());
+    let (table, _) = start(broker.clone(), folder.path());
     let view = table.view();
     wait(&view, "it catches up", |v| v.status().is_caught_up);
     let store = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -213,4 +213,43 @@ fn rows_of_a_topic_that_was_made_anew_meanwhile_are_set_aside() {
         ["a", "b", "c"].iter().all(|key| count(v, key) == 1)
     });
     assert_eq!(row(&view, "former"), None);
+}
+
+/// Every other fetch brings half of what it could, then an error.
+#[derive(Default)]
+struct HalfFetched {
+    fetches: u32,
+}
+
+impl Plan for HalfFetched {
+    fn fault(&mut self, effect: &Effect) -> Fault {
+        self.fetches += u32::from(effect.name == "fetch");
+        match effect.name {
+            "fetch" if self.fetches % 2 == 1 => Fault::Unacknowledged,
+            _ => Fault::None,
+        }
+    }
+
+    fn choose(&mut self, what: &'static str, count: u32) -> u32 {
+        if what == "fetched behind an error" { count / 2 } else { 0 }
+    }
+}
+
+#[test]
+fn what_is_fetched_before_an_error_is_folded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Cluster::new(HalfFetched::default()).boot(0).0;
+    create(&*broker);
+    let write = |from: u32| {
+        (from..from + 6).for_each(|n| append(&*broker, 1, "a", Some(&n.to_string())));
+    };
+    write(0);
+    let (table, fold) = start(&broker, folder.path());
+    let view = table.view();
+    wait(&view, "all rows", |v| count(v, "a") == 6);
+    write(6);
+    wait(&view, "the rest", |v| count(v, "a") == 12 && v.positions()[1].1 == 12);
+    assert_eq!(row(&view, "a").as_deref(), Some("11"));
+    wait(&view, "all are told of", |_| fold.applied.lock().unwrap().len() == 12);
+    assert_eq!(count(&view, "a"), 12, "none comes twice");
 }

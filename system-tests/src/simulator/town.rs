@@ -248,7 +248,7 @@ impl Town {
         for process in 0..PROCESSES_MAX {
             self.cluster.set_disk_full(process, false);
         }
-        self.cluster.outage(0);
+        self.cluster.heal();
         let numbers: Vec<u32> = self.processes.keys().copied().collect();
         for process in numbers {
             match self.processes.remove(&process) {

@@ -8,16 +8,21 @@
 
 pub(crate) mod coordinator;
 pub mod embedded;
+mod group;
 pub mod kafka;
 pub(crate) mod seat;
+pub(crate) mod slots;
 mod topic;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use self::group::{CommittedOffset, ConsumerOptions, GroupEvent, Membership, OffsetCommit};
 pub use self::topic::{
     CleanupPolicy, Copies, Timestamps, TopicDescription, TopicIdentity, TopicSettings,
 };
+#[cfg(feature = "mutants")]
+use crate::mutant::Mutant;
 use crate::record::{Batch, Outgoing};
 
 /// A partition of a topic.
@@ -145,72 +150,6 @@ pub enum ProducerMode {
     AtLeastOnce,
 }
 
-/// How a member joins its group.
-#[derive(Clone, Debug)]
-pub struct ConsumerOptions {
-    /// The group: the application's name.
-    pub group: String,
-    /// A name that stays the member's own over restarts (static membership).
-    pub instance: String,
-    /// The topics; all of them have the same number of partitions.
-    pub topics: Vec<String>,
-    /// Partitions of each of these topics: what is fetched ahead has a bound that all of them share.
-    pub partitions: u32,
-    /// A member silent for longer is dead (ms).
-    pub session_timeout_ms: u64,
-}
-
-/// A member of a group at one moment; handed to the commit, which is refused when it is stale.
-#[derive(Clone)]
-pub struct Membership {
-    /// Grows with every rebalance; `None` before the first.
-    pub generation: Option<i64>,
-    /// The member's id.
-    pub member: String,
-    /// The group.
-    pub group: String,
-    /// What the implementation needs besides (Kafka: the client's own group metadata).
-    pub(crate) native: Option<std::sync::Arc<dyn std::any::Any + Send + Sync>>,
-}
-
-impl Membership {
-    /// Whether both are the same member in the same generation.
-    pub fn is_same(&self, other: &Membership) -> bool {
-        self.generation == other.generation
-            && self.member == other.member
-            && self.group == other.group
-    }
-}
-
-impl fmt::Debug for Membership {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}@{:?}", self.group, self.member, self.generation)
-    }
-}
-
-/// What happened to a member since it last polled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GroupEvent {
-    /// Nothing; records may be there to [`Consumer::fetch`].
-    None,
-    /// These partitions are now this member's, and no others. [`Consumer::assign`] must follow.
-    Assigned(Vec<TopicPartition>),
-    /// All partitions go back: commit what is open, then [`Consumer::release`].
-    Revoking,
-    /// All partitions are gone already: a commit would be refused. Abort, then
-    /// [`Consumer::release`].
-    Lost,
-}
-
-/// An offset as the group knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommittedOffset {
-    /// Next offset to read.
-    pub offset: u64,
-    /// What the committer wrote beside it.
-    pub metadata: String,
-}
-
 /// How far a commit is.
 #[derive(Clone, Debug)]
 pub enum CommitStatus {
@@ -238,15 +177,6 @@ pub enum CommitStatus {
         /// What the broker said.
         cause: BrokerError,
     },
-}
-
-/// An offset to commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OffsetCommit {
-    /// Where.
-    pub partition: TopicPartition,
-    /// The offset and what stands beside it.
-    pub committed: CommittedOffset,
 }
 
 /// A log with topics, groups and transactions.
@@ -309,6 +239,9 @@ pub trait Broker: Send + Sync {
     fn delete_group(&self, group: &str) -> Result<()>;
     /// The broker's clock, where it has one of its own to keep in step (retention, expiry).
     fn maintain(&self, now: Now) -> Result<()>;
+    /// What it hands out from now on is wrong like this, as far as it can be.
+    #[cfg(feature = "mutants")]
+    fn mutate(&self, _: Option<Mutant>) {}
 }
 
 /// A member of a group.
@@ -323,7 +256,9 @@ pub trait Consumer: Send {
     fn assign(&mut self, from: &[(TopicPartition, u64)]) -> Result<()>;
     /// Moves records of one slot to `batch`, at most about `bytes_max`; returns the position
     /// behind them, which may be higher than the last offset + 1 (transaction markers). Never
-    /// waits.
+    /// waits. After an error nothing has been taken, whatever is in the batch: the slot's position
+    /// is where it was, and a later call may go on from there. An error of one slot says nothing of
+    /// the others.
     fn fetch(&mut self, slot: usize, bytes_max: usize, batch: &mut Batch) -> Result<u64>;
     /// Gives the partitions back: the answer to [`GroupEvent::Revoking`] and
     /// [`GroupEvent::Lost`].

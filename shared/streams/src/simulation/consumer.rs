@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::fetcher::Client;
 use super::machine::Machine;
-use super::reader::{Slots, read};
 use crate::broker::seat::{Seat, check_member};
+use crate::broker::slots::Slots;
 use crate::broker::{
     Consumer, ConsumerOptions, GroupEvent, Isolation, Membership, Now, OffsetCommit, Result,
     TopicPartition,
@@ -12,14 +13,15 @@ use crate::broker::{
 use crate::record::Batch;
 
 pub(super) struct SimulatedConsumer {
-    machine: Machine,
+    client: Client,
     seat: Seat,
-    slots: Slots,
+    slots: Slots<Client>,
 }
 
 impl SimulatedConsumer {
     pub(super) fn new(machine: Machine, options: ConsumerOptions) -> Self {
-        Self { machine, seat: Seat::new(options), slots: Slots::default() }
+        let client = Client::new(machine, Isolation::ReadCommitted);
+        Self { seat: Seat::new(options), slots: client.slots(), client }
     }
 }
 
@@ -27,7 +29,7 @@ impl Consumer for SimulatedConsumer {
     /// Never waits: time passes by the simulation's word only. A poll that tells nothing is no
     /// effect.
     fn poll(&mut self, now: Now, _: Duration) -> Result<GroupEvent> {
-        let Self { machine, seat, .. } = self;
+        let Self { client: Client { machine, .. }, seat, .. } = self;
         let event = machine.look(|world| {
             let (topics, groups) = (&world.topics, &mut world.groups);
             let count = |name: &str| topics.get(name).map_or(0, |t| t.description.partitions);
@@ -47,17 +49,16 @@ impl Consumer for SimulatedConsumer {
     }
 
     fn assign(&mut self, from: &[(TopicPartition, u64)]) -> Result<()> {
-        self.slots = from.to_vec();
-        Ok(())
+        self.slots.assign(&mut self.client, from)
     }
 
     fn fetch(&mut self, slot: usize, bytes_max: usize, batch: &mut Batch) -> Result<u64> {
-        read(&self.machine, &mut self.slots[slot], Isolation::ReadCommitted, bytes_max, batch)
+        self.slots.fetch(&mut self.client, slot, bytes_max, batch)
     }
 
     fn release(&mut self) -> Result<()> {
         self.slots.clear();
-        let Self { machine, seat, .. } = self;
+        let Self { client: Client { machine, .. }, seat, .. } = self;
         // The group hears of it sooner or later.
         let released = machine.effect("release", |_| Ok(()));
         machine.look(|world| {
@@ -73,7 +74,7 @@ impl Consumer for SimulatedConsumer {
 
     fn commit(&mut self, offsets: &[OffsetCommit]) -> Result<()> {
         let membership = self.seat.membership();
-        self.machine.effect("commit outside", |world| {
+        self.client.machine.effect("commit outside", |world| {
             check_member(&world.groups, &membership)?;
             for offset in offsets {
                 let OffsetCommit { partition, committed } = offset.clone();
@@ -85,7 +86,7 @@ impl Consumer for SimulatedConsumer {
 
     fn leave(&mut self, _: Now) -> Result<()> {
         self.slots.clear();
-        let Self { machine, seat, .. } = self;
+        let Self { client: Client { machine, .. }, seat, .. } = self;
         machine.effect("leave", |world| {
             seat.leave(&mut world.groups);
             Ok(())
@@ -95,6 +96,6 @@ impl Consumer for SimulatedConsumer {
 
 impl Drop for SimulatedConsumer {
     fn drop(&mut self) {
-        self.seat.abandon(&mut self.machine.world().groups);
+        self.seat.abandon(&mut self.client.machine.world().groups);
     }
 }

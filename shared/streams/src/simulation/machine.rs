@@ -13,6 +13,8 @@ use crate::broker::{
     OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
     TopicPartition,
 };
+#[cfg(feature = "mutants")]
+use crate::mutant::Mutant;
 
 /// A process in one of its lives.
 #[derive(Clone)]
@@ -97,19 +99,13 @@ impl Broker for Machine {
         from: &[(TopicPartition, u64)],
         isolation: Isolation,
     ) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(SimulatedReader::new(self.clone(), from, isolation)))
+        Ok(Box::new(SimulatedReader::new(self.clone(), from, isolation)?))
     }
 
     fn offsets(&self, partitions: &[TopicPartition], spec: OffsetSpec) -> Result<Vec<u64>> {
-        let offset = |world: &mut World, at: &TopicPartition| {
-            let partition = world.partition(at)?;
-            Ok(match spec {
-                OffsetSpec::Start => 0,
-                OffsetSpec::End(isolation) => partition.end(isolation),
-                OffsetSpec::Timestamp(timestamp) => partition.offset_at(timestamp),
-            })
-        };
-        self.effect("ask offsets", |world| partitions.iter().map(|at| offset(world, at)).collect())
+        self.effect("ask offsets", |world| {
+            partitions.iter().map(|at| world.offset(at, spec)).collect()
+        })
     }
 
     fn committed(
@@ -178,5 +174,10 @@ impl Broker for Machine {
 
     fn maintain(&self, _: Now) -> Result<()> {
         Ok(())
+    }
+
+    #[cfg(feature = "mutants")]
+    fn mutate(&self, mutant: Option<Mutant>) {
+        self.world().mutant = mutant;
     }
 }

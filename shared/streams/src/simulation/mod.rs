@@ -7,13 +7,17 @@
 //! own from it. All that a process does through them is numbered as an [`Effect`], and the
 //! [`Plan`] says what becomes of it.
 //!
+//! What librdkafka can return from each call, and what is played of it, is a table in
+//! ARCHITECTURE.md.
+//!
 //! It never: reads a clock, starts a thread, waits, or draws a number of its own; the same plan
 //! and the same calls make the same run, and [`Cluster::trace_hash`] shows it.
 //!
 //! Reading order: [`Plan`], `world` (what there is), `log` (a partition), `transactions` (how
-//! they end), `machine` (a process's way in), then producer, consumer, reader and store.
+//! they end), `machine` (a process's way in), then producer, fetcher, consumer, reader and store.
 
 mod consumer;
+mod fetcher;
 mod log;
 mod machine;
 mod plan;
@@ -95,6 +99,12 @@ impl Cluster {
         self.event(|| format!("the cluster does not answer for {ms} ms"));
         let mut world = self.world();
         world.outage_until_ms = world.now.monotonic_ms + ms;
+    }
+
+    /// Everybody answers, and knows all that it holds.
+    pub fn heal(&self) {
+        self.event(|| "the cluster is well".to_owned());
+        self.world().heal();
     }
 
     /// Gives the epoch of a transactional id to somebody else, as a coordinator does that takes

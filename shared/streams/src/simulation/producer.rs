@@ -5,8 +5,8 @@ use super::machine::{Machine, no_answer};
 use super::plan::Fault;
 use super::world::{Message, World};
 use crate::broker::{
-    BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, Producer, ProducerMode, Result,
-    TopicPartition,
+    BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer,
+    ProducerMode, Result, TopicPartition,
 };
 use crate::record::{Batch, Header, Outgoing};
 
@@ -163,8 +163,8 @@ impl Producer for SimulatedProducer {
     ) -> Result<(), CommitStatus> {
         self.deliver("drain").map_err(refused)?;
         let ends = self.machine.effect("ask ends", |world| {
-            let end = |at| Ok(world.partition(at)?.end(Isolation::ReadUncommitted));
-            backing.iter().map(end).collect()
+            let end = OffsetSpec::End(Isolation::ReadUncommitted);
+            backing.iter().map(|at| world.offset(at, end)).collect()
         });
         self.ends = ends.map_err(|cause| CommitStatus::Aborted { cause })?;
         if self.id.is_some() && !offsets.is_empty() {

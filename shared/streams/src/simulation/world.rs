@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::log::{Partition, Topic};
+use super::machine::no_answer;
 use super::plan::{Effect, Fault, Plan};
 use super::store::Disk;
 use super::trace::Trace;
 use super::transactions::Writer;
 use crate::broker::coordinator::Coordinator;
-use crate::broker::{BrokerError, Now, Result, TopicDescription, TopicPartition};
+use crate::broker::{BrokerError, Now, OffsetSpec, Result, TopicDescription, TopicPartition};
 use crate::record::Outgoing;
 
 /// What is on its way.
@@ -38,6 +39,11 @@ pub(super) struct World {
     dead: BTreeSet<u32>,
     /// Nobody answers until then (monotonic ms).
     pub(super) outage_until_ms: u64,
+    /// Partitions of which their broker knows less than it holds, and until when (monotonic ms).
+    short: BTreeMap<TopicPartition, u64>,
+    /// What is wrong with the clients of this cluster, on purpose.
+    #[cfg(feature = "mutants")]
+    pub(super) mutant: Option<crate::mutant::Mutant>,
 }
 
 impl World {
@@ -57,6 +63,9 @@ impl World {
             lives: BTreeMap::new(),
             dead: BTreeSet::new(),
             outage_until_ms: 0,
+            short: BTreeMap::new(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 
@@ -143,6 +152,38 @@ impl World {
         let topic = self.topics.get_mut(&at.topic);
         let partition = topic.and_then(|t| t.partitions.get_mut(at.partition as usize));
         partition.ok_or_else(|| BrokerError::UnknownPartition(at.clone()))
+    }
+
+    /// An offset of a partition. A broker that knows less of its log than it holds does not tell
+    /// (Kafka's KIP-207).
+    pub(super) fn offset(&mut self, at: &TopicPartition, spec: OffsetSpec) -> Result<u64> {
+        if self.is_short(at) {
+            return Err(no_answer("offsets"));
+        }
+        let partition = self.partition(at)?;
+        Ok(match spec {
+            OffsetSpec::Start => 0,
+            OffsetSpec::End(isolation) => partition.end(isolation),
+            OffsetSpec::Timestamp(timestamp) => partition.offset_at(timestamp),
+        })
+    }
+
+    /// For so long (ms) the broker of a partition knows less of its log than it holds, as one that
+    /// has just come back does.
+    pub(super) fn cut_short(&mut self, at: &TopicPartition, ms: u64) {
+        let until_ms = self.now.monotonic_ms + ms;
+        self.trace.event(self.now, || format!("{at} looks shorter than it is for {ms} ms"));
+        self.short.insert(at.clone(), until_ms);
+    }
+
+    pub(super) fn is_short(&self, at: &TopicPartition) -> bool {
+        self.short.get(at).is_some_and(|until_ms| self.now.monotonic_ms < *until_ms)
+    }
+
+    /// Nothing is away or short any more.
+    pub(super) fn heal(&mut self) {
+        self.outage_until_ms = 0;
+        self.short.clear();
     }
 
     /// What a broker refuses in a record.

@@ -23,6 +23,7 @@ mod process;
 mod restore;
 mod takeover;
 mod topic_ids;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,6 +74,8 @@ pub struct Worker {
     tasks: BTreeMap<u32, Assigned>,
     /// Partition and input of each slot of the consumer.
     slots: Vec<(u32, usize)>,
+    /// Why a slot could not be read when all were last tried.
+    unread: Option<String>,
     /// Questions for end offsets asked so far.
     asked: u64,
     /// When the open transaction began (monotonic ms).
@@ -114,6 +117,8 @@ impl Worker {
         env: Arc<TaskEnv>,
         config: WorkerConfig,
     ) -> Result<Worker> {
+        #[cfg(feature = "mutants")]
+        broker.mutate(config.mutant);
         let group = env.topology.name.clone();
         let consumer = broker.consumer(ConsumerOptions {
             group: group.clone(),
@@ -134,6 +139,7 @@ impl Worker {
             assignment: Vec::new(),
             tasks: BTreeMap::new(),
             slots: Vec::new(),
+            unread: None,
             asked: 0,
             transaction_since: None,
             commit: None,
@@ -160,23 +166,10 @@ impl Worker {
                 Ok(Activity::Idle)
             }
             Ok(activity) => {
-                // One that could act and finds nothing to do has nothing to wait for either.
-                let could = now.monotonic_ms >= self.resume_at_ms && self.producer_ready;
-                let idle = could && self.commit.is_none() && self.opening.is_none();
-                let goes_on = activity == Activity::Busy || idle;
-                if goes_on && self.status.waiting_for.take().is_some() {
-                    tracing::info!(worker = %self.config.id, "goes on");
-                }
+                self.tell_progress(activity, now);
                 Ok(activity)
             }
             other => other,
-        }
-    }
-
-    fn wait_for(&mut self, what: String) {
-        if self.status.waiting_for.as_ref() != Some(&what) {
-            tracing::warn!(worker = %self.config.id, "waits: {what}");
-            self.status.waiting_for = Some(what);
         }
     }
 
@@ -293,6 +286,7 @@ impl Worker {
     fn close_tasks(&mut self) {
         self.tasks.clear();
         self.slots.clear();
+        self.unread = None;
     }
 
     /// Drops the open transaction, and closes the tasks, whose state it held.

@@ -73,8 +73,10 @@ impl Worker {
         Ok(fetched || asked || processed)
     }
 
+    /// A slot that cannot be read for now holds up no other one.
     fn fetch(&mut self) -> Result<bool> {
         let mut any = false;
+        self.unread = None;
         let shares = self.env.inputs.len() * self.env.partitions.max(1) as usize;
         let queue_bytes = (self.config.queue_bytes_max / shares).min(QUEUE_BYTES);
         for slot in 0..self.slots.len() {
@@ -87,9 +89,16 @@ impl Worker {
                 continue;
             }
             let mut batch = queue.spare();
-            let position = self.consumer.fetch(slot, queue_bytes / 4, &mut batch)?;
-            any |= !batch.is_empty();
-            queue.push(batch, position, self.asked);
+            match self.consumer.fetch(slot, queue_bytes / 4, &mut batch) {
+                Ok(position) => {
+                    any |= !batch.is_empty();
+                    queue.push(batch, position, self.asked);
+                }
+                Err(error) if error.is_unavailable() => {
+                    self.unread.get_or_insert_with(|| error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(any)
     }

@@ -15,7 +15,9 @@ use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
-use crate::record::{Batch, Header};
+use super::fetcher::halt;
+use crate::broker::slots::{Fetched, Taking};
+use crate::record::Header;
 
 /// Messages taken from librdkafka at once.
 const BATCH: usize = 512;
@@ -58,24 +60,6 @@ pub(super) struct Queue {
 // reference.
 unsafe impl Send for Queue {}
 
-/// What stood in a queue besides messages.
-pub(super) enum Entry {
-    /// The partition's end as the fetcher last saw it.
-    End(u64),
-    /// The consumer has an error for this partition.
-    Error(RespErr),
-}
-
-/// Outcome of [`Queue::consume`].
-pub(super) struct Consumed {
-    /// Position behind what was taken, if anything was.
-    pub(super) position: Option<u64>,
-    /// An error met on the way; what was taken before it is in the batch.
-    pub(super) error: Option<RespErr>,
-    /// More may be waiting.
-    pub(super) more: bool,
-}
-
 impl Queue {
     /// The queue of one partition, no longer forwarded to the consumer's common one. Must be
     /// called before the partition is assigned, so that no message takes the common way.
@@ -113,6 +97,13 @@ impl Queue {
         Some(queue)
     }
 
+    /// Messages and events that wait in it.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        // SAFETY: the queue is alive.
+        unsafe { rd::rd_kafka_queue_length(self.queue) }
+    }
+
     fn wakes(&self, wake: &Wake) {
         let payload = (&raw const ONE).cast::<c_void>();
         // SAFETY: the queue is alive; librdkafka copies the payload of eight bytes.
@@ -120,14 +111,18 @@ impl Queue {
             rd::rd_kafka_queue_io_event_enable(self.queue, wake.fd.as_raw_fd(), payload, 8);
         }
     }
+}
 
-    /// Moves messages to `batch` until it holds `bytes_max` or nothing is left. Never waits.
-    pub(super) fn consume(&mut self, bytes_max: usize, batch: &mut Batch) -> Consumed {
-        let mut consumed = Consumed { position: None, error: None, more: true };
+impl Fetched for Queue {
+    fn hand_over(&mut self, taking: &mut Taking<'_>) -> bool {
         let mut messages = [ptr::null_mut::<rd::rd_kafka_message_t>(); BATCH];
-        while batch.size() < bytes_max {
-            let (size, len) = (batch.size(), batch.len());
-            let fitting = ((bytes_max - size) / self.record_bytes).clamp(1, BATCH);
+        loop {
+            let room = taking.room();
+            if room == 0 {
+                return true;
+            }
+            let (len, size) = taking.taken();
+            let fitting = (room / self.record_bytes).clamp(1, BATCH);
             // SAFETY: the queue is alive and `messages` has room for BATCH pointers.
             let count = unsafe {
                 rd::rd_kafka_consume_batch_queue(self.queue, 0, messages.as_mut_ptr(), fitting)
@@ -135,26 +130,18 @@ impl Queue {
             let count = usize::try_from(count).unwrap_or(0);
             for message in &messages[..count] {
                 // SAFETY: librdkafka gave out this pointer and it is destroyed once, here.
-                let entry = unsafe { take(*message, batch) };
+                unsafe { take(*message, taking) };
                 // SAFETY: as above; nothing borrowed from the message is left.
                 unsafe { rd::rd_kafka_message_destroy(*message) };
-                match entry {
-                    Ok(offset) => consumed.position = Some(offset + 1),
-                    Err(Entry::End(offset)) => {
-                        consumed.position = consumed.position.max(Some(offset));
-                    }
-                    Err(Entry::Error(error)) => consumed.error = Some(error),
-                }
             }
-            if batch.len() > len {
-                self.record_bytes = (batch.size() - size) / (batch.len() - len);
+            let (len, size) = (taking.taken().0 - len, taking.taken().1 - size);
+            if let Some(bytes) = size.checked_div(len) {
+                self.record_bytes = bytes;
             }
             if count < fitting {
-                consumed.more = false;
-                break;
+                return false;
             }
         }
-        consumed
     }
 }
 
@@ -169,18 +156,18 @@ impl Drop for Queue {
     }
 }
 
-/// Copies a message into `batch`; returns its offset.
+/// Copies what stood in a queue.
 ///
 /// # Safety
 /// `message` must point to a live message.
-unsafe fn take(message: *mut rd::rd_kafka_message_t, batch: &mut Batch) -> Result<u64, Entry> {
+unsafe fn take(message: *mut rd::rd_kafka_message_t, taking: &mut Taking<'_>) {
     // SAFETY: alive by the caller's promise.
     let m = unsafe { &*message };
     let offset = m.offset.max(0) as u64;
     match m.err {
         RespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
-        RespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => return Err(Entry::End(offset)),
-        error => return Err(Entry::Error(error)),
+        RespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => return taking.end(offset),
+        error => return taking.halt(halt(error)),
     }
     let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     // SAFETY: alive; librdkafka only writes the kind.
@@ -196,9 +183,8 @@ unsafe fn take(message: *mut rd::rd_kafka_message_t, batch: &mut Batch) -> Resul
             true => header(headers, index),
             false => None,
         });
-        batch.push(offset, timestamp, key, value, headers);
+        taking.record((offset, timestamp), key, value, headers);
     }
-    Ok(offset)
 }
 
 /// # Safety

@@ -8,6 +8,7 @@ mod appender;
 pub mod config;
 mod consumer;
 mod context;
+mod fetcher;
 #[allow(unsafe_code)]
 mod ffi;
 mod producer;

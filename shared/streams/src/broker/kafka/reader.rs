@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 
-use super::consumer::Slots;
-use super::context::Context;
-use super::{Shared, failed, level};
+use super::fetcher::Client;
+use super::{Shared, level};
+use crate::broker::slots::Slots;
 use crate::broker::{Isolation, OffsetSpec, Reader, Result, TopicPartition};
 use crate::record::Batch;
 
@@ -17,9 +17,8 @@ const AHEAD: usize = 24_000;
 
 pub(super) struct KafkaReader {
     // Dropped before the client.
-    slots: Slots,
-    consumer: BaseConsumer<Context>,
-    shared: Arc<Shared>,
+    slots: Slots<Client>,
+    client: Client,
 }
 
 impl KafkaReader {
@@ -31,33 +30,33 @@ impl KafkaReader {
         let mut config = shared.config.fetcher(from.len(), AHEAD);
         // librdkafka assigns to groups only; this one is never joined and never committed to.
         config.set("group.id", "streams-reader").set("isolation.level", level(isolation));
-        let consumer: BaseConsumer<Context> =
-            config.create_with_context(Context::default()).map_err(|e| failed("reader", &e))?;
+        let mut client = Client::new(shared, &config, "reader")?;
         // librdkafka waits for a partition that is not there, without a word.
         let places: Vec<_> = from.iter().map(|(at, _)| at.clone()).collect();
-        shared.offsets(&places, OffsetSpec::Start)?;
-        let mut slots = Slots::new()?;
-        slots.assign(&consumer, from)?;
-        Ok(Self { slots, consumer, shared })
+        client.shared.offsets(&places, OffsetSpec::Start)?;
+        let mut slots = Slots::default();
+        slots.assign(&mut client, from)?;
+        Ok(Self { slots, client })
     }
 }
 
 impl Reader for KafkaReader {
     fn wait(&mut self, wait: Duration) -> Result<()> {
         // Serves logs and errors; messages come by the partitions' own queues.
-        drop(self.consumer.poll(Duration::ZERO));
-        self.slots.wait(wait);
-        self.slots.begin_poll();
+        drop(self.client.consumer.poll(Duration::ZERO));
+        if !self.slots.take_more() {
+            self.client.wait(wait);
+        }
         Ok(())
     }
 
     fn fetch(&mut self, slot: usize, bytes_max: usize, batch: &mut Batch) -> Result<u64> {
-        self.slots.fetch(&self.shared, &self.consumer, slot, bytes_max, batch)
+        self.slots.fetch(&mut self.client, slot, bytes_max, batch)
     }
 }
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        self.consumer.context().closing.store(true, Ordering::Relaxed);
+        self.client.consumer.context().closing.store(true, Ordering::Relaxed);
     }
 }

@@ -1,0 +1,46 @@
+//! Engines that are wrong on purpose, for the simulator to find: one that has never failed proves
+//! nothing. Compiled with the feature `mutants` only, which no program asks for.
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Step 5 before step 4: rows are kept although the transaction may not hold.
+    StoreBeforeCommit,
+    /// Offsets are committed beside the transaction, not in it.
+    OffsetsOutside,
+    /// Rows of a dropped transaction are kept.
+    OverlayKept,
+    /// The store is moved aside whenever a partition is opened.
+    WipeOnRestart,
+    /// A commit without an answer is taken for one that does not hold, and the producer goes on.
+    TimeoutIsAbort,
+    /// A producer whose old requests may still arrive goes on.
+    LateEndIgnored,
+    /// A restore is done at the first fetch that brings nothing.
+    RestoreEndsEarly,
+    /// The positions committed are those before the last record.
+    PositionsBehind,
+    /// A restore is done at the first fetch that fails.
+    RestoreFailureIsEnd,
+    /// What was fetched before an error is dropped with it, and reading goes on behind it.
+    FetchErrorDropsRecords,
+    /// A partition whose position was refused for a moment is never read again.
+    AstrayForEver,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 11] = [
+        Mutant::StoreBeforeCommit,
+        Mutant::OffsetsOutside,
+        Mutant::OverlayKept,
+        Mutant::WipeOnRestart,
+        Mutant::TimeoutIsAbort,
+        Mutant::LateEndIgnored,
+        Mutant::RestoreEndsEarly,
+        Mutant::PositionsBehind,
+        Mutant::RestoreFailureIsEnd,
+        Mutant::FetchErrorDropsRecords,
+        Mutant::AstrayForEver,
+    ];
+}
