@@ -81,6 +81,8 @@ mutants! {
     a_restore_ended_by_a_failure_is_found: RestoreFailureIsEnd,
     records_dropped_with_a_fetch_that_failed_are_found: FetchErrorDropsRecords,
     a_partition_that_is_never_read_again_is_found: AstrayForEver,
+    a_turn_taken_before_a_transaction_holds_is_found: TurnTakenEarly,
+    a_second_producer_that_is_not_retired_is_found: SecondNotRetired,
 }
 
 #[test]

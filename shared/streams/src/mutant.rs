@@ -26,11 +26,16 @@ pub enum Mutant {
     FetchErrorDropsRecords,
     /// A partition whose position was refused for a moment is never read again.
     AstrayForEver,
+    /// The second of two producers begins although the transaction of the first one is not known
+    /// to hold.
+    TurnTakenEarly,
+    /// After a call that went badly the first of two producers is retired, the second one is not.
+    SecondNotRetired,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 11] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::StoreBeforeCommit,
         Mutant::OffsetsOutside,
         Mutant::OverlayKept,
@@ -42,5 +47,7 @@ impl Mutant {
         Mutant::RestoreFailureIsEnd,
         Mutant::FetchErrorDropsRecords,
         Mutant::AstrayForEver,
+        Mutant::TurnTakenEarly,
+        Mutant::SecondNotRetired,
     ];
 }

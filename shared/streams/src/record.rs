@@ -15,7 +15,7 @@ pub struct Record<'a> {
     pub partition: u32,
     /// Offset in the partition.
     pub offset: u64,
-    /// Milliseconds since 1970-01-01 UTC, as its producer stamped it.
+    /// Milliseconds since 1970-01-01 UTC, as its producer stamped it; see [`Record::time`].
     pub timestamp: i64,
     /// The key as it came.
     pub key: Option<&'a [u8]>,
@@ -23,6 +23,19 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// The headers, in order.
     pub headers: Headers<'a>,
+}
+
+/// The earliest time that a record can be stamped with (ms since 1970). librdkafka stamps a record of
+/// time 0 with the present (`rd_kafka_msg_new0`), and -1 is Kafka's word for none: so no broker here
+/// takes either.
+pub const TIME_MIN: i64 = 1;
+
+impl Record<'_> {
+    /// Its time: its timestamp, or [`TIME_MIN`] for one that is earlier, as other programs may write
+    /// it.
+    pub fn time(&self) -> i64 {
+        self.timestamp.max(TIME_MIN)
+    }
 }
 
 /// The headers of a [`Record`], in a flat encoding that needs no allocation to read.

@@ -52,7 +52,7 @@ fn start(broker: &Arc<dyn Broker>, folder: &Path) -> (GlobalTable, Arc<Fold>) {
         topics: vec!["t".to_owned()],
         memory: MemoryBounds::default(),
     };
-    let table = GlobalTable::start(broker, fold.clone(), config).unwrap();
+    let table = GlobalTable::start(broker.clone(), fold.clone(), config).unwrap();
     (table, fold)
 }
 
@@ -167,11 +167,11 @@ fn damage_that_a_look_up_meets_is_moved_aside_and_the_rows_rebuilt() {
     for key in &keys {
         append(&*broker, 0, key, Some(&value));
     }
-    let (table, _) = start(broker.clone(), folder.path());
+    let (table, _) = start(&broker, folder.path());
     wait(&table.view(), "rows", |v| count(v, "key-099") == 1);
     drop(table);
     // Opened again: what lay in the write-ahead log lies in files now, which nobody has read.
-    let (table, _) = start(broker.clone(), folder.path());
+    let (table, _) = start(&broker, folder.path());
     let view = table.view();
     wait(&view, "it catches up", |v| v.status().is_caught_up);
     let store = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());

@@ -64,7 +64,7 @@ impl Fold<'_> {
         if stamp.memo != memo(due.fingerprint, &due.wish.quantity, &due.wish.text) {
             self.report.find(rule, at, "the fingerprint of the wish in the stamp", "another");
         }
-        if !decided.is_late && record.timestamp != time {
+        if !decided.is_late && record.time() != time {
             let expected = format!("stream time {time} as the timestamp");
             self.report.find(Rule::C2, at, expected, record.timestamp);
         }

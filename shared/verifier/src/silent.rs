@@ -39,7 +39,7 @@ impl Fold<'_> {
         match due {
             _ if !is_settled => self.report.counts.undecided += u64::from(is_mine),
             Some(due) if is_right => {
-                self.time = self.time.max(record.timestamp);
+                self.time = self.time.max(record.time());
                 if is_mine {
                     self.passed_by((input, record.offset), due);
                 }

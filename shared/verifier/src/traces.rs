@@ -112,7 +112,7 @@ fn moved(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Trace)> {
         offset: number(record, "offset")?,
         what: What::Moved(record.partition),
         at: (record.partition, record.offset),
-        content: hash((record.key, record.value, record.timestamp)),
+        content: hash((record.key, record.value, record.time())),
     };
     (header(record, "topic")? == env.inputs()[input]).then_some((from, trace))
 }
@@ -182,7 +182,7 @@ impl Trace {
     /// Whether it repeats the record as it came.
     pub(crate) fn repeats(&self, record: &Record<'_>, item: Option<&str>) -> bool {
         let content = match self.what {
-            What::Moved(_) => hash((item.map(str::as_bytes), record.value, record.timestamp)),
+            What::Moved(_) => hash((item.map(str::as_bytes), record.value, record.time())),
             _ => {
                 let cut = |bytes: &'_ [u8]| bytes.len().min(LETTER_BYTES_MAX);
                 let key = record.key.map(|k| &k[..cut(k)]);

@@ -188,7 +188,7 @@ impl Fold<'_> {
             let expected = format!("no result, since {} was put away", Place::of(source));
             self.report.find(Rule::C1, at, expected, format!("one, and {:?}", trace.what));
         }
-        self.time = self.time.max(source.timestamp);
+        self.time = self.time.max(source.time());
         self.decide(&Decided { due: &due, input, record, slot, stamp, is_late: false });
     }
 

@@ -44,9 +44,10 @@ impl Chaos {
         Chaos { random, weather, rate }
     }
 
-    /// How late something arrives (ms): soon, or long after.
+    /// How late something arrives (ms): soon, in the next transaction but one of whoever sent it
+    /// (two producers take turns), or long after.
     fn late(&mut self) -> u64 {
-        let bound = if self.random.chance(1, 2) { 30 } else { 600 };
+        let bound = [30, 120, 600][self.random.below(3) as usize];
         1 + self.random.below(bound)
     }
 }

@@ -200,7 +200,12 @@ impl Town {
             }
             3 | 4 => self.pause(process, soon_ms),
             5 => self.cluster.outage(soon_ms),
-            6 => self.cluster.fence(&format!("{}-p{process}-0", self.settings.application)),
+            // Either of its two producers.
+            6 => {
+                let second = if random.chance(1, 2) { ".2" } else { "" };
+                let id = format!("{}-p{process}-0{second}", self.settings.application);
+                self.cluster.fence(&id);
+            }
             7 => self.cluster.set_disk_full(process, random.chance(1, 3)),
             8 if (numbers.len() as u32) < PROCESSES_MAX => {
                 if let Some(next) = (0..PROCESSES_MAX).find(|p| !self.processes.contains_key(p)) {

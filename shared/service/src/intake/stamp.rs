@@ -1,12 +1,14 @@
 //! A request's timestamp: RFC 3339, or milliseconds since 1970; without one it is now.
 
+use bps_streams::record::TIME_MIN;
+
 use super::Moment;
 use crate::problem::{Kind, Problem};
 
 /// Reads the raw JSON of the field `timestamp`.
 ///
 /// # Errors
-/// A timestamp that cannot be read, or one that is later than allowed.
+/// A timestamp that cannot be read, one that no record can carry, or one that is later than allowed.
 pub fn read(raw: Option<&str>, at: Moment) -> Result<i64, Problem> {
     let Some(raw) = raw else { return Ok(at.now_ms) };
     let wrong = |detail: &str| Problem::of(Kind::Timestamp, "timestamp", detail);
@@ -19,8 +21,8 @@ pub fn read(raw: Option<&str>, at: Moment) -> Result<i64, Problem> {
     };
     let unreadable = "it is neither RFC 3339, as \"2017-01-01T11:53:26Z\", nor whole milliseconds";
     let stamp = stamp.ok_or_else(|| wrong(unreadable))?;
-    if stamp < 0 {
-        return Err(wrong("it is before 1970"));
+    if stamp < TIME_MIN {
+        return Err(wrong("it is not after the beginning of 1970, which no record can carry"));
     }
     if stamp > at.now_ms.saturating_add_unsigned(at.future_max_ms) {
         let detail = format!("it is more than {} ms later than now", at.future_max_ms);
@@ -54,7 +56,11 @@ mod tests {
         check("2000000001000", Ok(2_000_000_001_000));
         check("2000000001001", Err("later than now"));
         check(r#""2217-01-01T11:53:26Z""#, Err("later than now"));
-        check("-1", Err("before 1970"));
+        check("1", Ok(1));
+        check(r#""1970-01-01T00:00:00.001Z""#, Ok(1));
+        for raw in ["0", "-1", r#""1970-01-01T00:00:00Z""#, r#""1969-12-31T23:59:59Z""#] {
+            check(raw, Err("after the beginning of 1970"));
+        }
         for raw in
             [r#""2017-01-01""#, r#""soon""#, "1.5", "1e3", "true", "[]", "99999999999999999999"]
         {

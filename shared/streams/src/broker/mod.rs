@@ -13,6 +13,7 @@ pub mod kafka;
 pub(crate) mod seat;
 pub(crate) mod slots;
 mod topic;
+pub(crate) mod turns;
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub use self::topic::{
 };
 #[cfg(feature = "mutants")]
 use crate::mutant::Mutant;
-use crate::record::{Batch, Outgoing};
+use crate::record::{Batch, Outgoing, TIME_MIN};
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,6 +118,17 @@ impl BrokerError {
 
 /// Result of a call to a broker.
 pub type Result<T, E = BrokerError> = std::result::Result<T, E>;
+
+/// Refuses a record that is stamped before [`TIME_MIN`].
+pub(crate) fn check_time(record: &Outgoing<'_>) -> Result<()> {
+    if record.timestamp >= TIME_MIN {
+        return Ok(());
+    }
+    let partition = TopicPartition::new(record.topic, record.partition);
+    let at = record.timestamp;
+    let cause = format!("timestamp {at} is before {TIME_MIN}, the earliest of a record");
+    Err(BrokerError::Refused { partition, cause })
+}
 
 /// Whether a reader sees the records of open and aborted transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -265,7 +277,8 @@ pub trait Consumer: Send {
     fn release(&mut self) -> Result<()>;
     /// Who this member is now.
     fn membership(&self) -> Membership;
-    /// Commits offsets outside of any transaction ([`ProducerMode::AtLeastOnce`]).
+    /// Commits offsets outside of any transaction ([`ProducerMode::AtLeastOnce`]). `Fenced` when its
+    /// place in the group is gone or is being given out anew, of which a poll tells.
     fn commit(&mut self, offsets: &[OffsetCommit]) -> Result<()>;
     /// Leaves the group for good (scaling down). Dropping without it lets the member come back
     /// under its instance name.

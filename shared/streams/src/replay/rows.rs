@@ -61,7 +61,7 @@ fn with_changelog(
                     to(key, replayed.value, &mut value);
                 }
                 let same = replayed.map(|r| (r.sequence, r.timestamp, value.as_slice()))
-                    == record.value.map(|v| (stamp.sequence, record.timestamp, v));
+                    == record.value.map(|v| (stamp.sequence, record.time(), v));
                 if !same {
                     let offset = Some(record.offset);
                     let recorded = shown(&record, stamp.sequence);

@@ -258,7 +258,7 @@ fn is_same(a: &Record<'_>, b: &Record<'_>) -> bool {
         });
         parts.collect()
     };
-    (a.key, a.value, a.timestamp) == (b.key, b.value, b.timestamp) && headers(a) == headers(b)
+    (a.key, a.value, a.time()) == (b.key, b.value, b.time()) && headers(a) == headers(b)
 }
 
 fn shown(record: &Record<'_>) -> String {

@@ -77,8 +77,8 @@ impl Consumer for SimulatedConsumer {
         self.client.machine.effect("commit outside", |world| {
             check_member(&world.groups, &membership)?;
             for offset in offsets {
-                let OffsetCommit { partition, committed } = offset.clone();
-                world.groups.set_offset(&membership.group, partition, committed);
+                let place = world.place_of_offset();
+                world.commit_offset(place, &membership.group, offset.clone());
             }
             Ok(())
         })

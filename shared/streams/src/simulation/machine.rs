@@ -8,6 +8,7 @@ use super::plan::Fault;
 use super::producer::SimulatedProducer;
 use super::reader::{SimulatedAppender, SimulatedReader};
 use super::world::World;
+use crate::broker::turns::Turns;
 use crate::broker::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
     OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
@@ -87,7 +88,14 @@ impl Broker for Machine {
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
         self.look(|_| Ok(()))?;
-        Ok(Box::new(SimulatedProducer::new(self.clone(), mode)))
+        let ProducerMode::Transactional { id } = mode else {
+            return Ok(Box::new(SimulatedProducer::new(self.clone(), None)));
+        };
+        // As on Kafka.
+        let turns = Turns::open(&id, |id| Ok(SimulatedProducer::new(self.clone(), Some(id))))?;
+        #[cfg(feature = "mutants")]
+        let turns = turns.mutated(self.world().mutant);
+        Ok(Box::new(turns))
     }
 
     fn appender(&self) -> Result<Box<dyn Appender>> {
@@ -165,10 +173,13 @@ impl Broker for Machine {
 
     fn delete_group(&self, group: &str) -> Result<()> {
         self.effect("delete group", |world| {
-            world.groups.delete_group(group).map_err(|refusal| BrokerError::Fatal {
+            let deleted = world.groups.delete_group(group);
+            deleted.map_err(|refusal| BrokerError::Fatal {
                 what: "delete group",
                 cause: format!("{group}: {refusal}"),
-            })
+            })?;
+            world.offset_places.retain(|(name, _), _| name != group);
+            Ok(())
         })
     }
 

@@ -5,8 +5,8 @@ use super::machine::{Machine, no_answer};
 use super::plan::Fault;
 use super::world::{Message, World};
 use crate::broker::{
-    BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer,
-    ProducerMode, Result, TopicPartition,
+    BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer, Result,
+    TopicPartition, check_time,
 };
 use crate::record::{Batch, Header, Outgoing};
 
@@ -25,14 +25,11 @@ pub(super) struct SimulatedProducer {
 }
 
 impl SimulatedProducer {
-    pub(super) fn new(machine: Machine, mode: ProducerMode) -> Self {
-        let id = match mode {
-            ProducerMode::Transactional { id } => Some(id),
-            ProducerMode::AtLeastOnce => None,
-        };
+    /// One without an id writes without transactions.
+    pub(super) fn new(machine: Machine, id: Option<&str>) -> Self {
         Self {
             machine,
-            id,
+            id: id.map(str::to_owned),
             epoch: None,
             staged: Batch::default(),
             places: Vec::new(),
@@ -145,6 +142,7 @@ impl Producer for SimulatedProducer {
     }
 
     fn send(&mut self, record: Outgoing<'_>) -> Result<()> {
+        check_time(&record)?;
         let headers = record.headers.iter().copied();
         self.staged.push(0, record.timestamp, record.key, record.value, headers);
         self.places.push(TopicPartition::new(record.topic, record.partition));
@@ -184,6 +182,9 @@ impl Producer for SimulatedProducer {
         let ends = std::mem::take(&mut self.ends);
         if !self.begun {
             return CommitStatus::Committed { ends };
+        }
+        if let Ok(true) = self.machine.look(|w| Ok(w.plan.choose("end refused", 300) == 1)) {
+            return CommitStatus::Aborted { cause: no_answer("commit") };
         }
         match self.end("commit", true) {
             Ok(()) => {

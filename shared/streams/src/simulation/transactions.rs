@@ -28,7 +28,8 @@ struct Transaction {
     number: u64,
     begun_ms: u64,
     partitions: BTreeSet<TopicPartition>,
-    offsets: Vec<(String, OffsetCommit)>,
+    /// Where each lies on the log of its group, and what it is.
+    offsets: Vec<(u64, String, OffsetCommit)>,
     /// Decided, and its markers are on their way.
     decided: Option<bool>,
 }
@@ -100,9 +101,11 @@ impl World {
         // The transaction begins even if the group then refuses.
         self.open(id, epoch, "offsets")?;
         check_member(&self.groups, membership)?;
+        let placed: Vec<_> = { offsets.iter() }
+            .map(|offset| (self.place_of_offset(), membership.group.clone(), offset.clone()))
+            .collect();
         let transaction = self.open(id, epoch, "offsets")?;
-        let with_group = offsets.iter().map(|o| (membership.group.clone(), o.clone()));
-        transaction.offsets.extend(with_group);
+        transaction.offsets.extend(placed);
         Ok(())
     }
 
@@ -147,9 +150,26 @@ impl World {
             }
         }
         if commit {
-            for (group, offset) in transaction.offsets {
-                self.groups.set_offset(&group, offset.partition, offset.committed);
+            for (place, group, offset) in transaction.offsets {
+                self.commit_offset(place, &group, offset);
             }
+        }
+    }
+
+    /// The next place on the log of offsets.
+    pub(super) fn place_of_offset(&mut self) -> u64 {
+        self.offsets_written += 1;
+        self.offsets_written
+    }
+
+    /// Of two offsets of a partition a group keeps the one that lies later on its log, whichever
+    /// transaction's marker comes first.
+    pub(super) fn commit_offset(&mut self, place: u64, group: &str, offset: OffsetCommit) {
+        let OffsetCommit { partition, committed } = offset;
+        let known = self.offset_places.entry((group.to_owned(), partition.clone())).or_default();
+        if place > *known {
+            *known = place;
+            self.groups.set_offset(group, partition, committed);
         }
     }
 
@@ -169,7 +189,8 @@ impl World {
 
     /// Whether an undecided transaction holds an offset of this group and partition.
     pub(super) fn is_pending(&self, group: &str, at: &TopicPartition) -> bool {
-        let holds = |(g, offset): &(String, OffsetCommit)| g == group && offset.partition == *at;
+        let holds =
+            |(_, g, offset): &(u64, String, OffsetCommit)| g == group && offset.partition == *at;
         let current = self.writers.values().filter_map(|w| w.current.as_ref());
         current.into_iter().any(|t| t.offsets.iter().any(holds))
     }

@@ -9,7 +9,9 @@ use super::store::Disk;
 use super::trace::Trace;
 use super::transactions::Writer;
 use crate::broker::coordinator::Coordinator;
-use crate::broker::{BrokerError, Now, OffsetSpec, Result, TopicDescription, TopicPartition};
+use crate::broker::{
+    BrokerError, Now, OffsetSpec, Result, TopicDescription, TopicPartition, check_time,
+};
 use crate::record::Outgoing;
 
 /// What is on its way.
@@ -28,6 +30,10 @@ pub(super) struct World {
     topics_made: u64,
     pub(super) groups: Coordinator,
     pub(super) writers: BTreeMap<String, Writer>,
+    /// Offsets written by members and transactions so far, whether they hold or not.
+    pub(super) offsets_written: u64,
+    /// Where the offset of a group and partition that holds lies among them.
+    pub(super) offset_places: BTreeMap<(String, TopicPartition), u64>,
     /// Transactions begun so far.
     pub(super) transactions: u64,
     pub(super) network: Vec<(u64, Message)>,
@@ -55,6 +61,8 @@ impl World {
             topics_made: 0,
             groups: Coordinator::default(),
             writers: BTreeMap::new(),
+            offsets_written: 0,
+            offset_places: BTreeMap::new(),
             transactions: 0,
             network: Vec::new(),
             disks: BTreeMap::new(),
@@ -193,6 +201,7 @@ impl World {
         let topic = self.topics.get(record.topic).map(|t| &t.description);
         let topic = topic.filter(|t| record.partition < t.partitions);
         let topic = topic.ok_or_else(|| BrokerError::UnknownPartition(partition()))?;
+        check_time(record)?;
         if record.key.is_none() && topic.cleanup.is_compacting() {
             return Err(refused("a compacted topic takes no record without a key".to_owned()));
         }

@@ -7,7 +7,7 @@ use crate::broker::{Now, TopicPartition};
 use crate::error::{Error, Result};
 use crate::partitioner::partition_of;
 use crate::processor::{DeadLetter, Origin};
-use crate::record::{Header, Outgoing, Record};
+use crate::record::{Header, Outgoing, Record, TIME_MIN};
 use crate::stamp::TRACE;
 
 /// Bytes of a dead letter's value that are kept.
@@ -91,7 +91,7 @@ pub(super) fn rekey(
         (TRACE, trace),
     ];
     let headers = &headers[..4 + usize::from(trace.is_some())];
-    let timestamp = record.timestamp;
+    let timestamp = record.time();
     let value = record.value;
     out.send(Outgoing { topic, partition, timestamp, key: Some(&key), value, headers })?;
     Ok(())
@@ -128,7 +128,7 @@ pub(super) fn bury(
     out.send(Outgoing {
         topic,
         partition: state.partition % env.dead_letter_partitions.max(1),
-        timestamp: now.wall_ms,
+        timestamp: now.wall_ms.max(TIME_MIN),
         key: record.key.map(|k| &k[..cut(k)]),
         value: record.value.map(|v| &v[..cut(v)]),
         headers: &headers,

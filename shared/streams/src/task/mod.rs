@@ -181,7 +181,7 @@ impl Task {
         match admit(env, input, &record, now) {
             Ok(Admitted::Here { source, origin }) => {
                 let time = &mut state.progress.stream_time;
-                *time = record.timestamp.max(*time);
+                *time = record.time().max(*time);
                 let at = At { input, offset: record.offset, trace: trace(&record) };
                 let scope = Scope::new(env, state, out, readers[source], at);
                 let name = &env.topology.sources[source].name;

@@ -148,7 +148,14 @@ impl Worker {
                 if self.config.guarantee == Guarantee::AtLeastOnce
                     && let Some(commit) = &self.commit
                 {
-                    self.consumer.commit(&commit.offsets)?;
+                    match self.consumer.commit(&commit.offsets) {
+                        Ok(()) => {}
+                        // Its place in the group is gone, of which the next poll tells.
+                        Err(cause @ BrokerError::Fenced { .. }) => {
+                            return self.give_up(cause.into(), now);
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 self.apply(ends)?;
                 let tainted = self.producer.is_tainted();

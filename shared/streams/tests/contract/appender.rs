@@ -7,8 +7,8 @@ use bps_streams::Outgoing;
 use bps_streams::broker::{Broker, BrokerError, CleanupPolicy};
 
 use crate::harness::{
-    COMMITTED, Fresh, UNCOMMITTED, append, at, end, now, read, record, texts, topic, topic_with,
-    write, write_texts,
+    COMMITTED, Fresh, UNCOMMITTED, Writer, append, at, end, ends_of, now, read, record, shown,
+    texts, topic, topic_with, write, write_texts,
 };
 
 const KEPT: CleanupPolicy = CleanupPolicy::Delete { retention_ms: None };
@@ -71,6 +71,30 @@ pub(crate) fn without_a_bound_nothing_is_too_far_ahead(broker: &dyn Broker, fres
     let timestamp = now().wall_ms + 10 * 365 * 24 * HOUR_MS;
     write(broker, &[Outgoing { timestamp, ..record(&topic, 0, "in ten years") }]);
     assert_eq!(read(broker, &at(&topic, 0), 0, COMMITTED)[0].timestamp, timestamp);
+}
+
+pub(crate) fn what_is_stamped_before_the_earliest_time_is_refused(
+    broker: &dyn Broker,
+    fresh: &Fresh,
+) {
+    let to = at(&topic(broker, fresh, "t", 1), 0);
+    let appender = broker.appender().expect("an appender");
+    let stamped = |timestamp| Outgoing { timestamp, ..record(&to.topic, 0, "x") };
+    let mut writer = Writer::start(broker, fresh);
+    for timestamp in [0, -1, -1_000, i64::MIN] {
+        let by_appender = append(&*appender, stamped(timestamp)).expect_err("refused");
+        let sent = writer.producer.send(stamped(timestamp));
+        for refused in [by_appender, sent.expect_err("refused")] {
+            let told = format!("{to}: the record is refused (timestamp {timestamp} is before 1");
+            assert!(refused.to_string().starts_with(&told), "{refused}");
+        }
+    }
+    append(&*appender, stamped(1)).expect("acknowledged");
+    writer.producer.send(stamped(1)).expect("taken");
+    ends_of(writer.commit());
+    assert_eq!(shown(broker, &to, 2).len(), 2);
+    let seen = read(broker, &to, 0, COMMITTED);
+    assert_eq!(seen.iter().map(|s| s.timestamp).collect::<Vec<_>>(), [1, 1]);
 }
 
 pub(crate) fn a_compacted_topic_refuses_a_record_without_key(broker: &dyn Broker, fresh: &Fresh) {

@@ -28,6 +28,7 @@ macro_rules! contract {
                 an_unknown_topic_is_refused;
                 what_is_stamped_too_far_ahead_is_refused;
                 without_a_bound_nothing_is_too_far_ahead;
+                what_is_stamped_before_the_earliest_time_is_refused;
                 a_compacted_topic_refuses_a_record_without_key;
                 a_refusal_does_not_stop_what_comes_after;
                 null_and_empty_are_told_apart;

@@ -110,7 +110,7 @@ mod tests {
         log.create_topic(&TopicDescription { name, partitions: 1, cleanup, future_max_ms })
             .expect("a topic");
         let (mut staged, clock): (_, Clock) = (Staged::default(), Arc::new(|| 0));
-        let (topic, partition, timestamp, headers) = ("t", 0, 0, &[]);
+        let (topic, partition, timestamp, headers) = ("t", 0, 1, &[]);
         let (key, value) = (None, Some(&b"v"[..]));
         for _ in 0..5 {
             let record = Outgoing { topic, partition, timestamp, key, value, headers };

@@ -3,7 +3,7 @@
 use super::Clock;
 use super::codec::Chunks;
 use super::log::{Log, bounds};
-use crate::broker::{BrokerError, Result, TopicPartition};
+use crate::broker::{BrokerError, Result, TopicPartition, check_time};
 use crate::record::Outgoing;
 
 /// Where a record lies among those that are staged: the number of its partition among theirs, and
@@ -90,6 +90,7 @@ impl Portion {
 
     /// What a broker refuses in a record, whatever the topic's state.
     fn admit(&self, clock: &Clock, record: &Outgoing<'_>) -> Result<()> {
+        check_time(record)?;
         let refused = |cause| BrokerError::Refused { partition: self.at.clone(), cause };
         if record.key.is_none() && self.chunks.is_compacted {
             return Err(refused("a compacted topic takes no record without a key".to_owned()));

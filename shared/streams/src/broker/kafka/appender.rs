@@ -13,7 +13,7 @@ use rdkafka::producer::{
 
 use super::context::Context;
 use super::{KafkaConfig, failed, lock, undelivered};
-use crate::broker::{Ack, Appender, Result, TopicPartition};
+use crate::broker::{Ack, Appender, Result, TopicPartition, check_time};
 use crate::record::Outgoing;
 
 /// A record that is not acknowledged by then fails.
@@ -67,6 +67,7 @@ impl KafkaAppender {
 
 impl Appender for KafkaAppender {
     fn append(&self, record: Outgoing<'_>, ack: Ack) -> Result<()> {
+        check_time(&record)?;
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers {
             headers = headers.insert(KafkaHeader { key, value: *value });
@@ -74,7 +75,7 @@ impl Appender for KafkaAppender {
         let opaque = Box::new(Mutex::new(Some(ack)));
         let mut message = BaseRecord::<[u8], [u8], _>::with_opaque_to(record.topic, opaque)
             .partition(record.partition as i32)
-            .timestamp(record.timestamp.max(1))
+            .timestamp(record.timestamp)
             .headers(headers);
         message.key = record.key;
         message.payload = record.value;

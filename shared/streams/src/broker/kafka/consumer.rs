@@ -139,10 +139,16 @@ impl Consumer for KafkaConsumer {
 
     fn commit(&mut self, offsets: &[OffsetCommit]) -> Result<()> {
         let list = offset_list(offsets)?;
-        self.client
-            .consumer
-            .commit(&list, CommitMode::Sync)
-            .map_err(|e| failed("commit offsets", &e))
+        let outcome = self.client.consumer.commit(&list, CommitMode::Sync);
+        outcome.map_err(|error| match error.rdkafka_error_code() {
+            // Asked again it would be refused again: the member has to hear of it first.
+            Some(
+                RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::RebalanceInProgress,
+            ) => BrokerError::Fenced { what: "commit offsets", cause: error.to_string() },
+            _ => failed("commit offsets", &error),
+        })
     }
 
     fn leave(&mut self, now: Now) -> Result<()> {
@@ -178,4 +184,50 @@ pub(super) fn offset_list(offsets: &[OffsetCommit]) -> Result<TopicPartitionList
         set.map_err(|e| failed("commit offsets", &e))?;
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::bindings::rd_kafka_resp_err_t::{
+        RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
+        RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+    };
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
+    use super::*;
+    use crate::broker::kafka::{KafkaBroker, KafkaConfig};
+    use crate::broker::{Broker as _, CommittedOffset};
+
+    #[test]
+    fn a_commit_of_offsets_by_who_is_no_member_any_more_is_told_as_such() {
+        let cluster = MockCluster::new(1).expect("cluster");
+        cluster.create_topic("t", 1, 1).expect("topic");
+        let broker = KafkaBroker::new(KafkaConfig::new(cluster.bootstrap_servers()));
+        let options = ConsumerOptions {
+            group: "g".to_owned(),
+            instance: "one".to_owned(),
+            topics: vec!["t".to_owned()],
+            partitions: 1,
+            session_timeout_ms: 6_000,
+        };
+        let mut member = broker.consumer(options).expect("a member");
+        let partition = TopicPartition::new("t", 0);
+        let step = Duration::from_millis(20);
+        let assigned = GroupEvent::Assigned(vec![partition.clone()]);
+        let polled = (0..1_000).map(|_| member.poll(Now::default(), step).expect("a poll"));
+        assert!({ polled }.any(|event| event == assigned), "it is never assigned");
+        member.assign(&[(partition.clone(), 0)]).expect("assigned");
+        let committed = CommittedOffset { offset: 7, metadata: String::new() };
+        let offsets = [OffsetCommit { partition, committed }];
+        for code in [
+            RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+            RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+            RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
+        ] {
+            cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[code]);
+            let error = member.commit(&offsets).expect_err("refused");
+            assert!(matches!(error, BrokerError::Fenced { .. }), "{error}");
+        }
+    }
 }

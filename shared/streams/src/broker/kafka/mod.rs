@@ -13,7 +13,6 @@ mod fetcher;
 mod ffi;
 mod producer;
 mod reader;
-mod turns;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +24,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 pub use self::config::{ConfigError, KafkaConfig};
 use self::context::Context;
+use super::turns::Turns;
 use super::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
     OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
@@ -300,7 +300,9 @@ impl Broker for KafkaBroker {
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
         Ok(match mode {
-            ProducerMode::Transactional { id } => Box::new(turns::Turns::new(&self.shared, &id)?),
+            ProducerMode::Transactional { id } => Box::new(Turns::open(&id, |id| {
+                producer::KafkaProducer::new(self.shared.clone(), Some(id))
+            })?),
             ProducerMode::AtLeastOnce => {
                 Box::new(producer::KafkaProducer::new(self.shared.clone(), None)?)
             }

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::{Shared, consumer, failed, ffi, lock, undelivered};
 use crate::broker::{
     BrokerError, CommitStatus, Isolation, Membership, OffsetCommit, OffsetSpec, Producer, Result,
-    TopicPartition,
+    TopicPartition, check_time,
 };
 use crate::record::Outgoing;
 
@@ -199,6 +199,7 @@ impl Producer for KafkaProducer {
     }
 
     fn send(&mut self, record: Outgoing<'_>) -> Result<()> {
+        check_time(&record)?;
         self.begin()?;
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers {
@@ -206,8 +207,7 @@ impl Producer for KafkaProducer {
         }
         let mut message = BaseRecord::<[u8], [u8]>::to(record.topic)
             .partition(record.partition as i32)
-            // librdkafka takes 0 for "now".
-            .timestamp(record.timestamp.max(1))
+            .timestamp(record.timestamp)
             .headers(headers);
         message.key = record.key;
         message.payload = record.value;
