@@ -25,19 +25,21 @@ fn bare(name: &str) -> Option<(Installation, Operator)> {
 }
 
 type Topic = fn(&Topics) -> &String;
+/// A topic, its settings, and a part of the setting that mends it.
+type Row<'a> = (Topic, &'a [(&'a str, &'a str)], &'a str);
 
 #[test]
 fn a_topic_that_loses_or_changes_records_is_refused_by_name() {
     let items: Topic = |topics| &topics.items_added;
-    let wishes: Topic = |topics| &topics.purchase_created;
+    let purchases: Topic = |topics| &topics.purchase_created;
     let results: Topic = |topics| &topics.purchase_finished;
     let stock: Topic = |topics| &topics.stock;
-    let rows: [(Topic, &[(&str, &str)], &str); 7] = [
-        (wishes, &[("cleanup.policy", "compact,delete")], "cleanup.policy=delete"),
+    let rows: [Row<'_>; 7] = [
+        (purchases, &[("cleanup.policy", "compact,delete")], "cleanup.policy=delete"),
         (items, &[("cleanup.policy", "delete,compact")], "cleanup.policy=delete"),
-        (wishes, &[("cleanup.policy", "compact")], "cleanup.policy=delete"),
+        (purchases, &[("cleanup.policy", "compact")], "cleanup.policy=delete"),
         (stock, &[("cleanup.policy", "compact,delete")], "cleanup.policy=compact"),
-        (wishes, &[("retention.bytes", "1000000")], "retention.bytes=-1"),
+        (purchases, &[("retention.bytes", "1000000")], "retention.bytes=-1"),
         (results, &[("message.timestamp.type", "LogAppendTime")], "type=CreateTime"),
         (results, &[("message.timestamp.before.max.ms", "1000")], "before.max.ms=9"),
     ];

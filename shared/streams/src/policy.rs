@@ -72,7 +72,8 @@ fn kept(topology: &Topology, topic: &TopicDescription, settings: &TopicSettings)
     if topology.stores.iter().any(|store| changelog(&store.backing)) {
         let cause = format!("its cleanup policy is {policy}, but it is a changelog");
         let is_right = *policy == CleanupPolicy::Compact;
-        return (!is_right).then(|| Refused(cause, "cleanup.policy=compact")).into_iter().collect();
+        let refused = (!is_right).then_some(Refused(cause, "cleanup.policy=compact"));
+        return refused.into_iter().collect();
     }
     let mut objections = Vec::new();
     if policy.is_compacting() {
