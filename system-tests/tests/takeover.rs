@@ -208,5 +208,6 @@ fn a_living_worker_is_not_fenced_for_what_another_left_open() {
     assert!(world.is_left_open(taken));
     world.plan.0.lock().unwrap().slow_init = false;
     world.step_until(|world| world.shown(taken) == 2);
-    assert_eq!(world.plan.0.lock().unwrap().inits, [1], "who opened a producer, and how often");
+    let opened = &world.plan.0.lock().unwrap().inits;
+    assert_eq!(opened, &[1, 1], "its own two producers are opened anew, and nobody else's");
 }
