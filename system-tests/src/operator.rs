@@ -2,8 +2,10 @@
 //! other settings than ours, deleted, or made wider.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
 use bps_streams::broker::{Broker, TopicDescription};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
@@ -13,6 +15,8 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 
 use crate::installation::PATIENCE;
+use crate::processes::tell;
+use crate::rigs::kafka_address;
 
 /// See the module.
 pub struct Operator {
@@ -21,11 +25,16 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Of the Kafka at `address`.
-    pub fn new(address: &str) -> Operator {
-        let admin = ClientConfig::new().set("bootstrap.servers", address).create().unwrap();
+    /// Of the Kafka of the run, and a client of its own of it; says so where the run has none.
+    pub fn on_kafka(test: &str) -> Option<(Operator, Arc<dyn Broker>)> {
+        let Some(address) = kafka_address() else {
+            tell(format_args!("{test}: did not run on Kafka (BPS_NO_KAFKA)"));
+            return None;
+        };
+        let admin = ClientConfig::new().set("bootstrap.servers", &address).create().unwrap();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-        Operator { admin, options }
+        let broker = KafkaBroker::new(KafkaConfig::new(address));
+        Some((Operator { admin, options }, Arc::new(broker)))
     }
 
     /// Makes a topic with these settings, and all others as the cluster has them.

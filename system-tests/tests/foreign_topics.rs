@@ -2,26 +2,17 @@
 //! by name, the rest works.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use bps_events::Topics;
-use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
 use system_tests::installation::Installation;
 use system_tests::operator::Operator;
-use system_tests::processes::tell;
-use system_tests::rigs::kafka_address;
 use system_tests::{Rig, now_ms};
 
 const PARTITIONS: u32 = 2;
 
 /// Fresh names on the Kafka of the run, if it has one; some topics may be made before the others.
 fn bare(name: &str) -> Option<(Installation, Operator)> {
-    let Some(address) = kafka_address() else {
-        tell(format_args!("{name}: did not run on Kafka (BPS_NO_KAFKA)"));
-        return None;
-    };
-    let broker = Arc::new(KafkaBroker::new(KafkaConfig::new(&address)));
-    Some((Installation::bare(broker, name, PARTITIONS), Operator::new(&address)))
+    let (operator, broker) = Operator::on_kafka(name)?;
+    Some((Installation::bare(broker, name, PARTITIONS), operator))
 }
 
 type Topic = fn(&Topics) -> &String;

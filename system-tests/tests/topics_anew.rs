@@ -2,16 +2,12 @@
 //! stopped and while it runs: it never goes on as if they were the former ones.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bps_events::Topics;
-use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
 use purchase_processor::metrics::trouble;
 use system_tests::installation::{Installation, PATIENCE};
 use system_tests::operator::Operator;
-use system_tests::processes::tell;
-use system_tests::rigs::kafka_address;
 use system_tests::{Rig, now_ms};
 
 const PARTITIONS: u32 = 2;
@@ -27,14 +23,10 @@ struct Case {
 
 impl Case {
     fn new(name: &str) -> Option<Case> {
-        let Some(address) = kafka_address() else {
-            tell(format_args!("{name}: did not run on Kafka (BPS_NO_KAFKA)"));
-            return None;
-        };
-        let broker = Arc::new(KafkaBroker::new(KafkaConfig::new(&address)));
+        let (operator, broker) = Operator::on_kafka(name)?;
         let mut installation = Installation::new(broker, name, PARTITIONS);
         installation.start();
-        let mut case = Case { installation, operator: Operator::new(&address) };
+        let mut case = Case { installation, operator };
         (0..4).for_each(|item| case.installation.restock("r", &format!("{item}"), "99", now_ms()));
         case.purchase(0, FEW);
         case.installation.results(FEW);

@@ -2,7 +2,9 @@
 //! Kafka does not tell: it waits for ever for records of a topic that is no more, or goes on in one
 //! that was made anew, at the offset where it was in the former.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +13,8 @@ use crate::error::{Error, Result};
 use crate::status::Observer;
 use crate::topology::Topology;
 
-/// Time between two looks, in pauses: the application may have to wait for the end of one.
-const PAUSE: Duration = Duration::from_millis(20);
-const PAUSES: u32 = 250;
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// An error that says that a topic is another one than that which is known here.
 pub(crate) fn made_anew(topic: &str, former: &str, id: &str) -> Error {
@@ -41,7 +42,9 @@ pub(crate) fn wider(partitions: u32, than: &str) -> String {
 pub(crate) struct TopicWatch {
     topics: Vec<Watched>,
     partitions: u32,
-    seen: Mutex<Seen>,
+    /// A topic, by number, and its id (none: it was not there), that should be another one. A broker
+    /// that has just come back may know less than it should: it is believed the second time.
+    suspect: Mutex<Option<(usize, Option<String>)>>,
 }
 
 struct Watched {
@@ -50,23 +53,6 @@ struct Watched {
     is_kept: bool,
     /// As it was in the beginning.
     id: String,
-}
-
-/// What the looks so far have come to.
-#[derive(Default)]
-struct Seen {
-    /// A topic, by number, and its id (none: it was not there), that should be another one. A broker
-    /// that has just come back may know less than it should: it is believed the second time.
-    suspect: Option<(usize, Option<String>)>,
-    error: Option<Error>,
-}
-
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl TopicWatch {
@@ -91,7 +77,7 @@ impl TopicWatch {
             Ok(Watched { is_kept: with_positions.contains(&name), name, id })
         };
         let topics = names.into_iter().zip(found).map(watched).collect::<Result<_>>()?;
-        Ok(TopicWatch { topics, partitions, seen: Mutex::default() })
+        Ok(TopicWatch { topics, partitions, suspect: Mutex::default() })
     }
 
     /// Looks now and then while an application runs. Sets `shutdown` where it cannot go on, and tells
@@ -106,68 +92,54 @@ impl TopicWatch {
         shutdown: &AtomicBool,
         run: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        let over = AtomicBool::new(false);
-        let outcome = std::thread::scope(|scope| {
-            scope.spawn(|| self.watch(broker, observer, shutdown, &over));
-            // Also where it ends by a panic: the scope waits for the other thread.
-            let _over = Over(&over);
-            run()
+        let (running, over) = mpsc::channel();
+        let (outcome, found) = std::thread::scope(|scope| {
+            let watch = scope.spawn(move || self.watch(broker, observer, shutdown, &over));
+            let outcome = run();
+            // A panic drops it too: the scope waits for the other thread.
+            drop(running);
+            (outcome, watch.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
-        self.verdict(broker, outcome)
+        found.map_or_else(|| self.verdict(broker, outcome), Err)
     }
 
+    /// Until `over` has no sender any more; why the application cannot go on, if it cannot.
     fn watch(
         &self,
         broker: &dyn Broker,
         observer: &Observer,
         shutdown: &AtomicBool,
-        over: &AtomicBool,
-    ) {
-        let mut pauses = 0_u32;
-        while !over.load(Ordering::Relaxed) {
-            std::thread::sleep(PAUSE);
-            pauses += 1;
-            if pauses < PAUSES {
-                continue;
-            }
-            pauses = 0;
+        over: &Receiver<()>,
+    ) -> Option<Error> {
+        while over.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
             match self.look(broker) {
                 Ok(trouble) => observer.tell_trouble(trouble),
                 // A broker that is away is waited for by whoever needs it.
                 Err(Error::Broker(_)) => {}
                 Err(error) => {
                     tracing::error!(%error, "the application ends");
-                    self.lock().error = Some(error);
                     shutdown.store(true, Ordering::Relaxed);
-                    return;
+                    return Some(error);
                 }
             }
         }
+        None
     }
 
+    /// What its workers met may come of its topics.
     fn verdict(&self, broker: &dyn Broker, outcome: Result<()>) -> Result<()> {
-        if let Some(error) = self.lock().error.take() {
-            return Err(error);
-        }
         let met = match outcome {
             Err(e @ (Error::Broker(_) | Error::Gap { .. } | Error::RestoreStalled { .. })) => e,
             other => return other,
         };
         // Twice: what is seen for the first time is not believed.
-        let looks = [self.look(broker), self.look(broker)];
-        for look in looks {
-            let cause = match look {
-                Err(named @ Error::Topic { .. }) => named,
-                _ => continue,
-            };
-            tracing::warn!(error = %met, "comes of another topic under the same name");
-            return Err(cause);
+        for look in [self.look(broker), self.look(broker)] {
+            if let Err(cause @ Error::Topic { .. }) = look {
+                tracing::warn!(error = %met, "comes of another topic under the same name");
+                return Err(cause);
+            }
         }
         Err(met)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One look: why the application should not be relied on, if it can go on.
@@ -185,7 +157,8 @@ impl TopicWatch {
         };
         let other = all.find(|(_, (topic, found))| topic.is_kept && is_another(topic, found));
         let suspect = other.map(|(n, (_, found))| (n, found.as_ref().map(|f| f.id.clone())));
-        let before = std::mem::replace(&mut self.lock().suspect, suspect.clone());
+        let mut known = self.suspect.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *known, suspect.clone());
         let is_repeated = suspect == before;
         if let Some((number, id)) = suspect.filter(|_| is_repeated) {
             let Watched { name, id: former, .. } = &self.topics[number];
@@ -221,7 +194,7 @@ mod tests {
             id: format!("{name}-1"),
         };
         let topics = [("in", true), ("rows", true), ("out", false)].map(watched).into();
-        TopicWatch { topics, partitions: 4, seen: Mutex::default() }
+        TopicWatch { topics, partitions: 4, suspect: Mutex::default() }
     }
 
     fn found(ids: [&str; 3]) -> Vec<Option<TopicIdentity>> {

@@ -164,7 +164,11 @@ impl Topology {
     /// The topics of which positions are kept, each once: what is read, and what backs a store.
     pub(crate) fn topics_with_positions(&self) -> Vec<String> {
         let mut topics = self.inputs();
-        topics.extend(self.backing_topics().into_iter().filter(|t| !self.inputs().contains(t)));
+        for topic in self.backing_topics() {
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        }
         topics
     }
 
