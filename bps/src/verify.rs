@@ -5,11 +5,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bps_events::Topics;
 use bps_service::settings::Period;
-use bps_verifier::{Acknowledged, Counts, Report, Verifier};
+use bps_verifier::{Acknowledged, Counts, Receipt, Report, Verifier};
 use purchase_processor::Settings;
 use serde::Deserialize;
 
@@ -26,7 +25,8 @@ Reads all topics, decides every purchase again in the recorded order, by code th
 does not share, and compares. The rules:
 
   C1   every purchase has exactly one result; what has none is a resend or a dead letter
-  C2   the recorded order of decisions never goes back
+  C2   the recorded order of decisions never goes back, and no purchase is decided before a restock
+       that lay there before it was sent
   C3   never oversold, and each result is what the rule says
   C4   every restock counts once and is answered once
   C5   the table of stock agrees with the decisions
@@ -43,7 +43,16 @@ restocks or purchases in transactions, whose markers leave such offsets, --trans
 says so.
 
 --acknowledged FILE has a line for each event: {\"itemId\":...,\"purchaseId\":...}, or restockId, or
-a bare purchaseId.
+a bare purchaseId. An object may also have sentAt (before it was first sent) and acknowledgedAt
+(when it had been acknowledged), in milliseconds of one clock for all: then C2 knows what lay there
+before a purchase was sent.
+
+When a record came is not in the topics. Restocks that were decided after a purchase with a later
+stamp are counted as late: without such times nobody can tell whether they lay there by then. With
+--stamps-within TIME it is taken from their stamps: you vouch that every record came to its topic at
+most so long before or after its stamp.
+
+--future-max, --clock-skew-max and --memory-window must be what the processor has.
 
 A finding is: RULE TOPIC-PARTITION@OFFSET: expected ...; found ...
 With --json one object is printed: counts, findings (the first 100), by_rule, records_read.";
@@ -52,7 +61,8 @@ const EXAMPLES: &str = "  \
 bps verify
   bps verify --at-rest --json
   bps verify --kafka localhost:9092 --output-prefix trial
-  bps verify --acknowledged sent.jsonl --data /var/lib/bps";
+  bps verify --acknowledged sent.jsonl --data /var/lib/bps
+  bps verify --stamps-within 2s";
 
 /// Arguments of `bps verify`.
 #[derive(Debug, clap::Args)]
@@ -77,6 +87,15 @@ pub(crate) struct VerifyArgs {
     /// The processor's memory of decided ids, if it has a bound
     #[arg(long, env = "BPS_MEMORY_WINDOW", value_name = "TIME")]
     memory_window: Option<Period>,
+    /// How far ahead of its clock the processor lets a record be stamped [default: 10s]
+    #[arg(long, env = "BPS_FUTURE_MAX", value_name = "TIME")]
+    future_max: Option<Period>,
+    /// How much later than a purchase a restock may be stamped that goes before it [default: 5s]
+    #[arg(long, env = "BPS_CLOCK_SKEW_MAX", value_name = "TIME")]
+    clock_skew_max: Option<Period>,
+    /// Every record came to its topic at most so long before or after its stamp
+    #[arg(long, value_name = "TIME")]
+    stamps_within: Option<Period>,
     #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
@@ -87,17 +106,22 @@ pub(crate) struct VerifyArgs {
 pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
     let interrupt = Interrupt::listen();
     let Prefixes { input_prefix, output_prefix } = &args.prefixes;
-    let group = Settings::new(input_prefix, output_prefix).application;
+    let defaults = Settings::new(input_prefix, output_prefix);
+    let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    let or = |told: Option<Period>, default| ms(told.map_or(default, |period| period.0));
     let acknowledged = match &args.acknowledged {
         Some(path) => events(path)?,
         None => Vec::new(),
     };
     let log = args.place.look()?;
-    let verifier = Verifier::new(log.broker(), Topics::new(input_prefix, output_prefix), group)
+    let verifier = Verifier::new(log.broker(), defaults.topics, defaults.application)
         .at_rest(args.at_rest)
         .transactional_inputs(args.transactional_inputs)
         .threads(usize::from(args.threads))
-        .memory_window_ms(args.memory_window.map(|window| window.0.as_millis() as i64))
+        .memory_window_ms(args.memory_window.map(|window| ms(window.0)))
+        .future_max_ms(or(args.future_max, defaults.future_max))
+        .clock_skew_max_ms(or(args.clock_skew_max, defaults.clock_skew_max))
+        .stamps_within_ms(args.stamps_within.map(|within| ms(within.0)))
         .acknowledged(acknowledged);
     let begun = Instant::now();
     let bar = bar::records();
@@ -124,7 +148,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
 /// Counts, findings, verdict.
 fn people(report: &Report, seconds: f64) -> Result<(), Error> {
     let Counts { purchases, results, restocks, items, units_sold, .. } = &report.counts;
-    let Counts { moved, dead_letters, resends, undecided, foreign, .. } = &report.counts;
+    let Counts { moved, dead_letters, resends, undecided, foreign, late, .. } = &report.counts;
     let list = |counts: &std::collections::BTreeMap<String, u64>| {
         let words: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
         if words.is_empty() { "none".to_owned() } else { words.join(", ") }
@@ -135,7 +159,7 @@ fn people(report: &Report, seconds: f64) -> Result<(), Error> {
     out::result(format_args!("items         {items}, {units_sold} units sold"))?;
     out::result(format_args!(
         "others        {moved} moved, {dead_letters} dead letters, {resends} resends, \
-         {undecided} undecided, {foreign} foreign rows"
+         {undecided} undecided, {foreign} foreign rows, {late} late restocks"
     ))?;
     for finding in &report.findings {
         out::result(finding)?;
@@ -157,9 +181,11 @@ struct Line {
     item_id: Option<String>,
     purchase_id: Option<String>,
     restock_id: Option<String>,
+    sent_at: Option<i64>,
+    acknowledged_at: Option<i64>,
 }
 
-fn events(path: &Path) -> Result<Vec<Acknowledged>, Error> {
+fn events(path: &Path) -> Result<Vec<Receipt>, Error> {
     let failed = |source| Error::File { path: path.to_owned(), source };
     let mut events = Vec::new();
     for (number, line) in BufReader::new(File::open(path).map_err(failed)?).lines().enumerate() {
@@ -181,20 +207,19 @@ fn events(path: &Path) -> Result<Vec<Acknowledged>, Error> {
 }
 
 /// An object with ids, or a bare id (a JSON string, or the line itself).
-fn event(line: &str) -> Option<Acknowledged> {
+fn event(line: &str) -> Option<Receipt> {
     if !line.starts_with('{') {
         let id = serde_json::from_str(line).unwrap_or_else(|_| line.to_owned());
-        return Some(Acknowledged::Purchase { item: None, id });
+        return Some(Acknowledged::Purchase { item: None, id }.into());
     }
-    match serde_json::from_str(line).ok()? {
-        Line { item_id, purchase_id: Some(id), .. } => {
-            Some(Acknowledged::Purchase { item: item_id, id })
-        }
-        Line { item_id: Some(item), restock_id: Some(id), .. } => {
-            Some(Acknowledged::Restock { item, id })
-        }
-        _ => None,
-    }
+    let Line { item_id, purchase_id, restock_id, sent_at, acknowledged_at } =
+        serde_json::from_str(line).ok()?;
+    let event = match (item_id, purchase_id, restock_id) {
+        (item, Some(id), _) => Acknowledged::Purchase { item, id },
+        (Some(item), None, Some(id)) => Acknowledged::Restock { item, id },
+        _ => return None,
+    };
+    Some(event.with_times(sent_at, acknowledged_at))
 }
 
 #[cfg(test)]
@@ -202,21 +227,23 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(line: &str, expected: Option<Acknowledged>) {
+    fn check(line: &str, expected: Option<Receipt>) {
         assert_eq!(event(line), expected, "{line}");
     }
 
     #[test]
     fn a_line_is_an_object_or_an_id() {
         let purchase = |item: Option<&str>, id: &str| {
-            Some(Acknowledged::Purchase { item: item.map(str::to_owned), id: id.to_owned() })
+            Some(Acknowledged::Purchase { item: item.map(str::to_owned), id: id.to_owned() }.into())
         };
         check("p-1", purchase(None, "p-1"));
         check("\"p\\\"1\"", purchase(None, "p\"1"));
         check(r#"{"purchaseId":"p","itemId":"i","quantity":1}"#, purchase(Some("i"), "p"));
         check(r#"{"purchaseId":"p"}"#, purchase(None, "p"));
         let restock = Acknowledged::Restock { item: "i".to_owned(), id: "r".to_owned() };
-        check(r#"{"restockId":"r","itemId":"i"}"#, Some(restock));
+        check(r#"{"restockId":"r","itemId":"i"}"#, Some(restock.clone().into()));
+        let times = r#"{"restockId":"r","itemId":"i","sentAt":5,"acknowledgedAt":7}"#;
+        check(times, Some(restock.with_times(Some(5), Some(7))));
         check(r#"{"restockId":"r"}"#, None);
         check("{", None);
     }

@@ -42,7 +42,7 @@ impl Settings {
             topics: Topics::new(input_prefix, output_prefix),
             application: format!("{output_prefix}-purchase-processor"),
             clock_skew_max: Duration::from_secs(5),
-            future_max: Duration::from_secs(300),
+            future_max: Duration::from_secs(10),
             memory_window: None,
         }
     }

@@ -15,16 +15,19 @@ type Key = (String, String);
 /// What a test has sent.
 #[derive(Debug, Default)]
 pub struct Sent {
-    restocks: HashMap<Key, i64>,
-    /// Quantity, and the units of the item that were surely there before it was sent.
-    purchases: HashMap<Key, (i64, u64)>,
+    /// Quantity, and how many events had been sent before it.
+    restocks: HashMap<Key, (i64, usize)>,
+    /// Quantity, the units of the item that were surely there before it was sent, and how many
+    /// events had been sent before it.
+    purchases: HashMap<Key, (i64, u64, usize)>,
     supplied: HashMap<String, u64>,
 }
 
 impl Sent {
     /// A restock, acknowledged before any later purchase is sent.
     pub fn restock(&mut self, item: &str, id: &str, quantity: i64) {
-        let former = self.restocks.insert((item.to_owned(), id.to_owned()), quantity);
+        let moment = self.moment();
+        let former = self.restocks.insert((item.to_owned(), id.to_owned()), (quantity, moment));
         assert_eq!(former, None, "the test repeats itself: {item} {id}");
         *self.supplied.entry(item.to_owned()).or_default() += quantity.max(0) as u64;
     }
@@ -32,15 +35,29 @@ impl Sent {
     /// A purchase.
     pub fn purchase(&mut self, item: &str, id: &str, quantity: i64) {
         let seen = self.supplied.get(item).copied().unwrap_or(0);
-        let former = self.purchases.insert((item.to_owned(), id.to_owned()), (quantity, seen));
+        let purchase = (quantity, seen, self.moment());
+        let former = self.purchases.insert((item.to_owned(), id.to_owned()), purchase);
         assert_eq!(former, None, "the test repeats itself: {item} {id}");
     }
 
-    /// What was sent, a line of JSON each: what `bps verify --acknowledged` takes.
+    fn moment(&self) -> usize {
+        self.restocks.len() + self.purchases.len()
+    }
+
+    /// What was sent, a line of JSON each: what `bps verify --acknowledged` takes. Events are
+    /// counted for their times: a restock was acknowledged before the next one of the purchases was
+    /// sent.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        let line = |key: &Key, id: &str| format!(r#"{{"itemId":"{}","{id}":"{}"}}"#, key.0, key.1);
-        let restocks = self.restocks.keys().map(move |key| line(key, "restockId"));
-        restocks.chain(self.purchases.keys().map(move |key| line(key, "purchaseId")))
+        let line = |key: &Key, id: &str, time: &str, moment: usize| {
+            format!(r#"{{"itemId":"{}","{id}":"{}","{time}":{moment}}}"#, key.0, key.1)
+        };
+        let restock = move |(key, (_, moment)): (&Key, &(i64, usize))| {
+            line(key, "restockId", "acknowledgedAt", *moment)
+        };
+        let purchase = move |(key, (.., moment)): (&Key, &(i64, u64, usize))| {
+            line(key, "purchaseId", "sentAt", *moment)
+        };
+        self.restocks.iter().map(restock).chain(self.purchases.iter().map(purchase))
     }
 
     /// How many purchases.
@@ -117,7 +134,7 @@ impl Found {
             let (item, id) = key(answer, "restockId");
             self.lies_right(answer, &item);
             let quantity = open.remove(&(item.clone(), id));
-            let quantity = quantity.unwrap_or_else(|| panic!("a second answer: {json}"));
+            let (quantity, _) = quantity.unwrap_or_else(|| panic!("a second answer: {json}"));
             let row = items.entry(item).or_default();
             let status = if quantity < 1 { "FAILED" } else { "SUCCESS" };
             assert_eq!(json["status"], status, "{json}");
@@ -134,7 +151,7 @@ impl Found {
             let (item, id) = key(result, "purchaseId");
             self.lies_right(result, &item);
             let purchase = open.remove(&(item.clone(), id));
-            let (quantity, seen) = purchase.unwrap_or_else(|| panic!("a second result: {json}"));
+            let (quantity, seen, _) = purchase.unwrap_or_else(|| panic!("a second result: {json}"));
             let row = items.entry(item).or_default();
             let number = |field: &str| json[field].as_u64().unwrap();
             let there = number("itemQuantity");

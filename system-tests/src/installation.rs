@@ -258,10 +258,14 @@ impl Installation {
 
     /// The checker's report on the topics, read through `broker` (this one, or a view of it).
     pub fn report_through(&self, broker: &dyn Broker, at_rest: bool) -> Report {
-        let Settings { topics, application, memory_window, .. } = &self.settings;
+        let Settings { topics, application, clock_skew_max, future_max, memory_window } =
+            &self.settings;
+        let ms = |span: &Duration| span.as_millis() as i64;
         Verifier::new(broker, topics.clone(), application)
             .at_rest(at_rest)
-            .memory_window_ms(memory_window.map(|window| window.as_millis() as i64))
+            .memory_window_ms(memory_window.as_ref().map(ms))
+            .future_max_ms(ms(future_max))
+            .clock_skew_max_ms(ms(clock_skew_max))
             .run(&|_| ControlFlow::Continue(()))
             .unwrap()
     }

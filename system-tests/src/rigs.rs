@@ -159,15 +159,36 @@ pub fn on_every_rig(name: &str, test: impl Fn(&mut dyn Rig)) {
 /// Makes an installation on a broker: name and partitions.
 pub type Make<'a> = &'a dyn Fn(Arc<dyn Broker>, &str, u32) -> Installation;
 
+const PARTITIONS: u32 = 4;
+
+/// The test driver as a rig, with the clock of now.
+fn driven() -> Driven {
+    let topology = topology(&Settings::default()).unwrap();
+    let mut driver = TestDriver::with_partitions(topology, PARTITIONS);
+    driver.set_clock(now_ms());
+    Driven { driver, partitions: PARTITIONS, read: Default::default() }
+}
+
 /// As [`on_every_rig`], with installations as `make` makes them.
 pub fn on_every_rig_made(name: &str, make: Make<'_>, test: impl Fn(&mut dyn Rig)) {
-    let partitions = 4;
-    let topology = topology(&Settings::default()).unwrap();
-    let mut driver = TestDriver::with_partitions(topology, partitions);
-    driver.set_clock(now_ms());
-    test(&mut Driven { driver, partitions, read: Default::default() });
+    test(&mut driven());
     on_both_brokers(name, |broker| {
-        let mut installation = make(broker, name, partitions);
+        let mut installation = make(broker, name, PARTITIONS);
+        installation.start();
+        test(&mut installation);
+        installation.stop();
+    });
+}
+
+/// Runs a test on every rig whose processor finds unread what `write` has appended in one batch.
+/// Inputs take records from the future.
+pub fn on_every_rig_unread(name: &str, write: impl Fn(&mut dyn Rig), test: impl Fn(&mut dyn Rig)) {
+    let mut driven = driven();
+    write(&mut driven);
+    test(&mut driven);
+    on_both_brokers(name, |broker| {
+        let mut installation = Installation::without_door(broker, name, PARTITIONS);
+        write(&mut installation);
         installation.start();
         test(&mut installation);
         installation.stop();

@@ -1,11 +1,15 @@
 //! Inputs that were deleted before they were read: the processor stops and names the gap, every
-//! time, until the operator says to go on.
+//! time, until the operator says to go on. And an input whose cluster has lost its tail.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bps_streams::broker::{CleanupPolicy, Now};
-use bps_streams::{Error, SKIP_GAP};
+use bps_streams::broker::{Broker, CleanupPolicy, Now, TopicPartition};
+use bps_streams::simulation::{Cluster, Faultless};
+use bps_streams::worker::{Worker, WorkerConfig};
+use bps_streams::{Error, Outgoing, Prepared, SKIP_GAP, prepare_topics};
+use purchase_processor::{Settings, topology};
 use system_tests::installation::PATIENCE;
 use system_tests::rigs::embedded;
 use system_tests::{Installation, Rig, now_ms};
@@ -68,4 +72,124 @@ fn a_gap_is_named_and_passed_over_only_when_told() {
     installation.start();
     installation.wait_running();
     installation.end().unwrap();
+}
+
+const OUTSIDE: u32 = 1_000;
+/// Restocks of one unit each that wait, beside a purchase of the same item.
+const RESTOCKS: u64 = 8;
+
+/// A worker in virtual time that fetches little at once.
+struct Small {
+    cluster: Cluster,
+    outside: Arc<dyn Broker>,
+    settings: Settings,
+    worker: Worker,
+    now: Now,
+}
+
+impl Small {
+    fn begin(skip_gap: bool) -> Small {
+        let (cluster, settings) = (Cluster::new(Faultless), Settings::default());
+        let topology = Arc::new(topology(&settings).unwrap());
+        let (outside, _) = cluster.boot(OUTSIDE);
+        let now = Now { monotonic_ms: 0, wall_ms: now_ms() };
+        cluster.set_time(now);
+        prepare_topics(&*outside, &topology, 1).unwrap();
+        let topics = Prepared { partitions: 1, dead_letter_partitions: 1 };
+        let mut config = WorkerConfig::new("worker");
+        config.skip_gap = skip_gap;
+        config.queue_bytes_max = 600 * topology.inputs().len();
+        let (broker, store) = cluster.boot(0);
+        let worker = Worker::on(broker, topology, store, topics, config).unwrap();
+        Small { cluster, outside, settings, worker, now }
+    }
+
+    fn append(&self, topic: &str, value: &str) {
+        let (key, value) = (Some(&b"a"[..]), Some(value.as_bytes()));
+        let timestamp = self.now.wall_ms;
+        let record = Outgoing { topic, partition: 0, timestamp, key, value, headers: &[] };
+        let written = |outcome: Result<u64, _>| assert!(outcome.is_ok());
+        self.outside.appender().unwrap().append(record, Box::new(written)).unwrap();
+    }
+
+    fn restock(&self, id: u64) {
+        let value = format!(r#"{{"restockId":"{id}","itemId":"a","quantity":1}}"#);
+        self.append(&self.settings.topics.items_added, &value);
+    }
+
+    fn step(&mut self) -> bps_streams::Result<()> {
+        self.now.monotonic_ms += 100;
+        self.now.wall_ms += 100;
+        self.cluster.set_time(self.now);
+        self.worker.step(self.now, Duration::ZERO).map(drop)
+    }
+
+    fn restocks(&self) -> TopicPartition {
+        TopicPartition::new(&self.settings.topics.items_added, 0)
+    }
+
+    /// Restocks that are decided.
+    fn restocked(&self) -> u64 {
+        self.worker.status().positions.get(&self.restocks()).copied().unwrap_or(0)
+    }
+
+    /// Steps until the worker has been told of all restocks and has decided some of them, then the
+    /// rest of them is lost; how many are left.
+    fn lose_tail(&mut self) -> u64 {
+        (0..RESTOCKS).for_each(|id| self.restock(id));
+        let purchase = r#"{"purchaseId":"p","itemId":"a","quantity":1}"#;
+        self.append(&self.settings.topics.purchase_created, purchase);
+        while self.restocked() == 0 {
+            self.step().unwrap();
+        }
+        let left = self.restocked();
+        assert!(left < RESTOCKS, "all are decided already");
+        self.cluster.lose_tail(&self.restocks(), left).unwrap();
+        left
+    }
+
+    fn purchases(&self) -> u64 {
+        let at = TopicPartition::new(&self.settings.topics.purchase_created, 0);
+        self.worker.status().positions.get(&at).copied().unwrap_or(0)
+    }
+}
+
+/// More steps than it takes to believe it: a minute.
+const STEPS_MAX: usize = 600;
+
+#[test]
+fn a_lost_tail_is_named_and_does_not_hold_up_for_ever() {
+    let mut small = Small::begin(false);
+    let left = small.lose_tail();
+    let stopped = (0..STEPS_MAX).find_map(|_| small.step().err());
+    let words = stopped.expect("it waits for what is gone").to_string();
+    let (topic, told) = (&small.settings.topics.items_added, RESTOCKS);
+    let named = format!("{topic}-0: the log ended at offset {told}, and now it ends at {left}: ");
+    assert!(words.starts_with(&named), "{words}");
+    assert_eq!(small.purchases(), 0, "nothing was decided on the way");
+}
+
+#[test]
+fn a_lost_tail_is_passed_over_when_told() {
+    let mut small = Small::begin(true);
+    let left = small.lose_tail();
+    let steps = (0..STEPS_MAX).find(|_| {
+        small.step().unwrap();
+        small.purchases() == 1
+    });
+    assert!(steps.is_some(), "it waits for what is gone");
+    small.restock(RESTOCKS);
+    (0..10).for_each(|_| small.step().unwrap());
+    assert_eq!(small.restocked(), left + 1, "what comes in its place is read");
+}
+
+#[test]
+fn a_log_that_is_shorter_for_a_moment_is_waited_for() {
+    let mut small = Small::begin(false);
+    let left = small.lose_tail();
+    // Nine seconds.
+    (0..90).for_each(|_| small.step().unwrap());
+    (left..RESTOCKS).for_each(|id| small.restock(id));
+    (0..300).for_each(|_| small.step().unwrap());
+    assert_eq!((small.restocked(), small.purchases()), (RESTOCKS, 1));
 }

@@ -83,11 +83,13 @@ mutants! {
     a_partition_that_is_never_read_again_is_found: AstrayForEver,
     a_turn_taken_before_a_transaction_holds_is_found: TurnTakenEarly,
     a_second_producer_that_is_not_retired_is_found: SecondNotRetired,
+    an_input_ranked_by_its_head_is_found: RanksByHead,
+    an_input_taken_for_whole_is_found: TrustsFetched,
 }
 
 #[test]
 fn a_shorter_run_begins_in_the_same_way() {
-    let long = Scenario { keep_trace: true, ..Scenario::new(7) };
+    let long = Scenario { keep_trace: true, steps: 3_000, ..Scenario::new(7) };
     let short = Scenario { steps: long.steps / 2, ..long };
     let (long, short) = (simulate(&long).trace, simulate(&short).trace);
     let same = long.iter().zip(&short).take_while(|(a, b)| a == b).count();

@@ -1,4 +1,4 @@
-//! One line of a file: looked at, never rewritten but for an id that it lacks.
+//! One line of a file: looked at, never rewritten except to add an id that it lacks.
 
 use std::ops::Range;
 

@@ -42,7 +42,7 @@ fn people(record: &Record<'_>, into: &mut Vec<u8>) {
     into.extend_from_slice(line.as_bytes());
 }
 
-/// Text as it is, but for control characters, which could move a terminal's cursor; other bytes
+/// Text as it is, except control characters, which could move a terminal's cursor; other bytes
 /// as `0x...`.
 fn plain(bytes: Option<&[u8]>, line: &mut String) {
     let Some(bytes) = bytes else {

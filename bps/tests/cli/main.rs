@@ -168,7 +168,7 @@ fn topics_are_created_listed_and_described() {
     check(&["topics", "describe", "--data", data], 0, "\nbps-purchase-created\n", "");
     let described = ["topics", "describe", "bps-items-added", "--data", data];
     check(&described, 0, "  partition   2   offsets 0..0\n", "");
-    check(&described, 0, "  future records  refused beyond 300000 ms ahead of the clock\n", "");
+    check(&described, 0, "  future records  refused beyond 10000 ms ahead of the clock\n", "");
     let unknown = ["topics", "describe", "nosuch", "--data", data];
     check(&unknown, 1, "", "topic nosuch does not exist; there are: bps-dead-letters, bps-items-");
     let _owner = EmbeddedBroker::open(folder.path()).expect("free");

@@ -23,7 +23,7 @@ fn open(folder: &Path) -> EmbeddedBroker {
     }
 }
 
-/// Copies a log, but for what `change` does to the values of `topic`.
+/// Copies a log, except for what `change` does to the values of `topic`.
 fn copy(from: &Path, to: &Path, topic: &str, change: Change) {
     let (from, to) = (open(from), open(to));
     let appender = to.appender().expect("an appender");

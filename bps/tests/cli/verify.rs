@@ -81,6 +81,11 @@ fn verify_tells_a_clean_folder_from_a_damaged_one() {
     check(&acknowledged, 1, "", "No such file");
     std::fs::write(&list, "{\"itemId\":\"i1\",\"purchaseId\":\"p1\"}\np2\n").expect("written");
     check(&acknowledged, 0, "clean: ", "");
+    let purchase = r#"{"itemId":"i1","purchaseId":"p1","sentAt":2}"#;
+    let restock = r#"{"itemId":"i1","restockId":"r1","sentAt":0,"acknowledgedAt":1}"#;
+    std::fs::write(&list, format!("{purchase}\n{restock}\n")).expect("written");
+    check(&acknowledged, 0, "clean: ", "");
+    check(&[&acknowledged[..], &["--stamps-within", "soon"]].concat(), 64, "", "no span of time");
     std::fs::write(&list, "{\"itemId\":\"i1\"}\n").expect("written");
     check(&acknowledged, 64, "", "line 1 names neither a purchaseId");
     std::fs::write(&list, "lost\n").expect("written");

@@ -86,7 +86,7 @@ impl Tokens {
             let is_plain = token.bytes().all(|b| b.is_ascii_graphic());
             if token.len() < TOKEN_BYTES_MIN || !is_plain {
                 let cause = format!(
-                    "tokens.{name}: token is not {TOKEN_BYTES_MIN} or more letters, digits and signs"
+                    "tokens.{name}: token is not {TOKEN_BYTES_MIN} or more letters, digits and symbols"
                 );
                 return Err(wrong(&cause));
             }

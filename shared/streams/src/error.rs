@@ -54,6 +54,21 @@ pub enum Error {
         /// End of the log.
         end: u64,
     },
+    /// A log is shorter than it was told to be: the cluster has lost records that it had
+    /// acknowledged.
+    #[error(
+        "{partition}: the log ended at offset {told}, and now it ends at {end}: the cluster has \
+         lost its tail, and with it records that were acknowledged and are not decided; what was \
+         decided stays, and the next start goes on with what is there"
+    )]
+    LostTail {
+        /// Where.
+        partition: TopicPartition,
+        /// The end that the broker told before.
+        told: u64,
+        /// Its end now.
+        end: u64,
+    },
     /// A row of a changelog that this application did not write.
     #[error(
         "{partition}: the row at offset {offset} was not written by this application ({cause}); \

@@ -31,11 +31,15 @@ pub enum Mutant {
     TurnTakenEarly,
     /// After a call that went badly the first of two producers is retired, the second one is not.
     SecondNotRetired,
+    /// An input goes by its head alone, whatever waits behind it.
+    RanksByHead,
+    /// An input in which records wait is taken to be here as a whole.
+    TrustsFetched,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 13] = [
+    pub const ALL: [Mutant; 15] = [
         Mutant::StoreBeforeCommit,
         Mutant::OffsetsOutside,
         Mutant::OverlayKept,
@@ -49,5 +53,7 @@ impl Mutant {
         Mutant::AstrayForEver,
         Mutant::TurnTakenEarly,
         Mutant::SecondNotRetired,
+        Mutant::RanksByHead,
+        Mutant::TrustsFetched,
     ];
 }

@@ -117,6 +117,8 @@ impl Outgoing<'_> {
 struct Entry {
     offset: u64,
     timestamp: i64,
+    /// Smallest timestamp from this record to the last one, once it was looked for.
+    least: i64,
     key: Option<Range<u32>>,
     value: Option<Range<u32>>,
     headers: Range<u32>,
@@ -146,7 +148,8 @@ impl Batch {
             Headers::encode(header, &mut self.bytes);
         }
         let headers = start..self.bytes.len() as u32;
-        self.entries.push(Entry { offset, timestamp, key, value, headers });
+        let least = timestamp;
+        self.entries.push(Entry { offset, timestamp, least, key, value, headers });
     }
 
     fn append(&mut self, bytes: &[u8]) -> Range<u32> {
@@ -199,6 +202,21 @@ impl Batch {
         let entry = &self.entries[index];
         (entry.offset, entry.timestamp)
     }
+
+    /// Looks for the smallest timestamp from each record to the last one; returns that of all.
+    pub(crate) fn find_least(&mut self) -> i64 {
+        let mut least = i64::MAX;
+        for entry in self.entries.iter_mut().rev() {
+            least = least.min(entry.timestamp);
+            entry.least = least;
+        }
+        least
+    }
+
+    /// The smallest timestamp from the record at `index` on, after [`Batch::find_least`].
+    pub(crate) fn least_from(&self, index: usize) -> i64 {
+        self.entries[index].least
+    }
 }
 
 #[cfg(test)]
@@ -220,5 +238,15 @@ mod tests {
         let second = batch.get(1, "t", 3);
         assert_eq!((second.key, second.value), (Some(&b"key"[..]), None));
         assert_eq!(second.headers, Headers::default());
+    }
+
+    #[test]
+    fn the_smallest_timestamp_from_each_record_on_is_found() {
+        let mut batch = Batch::default();
+        [5, 3, 9, 4, 4, 7].into_iter().for_each(|at| batch.push(0, at, None, None, []));
+        assert_eq!(batch.find_least(), 3);
+        let found: Vec<_> = (0..batch.len()).map(|index| batch.least_from(index)).collect();
+        assert_eq!(found, [3, 3, 4, 4, 4, 7]);
+        assert_eq!(Batch::default().find_least(), i64::MAX);
     }
 }

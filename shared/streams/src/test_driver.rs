@@ -198,7 +198,7 @@ impl TestDriver {
                 for queue in &mut task.queues {
                     queue.answer(self.asked, queue.fetched());
                 }
-                while let Choice::Take(input) = task.choice() {
+                while let Choice::Take(input) = task.next(self.now) {
                     task.process(input, self.now, &mut self.out)?;
                     worked = true;
                 }

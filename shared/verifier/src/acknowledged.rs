@@ -14,6 +14,9 @@ use crate::written::fingerprint;
 
 const SEEN: u8 = 1;
 const ANSWERED: u8 = 2;
+const BOTH: u8 = SEEN | ANSWERED;
+/// Its first record was passed.
+const PASSED: u8 = 4;
 
 /// An acknowledged restock or purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +37,38 @@ pub enum Acknowledged {
     },
 }
 
+impl Acknowledged {
+    /// With the times that whoever sent it knows ([`Receipt`]).
+    pub fn with_times(self, sent_at: Option<i64>, acknowledged_at: Option<i64>) -> Receipt {
+        Receipt { event: self, sent_at, acknowledged_at }
+    }
+}
+
+/// An acknowledged event, and when that was. The times (ms) are of one clock for all events, that
+/// of whoever sent them; what it shows does not matter otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The event.
+    pub event: Acknowledged,
+    /// Before it was sent for the first time; `None`: not known.
+    pub sent_at: Option<i64>,
+    /// When it had been acknowledged, in its item's partition; `None`: not known.
+    pub acknowledged_at: Option<i64>,
+}
+
+impl From<Acknowledged> for Receipt {
+    fn from(event: Acknowledged) -> Receipt {
+        event.with_times(None, None)
+    }
+}
+
 struct Entry {
     number: u64,
     partition_of: Option<String>,
     is_purchase: bool,
     state: AtomicU8,
+    /// When a purchase was sent at the earliest, or a restock was surely there.
+    time: i64,
 }
 
 /// All of them: about 100 bytes each.
@@ -50,9 +80,9 @@ pub(crate) struct All {
 }
 
 impl All {
-    pub(crate) fn add(&mut self, acknowledged: Acknowledged) {
+    pub(crate) fn add(&mut self, receipt: Receipt) {
         let number = self.entries.len() as u64 + 1;
-        let (key, item, is_purchase) = match acknowledged {
+        let (key, item, is_purchase) = match receipt.event {
             Acknowledged::Purchase { item: Some(item), id } => {
                 (fingerprint(&item, &id), Some(item), true)
             }
@@ -63,9 +93,29 @@ impl All {
             }
             Acknowledged::Restock { item, id } => (!fingerprint(&item, &id), Some(item), false),
         };
+        let time = match is_purchase {
+            true => receipt.sent_at.unwrap_or(i64::MIN),
+            false => receipt.acknowledged_at.unwrap_or(i64::MAX),
+        };
         let state = AtomicU8::new(0);
-        let entry = Entry { number, partition_of: item, is_purchase, state };
-        self.entries.entry(key).or_insert(entry);
+        let entry = Entry { number, partition_of: item, is_purchase, state, time };
+        self.entries.entry(key).and_modify(|e| e.time = e.time.min(time)).or_insert(entry);
+    }
+
+    /// When a purchase was sent at the earliest.
+    pub(crate) fn sent_at(&self, purchase: &Due<'_>) -> i64 {
+        self.entries.get(&purchase.fingerprint).map_or(i64::MIN, |entry| entry.time)
+    }
+
+    /// When a restock was surely there: asked of its first record, since a later one says nothing.
+    pub(crate) fn there_at(&self, restock: &Due<'_>) -> i64 {
+        let Some(entry) = self.entries.get(&!restock.fingerprint) else {
+            return i64::MAX;
+        };
+        match entry.state.fetch_or(PASSED, Ordering::Relaxed) & PASSED {
+            0 => entry.time,
+            _ => i64::MAX,
+        }
     }
 
     /// It lies in an input.
@@ -98,10 +148,13 @@ impl All {
 
     /// Those that are not there, or have no result.
     pub(crate) fn check(&self, env: &Env<'_>, report: &mut Report) {
-        let mut missing: Vec<_> =
-            self.entries.values().filter(|e| e.state.load(Ordering::Relaxed) != 3).collect();
+        let mut missing: Vec<_> = self
+            .entries
+            .values()
+            .filter(|e| e.state.load(Ordering::Relaxed) & BOTH != BOTH)
+            .collect();
         missing.sort_by_key(|entry| entry.number);
-        for Entry { number, partition_of: item, is_purchase, state } in missing {
+        for Entry { number, partition_of: item, is_purchase, state, .. } in missing {
             let [restocks, purchases, _] = env.inputs();
             let topic = if *is_purchase { purchases } else { restocks };
             let partition = item.as_ref().map(|i| partition_of(i.as_bytes(), env.partitions));

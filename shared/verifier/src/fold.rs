@@ -9,6 +9,7 @@ use crate::Env;
 use crate::due::Due;
 use crate::item::Item;
 use crate::memory::Memory;
+use crate::overtaken::Overtaken;
 use crate::report::{Place, Report};
 use crate::wish::Kind;
 
@@ -65,6 +66,7 @@ pub(crate) struct Fold<'e> {
     pub(crate) horizon: [u64; 3],
     /// By input and offset.
     pub(crate) pending: HashMap<(usize, u64), Pending>,
+    pub(crate) overtaken: Overtaken,
     pub(crate) report: Report,
     pub(crate) text: String,
 }
@@ -84,6 +86,7 @@ impl<'e> Fold<'e> {
             restocks: Memory::new(env.window_ms),
             horizon,
             pending: HashMap::new(),
+            overtaken: Overtaken::default(),
             report: Report::default(),
             text: String::new(),
         }

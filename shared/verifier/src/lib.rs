@@ -25,8 +25,8 @@
 //!
 //! Reading order: [`report`] (what is found), `cut` (up to where is read, and why it is right on a
 //! live system), `wish` and `written` (what is read), `walk` (the order), `decide` (results),
-//! `silent` (records without one), `table` (stock, and the end), `traces` (moved records, dead
-//! letters).
+//! `silent` (records without one), `overtaken` (what had to go first), `table` (stock, and the end),
+//! `traces` (moved records, dead letters).
 
 mod acknowledged;
 mod cut;
@@ -38,6 +38,7 @@ mod holes;
 mod item;
 mod memory;
 mod order;
+mod overtaken;
 pub mod report;
 mod silent;
 mod table;
@@ -54,7 +55,7 @@ use std::time::Duration;
 use bps_events::Topics;
 use bps_streams::broker::{Broker, BrokerError};
 
-pub use crate::acknowledged::Acknowledged;
+pub use crate::acknowledged::{Acknowledged, Receipt};
 pub use crate::report::{Counts, Finding, Report, Rule};
 
 use crate::cut::Cut;
@@ -68,6 +69,17 @@ pub const TRACES_MAX: u64 = 1_000_000;
 const RECORDS_PER_PASS: u64 = 2_000_000;
 /// Longer than the broker lets a transaction of the processor be open.
 const TRANSACTION_WAIT: Duration = Duration::from_secs(15);
+
+/// As the processor's own.
+const FUTURE_MAX_MS: i64 = 10_000;
+const CLOCK_SKEW_MAX_MS: i64 = 5_000;
+
+/// What a processor surely looks through of one input: it queues up to 16 MiB of all inputs of all
+/// partitions and up to 1 MiB of one, looks through half of that, and counts it by batches of a
+/// quarter.
+fn look_ahead(partitions: u32) -> u64 {
+    ((16 << 20) / (3 * u64::from(partitions.max(1)))).min(1 << 20) / 4
+}
 
 /// Why nothing could be verified. (What is found wrong is no error but a [`Finding`].)
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +131,10 @@ pub(crate) struct Env<'a> {
     pub(crate) letter_partitions: u32,
     pub(crate) at_rest: bool,
     pub(crate) window_ms: Option<i64>,
+    pub(crate) future_max_ms: i64,
+    pub(crate) clock_skew_max_ms: i64,
+    pub(crate) stamps_within_ms: Option<i64>,
+    pub(crate) look_ahead_bytes: u64,
     pub(crate) acknowledged: &'a acknowledged::All,
     pub(crate) transaction_wait: Duration,
     pub(crate) transactional_inputs: bool,
@@ -143,6 +159,10 @@ pub struct Verifier<'a> {
     group: String,
     at_rest: bool,
     window_ms: Option<i64>,
+    future_max_ms: i64,
+    clock_skew_max_ms: i64,
+    stamps_within_ms: Option<i64>,
+    look_ahead_bytes: Option<u64>,
     acknowledged: acknowledged::All,
     records_per_pass: u64,
     threads: usize,
@@ -159,6 +179,10 @@ impl<'a> Verifier<'a> {
             group: group.into(),
             at_rest: false,
             window_ms: None,
+            future_max_ms: FUTURE_MAX_MS,
+            clock_skew_max_ms: CLOCK_SKEW_MAX_MS,
+            stamps_within_ms: None,
+            look_ahead_bytes: None,
             acknowledged: acknowledged::All::default(),
             records_per_pass: RECORDS_PER_PASS,
             threads: 1,
@@ -179,9 +203,36 @@ impl<'a> Verifier<'a> {
         self
     }
 
-    /// What services have acknowledged (C10). All of it is kept in memory.
-    pub fn acknowledged(mut self, events: impl IntoIterator<Item = Acknowledged>) -> Self {
-        events.into_iter().for_each(|event| self.acknowledged.add(event));
+    /// How far ahead of the processor's clock a record may be stamped (ms; 10 s by default).
+    pub fn future_max_ms(mut self, ms: i64) -> Self {
+        self.future_max_ms = ms;
+        self
+    }
+
+    /// How much later than a purchase a restock may be stamped that goes before it (ms; 5 s by
+    /// default).
+    pub fn clock_skew_max_ms(mut self, ms: i64) -> Self {
+        self.clock_skew_max_ms = ms;
+        self
+    }
+
+    /// The operator's word that every record came to its topic at most so long before or after the
+    /// time of its stamp (ms); `None`: stamps prove nothing.
+    pub fn stamps_within_ms(mut self, ms: Option<i64>) -> Self {
+        self.stamps_within_ms = ms;
+        self
+    }
+
+    /// How much of the restocks that wait a processor surely looks through (bytes of a partition);
+    /// by default as much as one whose queues have not been set to another size.
+    pub fn look_ahead_bytes(mut self, bytes: u64) -> Self {
+        self.look_ahead_bytes = Some(bytes);
+        self
+    }
+
+    /// What services have acknowledged (C10), and when (C2). All of it is kept in memory.
+    pub fn acknowledged<R: Into<Receipt>>(mut self, events: impl IntoIterator<Item = R>) -> Self {
+        events.into_iter().for_each(|event| self.acknowledged.add(event.into()));
         self
     }
 
@@ -226,6 +277,10 @@ impl<'a> Verifier<'a> {
             letter_partitions,
             at_rest: self.at_rest,
             window_ms: self.window_ms,
+            future_max_ms: self.future_max_ms,
+            clock_skew_max_ms: self.clock_skew_max_ms,
+            stamps_within_ms: self.stamps_within_ms,
+            look_ahead_bytes: self.look_ahead_bytes.unwrap_or_else(|| look_ahead(partitions)),
             acknowledged: &self.acknowledged,
             transaction_wait: self.transaction_wait,
             transactional_inputs: self.transactional_inputs,

@@ -14,7 +14,8 @@ pub const FINDINGS_MAX: usize = 100;
 pub enum Rule {
     /// Every purchase with readable ids has exactly one result, and what has none says why.
     C1,
-    /// The order of decisions: positions and stream time never fall.
+    /// The order of decisions: positions and stream time never fall, and no purchase goes before a
+    /// restock that lay there before it was sent.
     C2,
     /// Never oversold, and every result is what the rule says.
     C3,
@@ -118,6 +119,9 @@ pub struct Counts {
     pub undecided: u64,
     /// Rows in the outputs that another program wrote (they have no stamp).
     pub foreign: u64,
+    /// Restocks that were decided after a purchase with a later stamp. Whether they lay there by
+    /// then, the topics alone do not tell.
+    pub late: u64,
     /// Items that were restocked at least once.
     pub items: u64,
     /// Units of all granted purchases.
@@ -137,6 +141,7 @@ impl Counts {
         self.resends += other.resends;
         self.undecided += other.undecided;
         self.foreign += other.foreign;
+        self.late += other.late;
         self.items += other.items;
         self.units_sold += other.units_sold;
     }

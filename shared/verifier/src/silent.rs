@@ -103,7 +103,10 @@ impl Fold<'_> {
                 input < MOVED && !is_right && home == Some(to)
             }
             What::Unreadable => due.is_none() && origin(input, record).is_some(),
-            What::Future(now) => due.is_some() && record.timestamp > now,
+            What::Future(clock, _) => {
+                let latest = clock.saturating_add(self.env.future_max_ms);
+                due.is_some() && record.timestamp > latest
+            }
             What::Misrouted => {
                 input == MOVED
                     && match due {
@@ -124,6 +127,19 @@ impl Fold<'_> {
         } else if !trace.repeats(record, item) {
             let expected = format!("{source} as it came");
             self.report.find(Rule::C1, place, expected, "another content, key or timestamp");
+        } else if let What::Future(clock, allowed_ms) = trace.what {
+            self.is_of_its_time(place, clock, allowed_ms);
+        }
+    }
+
+    /// A clock by which a record lies in the future is no further behind than clocks may differ:
+    /// what was decided before was not in the future then.
+    fn is_of_its_time(&mut self, letter: Place<'_>, clock: i64, allowed_ms: u32) {
+        let ahead_ms = self.env.future_max_ms.max(allowed_ms.into());
+        let earliest = self.since.saturating_sub(ahead_ms);
+        if clock < earliest.saturating_sub(self.env.clock_skew_max_ms) {
+            let expected = format!("a clock at {earliest} or later, as decisions before tell");
+            self.report.find(Rule::C1, letter, expected, format!("one at {clock}"));
         }
     }
 }

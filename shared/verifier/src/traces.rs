@@ -22,8 +22,9 @@ pub(crate) enum What {
     Moved(u32),
     /// It could not be read.
     Unreadable,
-    /// It was stamped in the future, as of this time (ms since 1970).
-    Future(i64),
+    /// It was stamped in the future, as of this time (ms since 1970); so far ahead it was allowed,
+    /// as the letter says (ms).
+    Future(i64, u32),
     /// It had been sent on, and still lay wrong.
     Misrouted,
 }
@@ -121,7 +122,7 @@ fn letter(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Trace)> {
     let topic = header(record, "topic")?;
     let input = env.inputs().iter().position(|t| *t == topic)?;
     let what = match header(record, "code")? {
-        "FUTURE" => What::Future(record.timestamp),
+        "FUTURE" => What::Future(record.timestamp, allowed_ms(record)),
         "MISROUTED" => What::Misrouted,
         _ => What::Unreadable,
     };
@@ -135,6 +136,13 @@ fn letter(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Trace)> {
         content: hash((record.key, record.value, timestamp, length)),
     };
     Some((number(record, "partition")?, trace))
+}
+
+/// What a letter about the future says was allowed; 0 where it does not.
+fn allowed_ms(record: &Record<'_>) -> u32 {
+    let text = header(record, "error").unwrap_or_default().strip_suffix(" ms are allowed");
+    let number = text.and_then(|text| text.rsplit(' ').next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 impl Traces {

@@ -11,6 +11,7 @@ use crate::fold::{Fold, Pass};
 use crate::order::{self, Order};
 use crate::report::{Place, Report, Rule};
 use crate::traces::Traces;
+use crate::wish::Kind;
 use crate::written::{Outcome, fingerprint, read};
 use crate::{Env, Result};
 
@@ -25,6 +26,8 @@ pub(crate) struct Walk<'e> {
     orders: [Order; 2],
     /// Stamps of the records at the heads of ledger and answers.
     heads: [Option<Stamp>; 2],
+    /// Whether the processor has written there before.
+    began: [bool; 2],
 }
 
 impl<'e> Walk<'e> {
@@ -38,8 +41,8 @@ impl<'e> Walk<'e> {
     ) -> Result<Self> {
         let feed = Feed::open(env.broker, cut.spans.clone(), meter)?;
         let fold = Fold::new(env, partition, pass, cut.horizon);
-        let (orders, heads) = (Default::default(), [None, None]);
-        Ok(Self { fold, feed, cut, traces, orders, heads })
+        let (orders, heads, began) = (Default::default(), [None, None], [false; 2]);
+        Ok(Self { fold, feed, cut, traces, orders, heads, began })
     }
 
     /// Walks to the end.
@@ -55,7 +58,8 @@ impl<'e> Walk<'e> {
         self.finish()
     }
 
-    /// Finds the next record of an output that has a stamp.
+    /// Finds the next record of an output that has a stamp. What another program has left there
+    /// lies before the first one of the processor.
     fn next_stamp(&mut self, output: usize) -> Result<()> {
         let slot = OUTPUTS[output];
         self.feed.fill(slot)?;
@@ -66,9 +70,12 @@ impl<'e> Walk<'e> {
             };
             self.heads[output] = order::stamp(&record);
             if self.heads[output].is_some() {
+                self.began[output] = true;
                 return Ok(());
             }
-            self.fold.report.counts.foreign += u64::from(self.fold.pass.is_first());
+            if self.fold.pass.is_first() {
+                self.fold.stranger(&record, self.began[output]);
+            }
             self.feed.advance(slot)?;
         }
     }
@@ -126,11 +133,14 @@ impl<'e> Walk<'e> {
         is_valid
     }
 
-    /// Takes the records of an input below `until`, but for the one that is decided now.
+    /// Takes the records of an input below `until`, except the one that is decided now.
     fn pass(&mut self, input: usize, until: u64, source: Option<(u32, u64)>) -> Result<()> {
         while let Some(record) = self.feed.head(input).filter(|r| r.offset < until) {
             if source == Some((input as u32, record.offset)) {
                 break;
+            }
+            if input == 0 {
+                self.fold.overtaken.pass(&record);
             }
             self.fold.silent(input, &record, self.traces, true);
             self.feed.advance(input)?;
@@ -164,6 +174,16 @@ impl<'e> Walk<'e> {
 }
 
 impl Fold<'_> {
+    /// A row of ledger or answers that the processor has not written.
+    fn stranger(&mut self, record: &Record<'_>, is_behind_ours: bool) {
+        self.report.counts.foreign += 1;
+        if is_behind_ours {
+            let is_ledger = record.topic == self.env.topics.purchase_finished;
+            let rule = if is_ledger { Rule::C1 } else { Rule::C4 };
+            self.report.find(rule, Place::of(record), "a row of the processor's", "a stranger's");
+        }
+    }
+
     /// A result, and the record at the head of its input that it answers.
     fn fresh(
         &mut self,
@@ -189,7 +209,22 @@ impl Fold<'_> {
             self.report.find(Rule::C1, at, expected, format!("one, and {:?}", trace.what));
         }
         self.time = self.time.max(source.time());
+        if self.pass.is_first() {
+            self.in_turn(input, source, &due, at);
+        }
         self.decide(&Decided { due: &due, input, record, slot, stamp, is_late: false });
+    }
+
+    /// What is decided now was not overtaken by what was decided before.
+    fn in_turn(&mut self, input: usize, source: &Record<'_>, due: &Due<'_>, at: Place<'_>) {
+        if due.wish.kind == Kind::Purchase {
+            self.overtaken.purchase(self.env, due, at.offset);
+        } else if input == 0 {
+            self.overtaken.pass(source);
+            if self.lies_right(&due.wish.item) {
+                self.overtaken.restock(self.env, due, Place::of(source), &mut self.report);
+            }
+        }
     }
 
     /// A result that answers no record, or one that has a result already.

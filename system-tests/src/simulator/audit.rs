@@ -7,7 +7,7 @@ use std::time::Duration;
 use bps_streams::broker::Broker;
 use bps_streams::replay::Replay;
 use bps_streams::store::memory::MemoryStore;
-use bps_verifier::{Acknowledged, Verifier};
+use bps_verifier::{Receipt, Verifier};
 use purchase_processor::{Settings, topology};
 
 use super::town::{PROCESSES_MAX, Town};
@@ -19,18 +19,14 @@ const REBUILD_ROUNDS_MAX: u32 = 2_000;
 
 impl Town {
     /// Judges the end: the stores, a rebuild of them from the topics, and the topics themselves.
-    pub fn audit(
-        &mut self,
-        broker: &dyn Broker,
-        acknowledged: &[Acknowledged],
-    ) -> Result<(), String> {
+    pub fn audit(&mut self, broker: &dyn Broker, acknowledged: &[Receipt]) -> Result<(), String> {
         for process in 0..PROCESSES_MAX {
             if let Some(cause) = self.cluster.quarantined(process).first() {
                 return Err(format!("process {process} moved its store aside: {cause}"));
             }
         }
         self.audit_rows()?;
-        verify(broker, &self.settings, acknowledged)?;
+        self.verify(broker, acknowledged)?;
         replay(broker, &self.settings)
     }
 
@@ -66,22 +62,22 @@ impl Town {
         }
         Ok(())
     }
-}
 
-/// The checker's word on the topics.
-fn verify(
-    broker: &dyn Broker,
-    settings: &Settings,
-    acknowledged: &[Acknowledged],
-) -> Result<(), String> {
-    let report = Verifier::new(broker, settings.topics.clone(), &settings.application)
-        .at_rest(true)
-        .acknowledged(acknowledged.iter().cloned())
-        .threads(1)
-        .transaction_wait(Duration::ZERO)
-        .run(&|_| ControlFlow::Continue(()))
-        .map_err(|error| error.to_string())?;
-    report.findings.first().map_or(Ok(()), |finding| Err(finding.to_string()))
+    /// The checker's word on the topics.
+    fn verify(&self, broker: &dyn Broker, acknowledged: &[Receipt]) -> Result<(), String> {
+        let Settings { topics, application, future_max, clock_skew_max, .. } = &self.settings;
+        let report = Verifier::new(broker, topics.clone(), application)
+            .at_rest(true)
+            .acknowledged(acknowledged.iter().cloned())
+            .future_max_ms(future_max.as_millis() as i64)
+            .clock_skew_max_ms(clock_skew_max.as_millis() as i64)
+            .look_ahead_bytes(self.queue_bytes as u64 / 4)
+            .threads(1)
+            .transaction_wait(Duration::ZERO)
+            .run(&|_| ControlFlow::Continue(()))
+            .map_err(|error| error.to_string())?;
+        report.findings.first().map_or(Ok(()), |finding| Err(finding.to_string()))
+    }
 }
 
 /// The same again, byte by byte.

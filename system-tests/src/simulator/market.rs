@@ -1,6 +1,7 @@
 //! Those who write into the input topics: sellers and buyers, some of them careless. What is not
-//! acknowledged is sent again.
+//! acknowledged is sent again. Some restocks are stamped ahead of the clock.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
@@ -8,7 +9,7 @@ use bps_events::Topics;
 use bps_streams::Outgoing;
 use bps_streams::broker::{Broker, BrokerError};
 use bps_streams::partitioner::partition_of;
-use bps_verifier::Acknowledged;
+use bps_verifier::{Acknowledged, Receipt};
 
 use super::random::Random;
 
@@ -20,8 +21,12 @@ struct Letter {
     timestamp: i64,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
-    /// What must be answered, if anything.
+    /// What it says, if it can be read and has an id.
     event: Option<Acknowledged>,
+    /// Whether it must be answered.
+    is_due: bool,
+    /// Whether it lies in a partition that is not its item's.
+    is_astray: bool,
 }
 
 /// Sellers and buyers.
@@ -33,7 +38,11 @@ pub struct Market {
     /// Ids are drawn from so many, so that some come twice.
     ids: u64,
     unacknowledged: Vec<Letter>,
-    acknowledged: Vec<Acknowledged>,
+    acknowledged: Vec<Receipt>,
+    /// Counts what was sent and acknowledged: the time by which it can be compared.
+    moment: i64,
+    /// When each event was first sent.
+    first_sent: HashMap<String, i64>,
 }
 
 impl Market {
@@ -48,6 +57,8 @@ impl Market {
             ids: 10 + random.below(60),
             unacknowledged: Vec::new(),
             acknowledged: Vec::new(),
+            moment: 0,
+            first_sent: HashMap::new(),
         }
     }
 
@@ -56,8 +67,8 @@ impl Market {
         self.broker = broker;
     }
 
-    /// Every event that was acknowledged and has an id.
-    pub fn acknowledged(&self) -> &[Acknowledged] {
+    /// Every event that was acknowledged and must be answered.
+    pub fn acknowledged(&self) -> &[Receipt] {
         &self.acknowledged
     }
 
@@ -82,6 +93,9 @@ impl Market {
     }
 
     fn send(&mut self, letter: Letter) {
+        self.moment += 1;
+        let name = format!("{:?}", letter.event);
+        let sent_at = *self.first_sent.entry(name).or_insert(self.moment);
         let (sender, receiver) = channel();
         let record = Outgoing {
             topic: &letter.topic,
@@ -94,7 +108,14 @@ impl Market {
         let ack = Box::new(move |outcome| drop(sender.send(outcome)));
         let taken = self.broker.appender().unwrap().append(record, ack);
         match taken.and_then(|()| receiver.recv().unwrap()) {
-            Ok(_) => self.acknowledged.extend(letter.event),
+            Ok(_) => {
+                self.moment += 1;
+                // What lies astray is not where it is decided yet.
+                let acknowledged_at = (!letter.is_astray).then_some(self.moment);
+                let event = letter.event.filter(|_| letter.is_due);
+                let receipt = event.map(|e| e.with_times(Some(sent_at), acknowledged_at));
+                self.acknowledged.extend(receipt);
+            }
             // Stamped ahead of the clock: for its sender to correct, and it does not.
             Err(BrokerError::Refused { .. }) => {}
             Err(_) => self.unacknowledged.push(letter),
@@ -103,18 +124,19 @@ impl Market {
 
     fn letter(&self, random: &mut Random, wall_ms: i64) -> Letter {
         let item = format!("item-{}", random.below(self.items));
+        let home = partition_of(item.as_bytes(), self.partitions);
         let partition = match random.chance(1, 12) {
             true => random.below(u64::from(self.partitions)) as u32,
-            false => partition_of(item.as_bytes(), self.partitions),
+            false => home,
         };
         let mut timestamp = wall_ms - random.below(4_000) as i64 + 1_000;
-        // Some lie so far ahead that a processor may bury them.
-        let ahead = random.chance(1, 60);
-        if ahead {
-            timestamp += 100_000 + random.below(300_000) as i64;
-        }
         let id = random.below(self.ids);
         let restocks = random.chance(1, 3);
+        // So far that a processor may bury it; or another one, with another clock.
+        let ahead = random.chance(1, if restocks { 4 } else { 60 });
+        if ahead {
+            timestamp += 5_000 + random.below(8_000) as i64;
+        }
         let quantity = match random.below(20) {
             0 => "0".to_owned(),
             1 => "-3".to_owned(),
@@ -152,9 +174,10 @@ impl Market {
             0 => (Some(value.as_bytes()[1..].to_vec()), None),
             1 => (None, None),
             2 => (Some(vec![0xff, 0xfe]), None),
-            _ => (Some(value.into_bytes()), event.filter(|_| !ahead)),
+            _ => (Some(value.into_bytes()), event),
         };
         let key = (!random.chance(1, 20)).then(|| item.into_bytes());
-        Letter { topic, partition, timestamp, key, value, event }
+        let (is_due, is_astray) = (!ahead, partition != home);
+        Letter { topic, partition, timestamp, key, value, event, is_due, is_astray }
     }
 }

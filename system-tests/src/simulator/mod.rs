@@ -29,6 +29,8 @@ pub const PARTITIONS: u32 = 3;
 pub const OUTSIDE: u32 = 1_000;
 /// When it begins (ms since 1970): in 2026.
 pub(crate) const BEGIN_MS: i64 = 1_780_000_000_000;
+/// What may wait in a queue (bytes): a few records, or enough to look through.
+const QUEUE_BYTES: [usize; 2] = [600, 6_000];
 /// Once healed, everything must be decided within this virtual time (ms).
 const LIVENESS_MS: u64 = 120_000;
 
@@ -78,7 +80,8 @@ pub fn simulate(scenario: &Scenario) -> Outcome {
         cluster.keep_trace();
     }
     let mut random = Random::new(seed ^ 0x5eed);
-    let mut town = Town::new(cluster.clone(), BEGIN_MS, PARTITIONS, configure);
+    let queue_bytes = QUEUE_BYTES[(seed % 2) as usize];
+    let mut town = Town::new(cluster.clone(), BEGIN_MS, PARTITIONS, queue_bytes, configure);
     let (outside, _) = cluster.boot(OUTSIDE);
     prepare_topics(&*outside, town.topology(), PARTITIONS).unwrap();
     let topics = town.settings().topics.clone();

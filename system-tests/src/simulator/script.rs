@@ -13,7 +13,7 @@ use bps_streams::simulation::{Cluster, Effect, Fault, Plan};
 use bps_streams::worker::WorkerConfig;
 
 use super::town::Town;
-use super::{BEGIN_MS, OUTSIDE};
+use super::{BEGIN_MS, OUTSIDE, QUEUE_BYTES};
 
 /// Two, so that something can lie in the wrong one.
 const PARTITIONS: u32 = 2;
@@ -82,7 +82,7 @@ pub fn play(script: Script, faults: &[(u64, Fault)], configure: fn(&mut WorkerCo
     let seen = Arc::<Mutex<_>>::default();
     let plan = At { faults: faults.iter().copied().collect(), seen: seen.clone() };
     let cluster = Cluster::new(plan);
-    let mut town = Town::new(cluster.clone(), BEGIN_MS, PARTITIONS, configure);
+    let mut town = Town::new(cluster.clone(), BEGIN_MS, PARTITIONS, QUEUE_BYTES[0], configure);
     let (outside, _) = cluster.boot(OUTSIDE);
     prepare_topics(&*outside, town.topology(), PARTITIONS).unwrap();
     let violation = perform(script, &cluster, &mut town, &*outside).err();

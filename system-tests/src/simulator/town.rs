@@ -35,6 +35,8 @@ pub struct Town {
     pub(super) settings: Settings,
     pub(super) topology: Arc<Topology>,
     configure: fn(&mut WorkerConfig),
+    /// What may wait in each queue of a worker (bytes).
+    pub(super) queue_bytes: usize,
     processes: BTreeMap<u32, State>,
     begin_ms: i64,
     now: Now,
@@ -43,11 +45,12 @@ pub struct Town {
 }
 
 impl Town {
-    /// One with a single process.
+    /// One with a single process, whose queues have this size (bytes each).
     pub fn new(
         cluster: Cluster,
         begin_ms: i64,
         partitions: u32,
+        queue_bytes: usize,
         configure: fn(&mut WorkerConfig),
     ) -> Town {
         let settings = Settings::default();
@@ -58,6 +61,7 @@ impl Town {
             settings,
             topology,
             configure,
+            queue_bytes,
             processes: BTreeMap::new(),
             begin_ms,
             now: Now { monotonic_ms: 0, wall_ms: begin_ms },
@@ -106,7 +110,7 @@ impl Town {
             // Small bounds, so that few records make many transactions.
             config.commit = CommitPolicy { records_max: 7, ..CommitPolicy::default() };
             let queues = self.topology.inputs().len() * self.partitions as usize;
-            config.queue_bytes_max = 600 * queues;
+            config.queue_bytes_max = self.queue_bytes * queues;
             (self.configure)(&mut config);
             let (broker, store) = (broker.clone(), store.clone());
             Worker::on(broker, self.topology.clone(), store, topics, config)
@@ -213,10 +217,11 @@ impl Town {
                 }
             }
             9 if numbers.len() > 1 => self.scale_down(process),
-            // The clock is set; by less than would make what is sent now lie in the future.
+            // The clock is set; by less than clocks may differ, so that what is sent now does not
+            // lie in the future.
             _ => {
                 let right_ms = self.begin_ms + self.now.monotonic_ms as i64;
-                self.now.wall_ms = right_ms + random.below(240_000) as i64 - 120_000;
+                self.now.wall_ms = right_ms + random.below(4_800) as i64 - 2_400;
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::steps::{Batch, Kind, Sent, Step, Wish};
 /// Partitions of all topics.
 pub(crate) const PARTITIONS: u32 = 2;
 /// What is stamped later than the clock and this is a dead letter (ms).
-pub(crate) const FUTURE_MAX: i64 = 300_000;
+pub(crate) const FUTURE_MAX: i64 = 10_000;
 /// Restocks go before purchases unless they are stamped later than this (ms).
 pub(crate) const SKEW: i64 = 5_000;
 /// Largest quantity.
@@ -97,7 +97,8 @@ impl Market {
         self.decide(&sent.wish, (at, offset));
     }
 
-    /// Records that wait together: each input in its order, restocks with a head start.
+    /// Records that wait together: each input in its order, restocks with a head start. All of them
+    /// count for that, not the first one alone.
     fn together(&mut self, batch: &Batch) {
         let mut placed = Vec::new();
         for wish in &batch.wishes {
@@ -111,11 +112,12 @@ impl Market {
             };
             let (mut restocks, mut purchases) = (of(Kind::Restock), of(Kind::Purchase));
             loop {
-                let restock_first = match (restocks.front(), purchases.front()) {
+                let earliest = restocks.iter().map(|(restock, _)| restock.at - SKEW).min();
+                let restock_first = match (earliest, purchases.front()) {
                     (None, None) => break,
                     (Some(_), None) => true,
                     (None, Some(_)) => false,
-                    (Some((r, _)), Some((p, _))) => r.at - SKEW <= p.at,
+                    (Some(earliest), Some((p, _))) => earliest <= p.at,
                 };
                 let next = if restock_first { &mut restocks } else { &mut purchases };
                 if let Some((wish, at)) = next.pop_front() {

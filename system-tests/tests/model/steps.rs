@@ -191,7 +191,7 @@ fn quantity() -> impl Strategy<Value = Quantity> {
 /// A wish stamped around the clock, up to the allowed future and far into the past.
 fn wish(clock: i64) -> impl Strategy<Value = Wish> {
     let stamp = prop_oneof![
-        4 => -20_000..=20_000_i64,
+        4 => -20_000..=FUTURE_MAX,
         1 => -200_000..=FUTURE_MAX,
         1 => Just(FUTURE_MAX),
     ];

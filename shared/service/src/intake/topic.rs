@@ -114,7 +114,7 @@ mod tests {
         let config = InboxConfig {
             topics: Topics::default(),
             partitions: 8,
-            future_max: Period(Duration::from_secs(300)),
+            future_max: Period(Duration::from_secs(10)),
         };
         let ask = |topic: &str| partitions(&broker, topic, &config, true).expect("an answer");
         assert_eq!(ask("bps-items-added"), None);
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!((made, ask("bps-purchase-created")), (None, Some(8)));
         let described = broker.describe_topics(&["bps-items-added"]).expect("an answer");
         let described = described[0].as_ref().expect("it is there");
-        assert_eq!(described.future_max_ms, Some(300_000));
+        assert_eq!(described.future_max_ms, Some(10_000));
         assert_eq!(described.cleanup, CleanupPolicy::Delete { retention_ms: None });
     }
 }

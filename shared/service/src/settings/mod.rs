@@ -62,7 +62,7 @@ pub struct CommonFlags {
     /// Partitions of topics that are created, where none of them exists yet [default: 8]
     #[arg(long, env = "BPS_PARTITIONS", value_name = "COUNT")]
     pub partitions: Option<u32>,
-    /// What is stamped later than now and this is refused [default: 5min]
+    /// What is stamped later than now and this is refused [default: 10s]
     #[arg(long, env = "BPS_FUTURE_MAX", value_name = "TIME")]
     pub future_max: Option<Period>,
 }
@@ -137,7 +137,8 @@ impl CommonSettings {
     }
 }
 
-const FUTURE_MAX: Period = Period(std::time::Duration::from_secs(300));
+/// Clocks kept by NTP agree within milliseconds: what is further ahead is a clock that is wrong.
+const FUTURE_MAX: Period = Period(std::time::Duration::from_secs(10));
 /// More would be a slip of the finger: each costs files, threads of restores and memory.
 const PARTITIONS_MAX: u32 = 10_000;
 

@@ -133,7 +133,7 @@ fn config(state: &Path) -> ServiceConfig {
     let inbox = InboxConfig {
         topics: Topics::default(),
         partitions: 8,
-        future_max: Period(Duration::from_secs(300)),
+        future_max: Period(Duration::from_secs(10)),
     };
     let listen = ListenSettings { tokens: None, ready_lag_max: 10_000, known: None };
     let http = HttpSettings { waiters_max: 2, listen };

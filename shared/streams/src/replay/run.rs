@@ -247,7 +247,7 @@ fn stamped(lane: &mut Lane) -> Result<Option<Stamp>> {
     Ok(None)
 }
 
-/// Whether both are the same but for their place and the incarnation of their writer.
+/// Whether both are the same except for their place and the incarnation of their writer.
 fn is_same(a: &Record<'_>, b: &Record<'_>) -> bool {
     let headers = |record: &Record<'_>| -> Vec<(String, Option<Vec<u8>>, Option<Stamp>)> {
         let parts = record.headers.iter().map(|(name, value)| {

@@ -45,6 +45,12 @@ impl Partition {
         self.entries.push(Entry::Marker);
     }
 
+    /// What lies at or behind this offset is gone.
+    pub(super) fn lose_tail(&mut self, end: u64) {
+        self.entries.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+        self.open.retain(|_, first| *first < end);
+    }
+
     /// The high watermark, or the last stable offset.
     pub(super) fn end(&self, isolation: Isolation) -> u64 {
         let high = self.entries.len() as u64;

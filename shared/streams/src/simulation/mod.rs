@@ -34,7 +34,7 @@ use self::machine::Machine;
 pub use self::plan::{Effect, Fault, Faultless, Plan};
 use self::store::SimulatedStore;
 use self::world::World;
-use crate::broker::{Broker, Now};
+use crate::broker::{Broker, Now, Result, TopicPartition};
 use crate::store::{Checkpoint, Store};
 
 /// A simulated cluster, and the disks of the processes that use it. Clones share it.
@@ -105,6 +105,17 @@ impl Cluster {
     pub fn heal(&self) {
         self.event(|| "the cluster is well".to_owned());
         self.world().heal();
+    }
+
+    /// A partition loses what lies at or behind this offset, as one may whose leader was not chosen
+    /// among those that had it.
+    ///
+    /// # Errors
+    /// When there is no such partition.
+    pub fn lose_tail(&self, at: &TopicPartition, end: u64) -> Result<()> {
+        self.event(|| format!("{at} loses what lies behind {end}"));
+        self.world().partition(at)?.lose_tail(end);
+        Ok(())
     }
 
     /// Gives the epoch of a transactional id to somebody else, as a coordinator does that takes

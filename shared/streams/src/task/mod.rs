@@ -1,13 +1,14 @@
 //! A task: one partition number of all inputs, with its stores. It knows no broker and no clock:
 //! records are pushed into it, what it writes goes to an [`Output`].
 //!
-//! Reading order: [`order`] (which record next), [`queue`], [`admit`], [`overlay`] (the open
-//! transaction's state), [`filter`] (what the store does not hold), this file (one record from head
-//! to position), [`scope`] (what a processor may do).
+//! Reading order: [`order`] (which record next), [`queue`], [`admit`], [`next`] (dead letters
+//! before all), [`overlay`] (the open transaction's state), [`filter`] (what the store does not
+//! hold), this file (one record from head to position), [`scope`] (what a processor may do).
 
 mod admit;
 mod filter;
 mod metadata;
+mod next;
 pub(crate) mod order;
 pub(crate) mod overlay;
 pub(crate) mod queue;
@@ -30,7 +31,7 @@ use crate::processor::{Context, Origin, ProcessError, Processor};
 use crate::record::{Outgoing, Record};
 use crate::stamp::{STAMP, StampParts};
 use crate::store::{Checkpoint, Row, Store, StoreBatch, TopicIds};
-use crate::topology::{Backing, StoreSpec, Topology};
+use crate::topology::{Backing, Source, StoreSpec, Topology};
 
 /// Where a task's records go: the open transaction of a producer, or a test's list.
 pub(crate) trait Output {
@@ -49,6 +50,8 @@ pub(crate) struct TaskEnv {
     pub(crate) store: Arc<dyn Store>,
     /// Input topics, in the order of a task's queues.
     pub(crate) inputs: Vec<String>,
+    /// How far ahead of the clock a record of each input may be stamped (ms).
+    ahead_ms: Vec<u64>,
     pub(crate) partitions: u32,
     pub(crate) dead_letter_partitions: u32,
 }
@@ -56,7 +59,8 @@ pub(crate) struct TaskEnv {
 impl TaskEnv {
     pub(crate) fn new(topology: Arc<Topology>, store: Arc<dyn Store>, topics: Prepared) -> Self {
         let Prepared { partitions, dead_letter_partitions } = topics;
-        TaskEnv { inputs: topology.inputs(), topology, store, partitions, dead_letter_partitions }
+        let (inputs, ahead_ms) = (topology.inputs(), next::ahead_ms(&topology));
+        TaskEnv { inputs, ahead_ms, topology, store, partitions, dead_letter_partitions }
     }
 }
 
@@ -126,12 +130,15 @@ pub(crate) struct Task {
     pub(crate) pending: u64,
     /// Their timestamps.
     pub(crate) times: Vec<i64>,
+    /// What a worker that is wrong on purpose takes an input for.
+    #[cfg(feature = "mutants")]
+    mistaken: Option<order::Mistake>,
 }
 
 impl Task {
     pub(crate) fn new(env: Arc<TaskEnv>, partition: u32, incarnation: u64, at: Progress) -> Self {
         let topology = &env.topology;
-        let reader = |source: &crate::topology::Source| {
+        let reader = |source: &Source| {
             let reads = |p: &crate::topology::ProcessorSpec| p.reads.contains(&source.name);
             topology.processors.iter().position(reads).unwrap_or_default()
         };
@@ -152,14 +159,10 @@ impl Task {
             committed: at.sequence,
             pending: 0,
             times: Vec::new(),
+            #[cfg(feature = "mutants")]
+            mistaken: None,
             env,
         }
-    }
-
-    pub(crate) fn choice(&self) -> Choice {
-        let sources = &self.env.topology.sources;
-        let head_start = |input: usize| sources.get(input).map_or(0, |s| s.head_start_ms);
-        order::choose(self.queues.iter().enumerate().map(|(i, q)| q.state(head_start(i))))
     }
 
     /// Whether all is processed that is known to be there. A backlog that is still on its way is no

@@ -70,17 +70,18 @@ impl TopologyBuilder {
             name: name.to_owned(),
             topic: topic.into(),
             key,
-            head_start_ms: 0,
+            head_start_ms: None,
             future_max_ms: None,
         });
         self
     }
 
-    /// Lets the records of the last source go before those of others, unless they are stamped
-    /// later by more than this.
+    /// Lets the records of the last source go before those of sources without a head start, unless
+    /// they are stamped later by more than this. One that is stamped further ahead holds up none of
+    /// those behind it: it goes early, with them.
     pub fn head_start(mut self, by: Duration) -> Self {
         if let Some(source) = self.topology.sources.last_mut() {
-            source.head_start_ms = by.as_millis() as u64;
+            source.head_start_ms = Some(by.as_millis() as u64);
         }
         self
     }

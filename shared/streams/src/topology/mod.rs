@@ -47,8 +47,8 @@ pub struct Source {
     pub topic: String,
     /// Where a record belongs.
     pub key: KeyOf,
-    /// Its records go before those of other inputs unless stamped this much later (ms).
-    pub head_start_ms: u64,
+    /// Its records go before those of inputs without one unless stamped this much later (ms).
+    pub head_start_ms: Option<u64>,
     /// Records stamped further ahead of the clock become dead letters (ms).
     pub future_max_ms: Option<u64>,
 }

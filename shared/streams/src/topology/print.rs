@@ -9,8 +9,8 @@ impl fmt::Display for Topology {
         writeln!(f, "Topology {}", self.name)?;
         for s in &self.sources {
             write!(f, "  source    {} <- {}", s.name, s.topic)?;
-            if s.head_start_ms > 0 {
-                write!(f, " (head start {} ms)", s.head_start_ms)?;
+            if let Some(ms) = s.head_start_ms {
+                write!(f, " (head start {ms} ms)")?;
             }
             writeln!(f)?;
         }

@@ -78,6 +78,8 @@ pub struct Worker {
     unread: Option<String>,
     /// Questions for end offsets asked so far.
     asked: u64,
+    /// When the last one was (monotonic ms).
+    asked_ms: u64,
     /// When the open transaction began (monotonic ms).
     transaction_since: Option<u64>,
     commit: Option<Commit>,
@@ -141,6 +143,7 @@ impl Worker {
             slots: Vec::new(),
             unread: None,
             asked: 0,
+            asked_ms: 0,
             transaction_since: None,
             commit: None,
             concluded: None,

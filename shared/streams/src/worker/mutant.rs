@@ -5,6 +5,24 @@ use crate::broker::OffsetCommit;
 use crate::error::Result;
 pub use crate::mutant::Mutant;
 use crate::store::StoreBatch;
+use crate::task::order::{Input, Known, Mistake, Waiting};
+
+impl Mutant {
+    /// What its tasks take an input for.
+    pub(super) fn mistake(self) -> Option<Mistake> {
+        match self {
+            Mutant::RanksByHead => Some(|input| {
+                let by_head = |waiting: Waiting| Waiting { least: waiting.head, ..waiting };
+                Input { waiting: input.waiting.map(by_head), ..input }
+            }),
+            Mutant::TrustsFetched => Some(|input| match input.waiting {
+                Some(_) => Input { known: Known::Enough, ..input },
+                None => input,
+            }),
+            _ => None,
+        }
+    }
+}
 
 impl Worker {
     pub(super) fn is(&self, mutant: Mutant) -> bool {

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use super::{Assigned, Worker};
 use crate::broker::{Isolation, Now, OffsetSpec, TopicPartition};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::task::Task;
 use crate::task::order::Choice;
 use crate::task::queue::InputQueue;
 
+/// Time after which the ends are asked again where records do not come (ms).
+const ASK_AGAIN_MS: u64 = 1_000;
+/// For so long a broker that came back may know less of its log than it holds (ms).
+const CUT_MS_MAX: u64 = 10_000;
 /// More than this is not queued of one input, however few of them share the bound (bytes).
 const QUEUE_BYTES: usize = 1 << 20;
 /// Rows of the store that a task's filters are told of before its next turn.
@@ -21,17 +25,25 @@ impl Worker {
     pub(super) fn assign_running(&mut self) -> Result<()> {
         self.slots.clear();
         let mut from = Vec::new();
+        let queue_bytes = self.queue_bytes();
         for (partition, assigned) in &mut self.tasks {
             let Assigned::Running(task, _) = assigned else {
                 continue;
             };
             for (input, topic) in self.env.inputs.iter().enumerate() {
                 self.slots.push((*partition, input));
-                let position = task.queues[input].fetched();
-                from.push((TopicPartition::new(topic, *partition), position));
+                let queue = &mut task.queues[input];
+                queue.set_bytes_max(queue_bytes);
+                from.push((TopicPartition::new(topic, *partition), queue.fetched()));
             }
         }
         Ok(self.consumer.assign(&from)?)
+    }
+
+    /// What may wait in one queue (bytes).
+    fn queue_bytes(&self) -> usize {
+        let shares = self.env.inputs.len() * self.env.partitions.max(1) as usize;
+        (self.config.queue_bytes_max / shares).min(QUEUE_BYTES)
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = &Task> {
@@ -68,7 +80,7 @@ impl Worker {
         if !self.producer_ready {
             return Ok(false);
         }
-        let asked = self.ask()?;
+        let asked = self.ask(now)?;
         let processed = self.process(now)?;
         Ok(fetched || asked || processed)
     }
@@ -77,15 +89,14 @@ impl Worker {
     fn fetch(&mut self) -> Result<bool> {
         let mut any = false;
         self.unread = None;
-        let shares = self.env.inputs.len() * self.env.partitions.max(1) as usize;
-        let queue_bytes = (self.config.queue_bytes_max / shares).min(QUEUE_BYTES);
+        let queue_bytes = self.queue_bytes();
         for slot in 0..self.slots.len() {
             let (partition, input) = self.slots[slot];
             let Some(Assigned::Running(task, _)) = self.tasks.get_mut(&partition) else {
                 continue;
             };
             let queue = &mut task.queues[input];
-            if queue.bytes() >= queue_bytes {
+            if !queue.has_room() {
                 continue;
             }
             let mut batch = queue.spare();
@@ -104,14 +115,12 @@ impl Worker {
     }
 
     /// One question for all inputs, if a record waits for the answer: those that look empty may be,
-    /// and of the others it tells what is there by now.
-    fn ask(&mut self) -> Result<bool> {
-        let waits = |task: &Task| {
-            // Where records are known to be on their way, an answer would not help.
-            task.choice() == Choice::Ask
-                && !task.queues.iter().any(|q| q.is_empty() && q.is_behind())
-        };
-        if !self.running().any(waits) {
+    /// and of the others it tells what is there by now. It is asked again, now and then, where what
+    /// was told to be there does not come.
+    fn ask(&mut self, now: Now) -> Result<bool> {
+        let is_long_ago = now.monotonic_ms.saturating_sub(self.asked_ms) >= ASK_AGAIN_MS;
+        let wants = |task: &Task| task.choice() == Choice::Ask || is_long_ago && task.is_waiting();
+        if !self.running().any(wants) {
             return Ok(false);
         }
         let inputs = &self.env.inputs;
@@ -119,10 +128,14 @@ impl Worker {
             |(partition, input): &(u32, usize)| TopicPartition::new(&inputs[*input], *partition);
         let partitions: Vec<_> = self.slots.iter().map(at).collect();
         self.asked += 1;
+        self.asked_ms = now.monotonic_ms;
         let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted))?;
-        for ((partition, input), end) in self.slots.iter().zip(ends) {
+        for (((partition, input), at), end) in self.slots.iter().zip(partitions).zip(ends) {
             if let Some(Assigned::Running(task, _)) = self.tasks.get_mut(partition) {
-                task.queues[*input].answer(self.asked, end);
+                let queue = &mut task.queues[*input];
+                if believes(queue, at, end, now, self.config.skip_gap)? {
+                    queue.answer(self.asked, end);
+                }
             }
         }
         Ok(true)
@@ -140,7 +153,7 @@ impl Worker {
             task.learn(LEARN_ROWS)?;
             let turn = TURN_RECORDS.min(room.saturating_sub(pending));
             for _ in 0..turn {
-                let Choice::Take(input) = task.choice() else {
+                let Choice::Take(input) = task.next(now) else {
                     break;
                 };
                 if self.transaction_since.is_none() {
@@ -156,5 +169,25 @@ impl Worker {
         // A record half done must not be committed.
         failed.map_or(Ok(()), |error| self.give_up(error, now))?;
         Ok(pending > before)
+    }
+}
+
+/// Whether an input's end is to be believed: one that is before what an earlier answer has told,
+/// only when it stays so, and on the operator's word. Then the log has lost its tail.
+fn believes(
+    queue: &mut InputQueue,
+    partition: TopicPartition,
+    end: u64,
+    now: Now,
+    skip_gap: bool,
+) -> Result<bool> {
+    match queue.cut(end, now.monotonic_ms) {
+        None => Ok(true),
+        Some((ms, _)) if ms < CUT_MS_MAX => Ok(false),
+        Some((_, told)) if skip_gap => {
+            tracing::warn!(%partition, told, end, "its log has lost its tail: goes on, as told");
+            Ok(true)
+        }
+        Some((_, told)) => Err(Error::LostTail { partition, told, end }),
     }
 }

@@ -342,6 +342,8 @@ impl Worker {
         let mut task = Task::new(self.env.clone(), partition, incarnation, progress);
         task.ids = restore.ids.clone();
         self.learn_ids(partition, &task.ids)?;
+        #[cfg(feature = "mutants")]
+        let task = task.mistaken(self.config.mutant.and_then(super::Mutant::mistake));
         self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));
         Ok(())
     }

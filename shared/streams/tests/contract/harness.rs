@@ -106,7 +106,7 @@ pub(crate) fn append(appender: &dyn Appender, record: Outgoing<'_>) -> Result<u6
     receiver.recv_timeout(DEADLINE).expect("an ack")
 }
 
-/// Writes these records, of which none may be refused but for a buffer that is full: then the next
+/// Writes these records, of which none may be refused except because a buffer is full: then the next
 /// outcomes make room. Returns their offsets in this order.
 pub(crate) fn write(broker: &dyn Broker, records: &[Outgoing<'_>]) -> Vec<u64> {
     let appender = broker.appender().expect("an appender");

@@ -164,6 +164,19 @@ fn a_wrong_order_is_found() {
 }
 
 #[test]
+fn a_row_of_a_stranger_is_found_unless_it_lay_there_before() {
+    check("a stranger's result", |log| {
+        let (partition, record) = log.record("bps-purchase-finished", &[&id("q1")]);
+        let copy = Rec { headers: Vec::new(), ..record.clone() };
+        (Rule::C1, LEDGER, partition, log.part("bps-purchase-finished", partition).push(copy))
+    });
+    check("a stranger's answer", |log| {
+        let row = Rec { value: Some(b"{}".to_vec()), ..Rec::default() };
+        (Rule::C4, ANSWERS, 1, log.part("bps-restock-finished", 1).push(row))
+    });
+}
+
+#[test]
 fn a_wrong_restock_is_found() {
     check("lost restock", |log| {
         let (partition, _) = log.remove("bps-restock-finished", &[&id("r2")]);

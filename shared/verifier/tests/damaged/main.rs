@@ -5,6 +5,7 @@ mod clean;
 mod decisions;
 mod log;
 mod surroundings;
+mod turns;
 
 use std::ops::ControlFlow;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use bps_verifier::Rule;
 
-use crate::clean::{everything, item};
+use crate::clean::{T0, everything, item};
 use crate::log::Log;
 use crate::{LEDGER, LETTERS, MOVED, PURCHASES, RESTOCKS, STOCK, check, id, undecided};
 
@@ -134,6 +134,16 @@ fn what_moved_or_died_wrongly_is_found() {
         letter.replace("late", "soon");
         (Rule::C1, LETTERS, partition, letter.offset)
     });
+    let clock = |damage: &str, clock: i64| {
+        check(damage, |log| {
+            let (partition, letter) = log.record("bps-dead-letters", &[&id("late")]);
+            letter.timestamp = clock;
+            (Rule::C1, LETTERS, partition, letter.offset)
+        });
+    };
+    // Its record is stamped ten thousand seconds later than the others.
+    clock("no further ahead than is allowed", T0 + 10_000_000 - 10_000);
+    clock("by a clock that is five minutes slow", T0 - 300_000);
     check("a good record put away", |log| {
         let (_, letter) = log.record("bps-dead-letters", &[&id("late")]);
         let mut letter = letter.clone();
