@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use bps_events::{
-    Purchase, PurchaseFinished, Quantity, Reason, Restock, RestockFinished, Unreadable,
+    Purchase, PurchaseFinished, PurchaseResult, Quantity, Reason, Restock, RestockFinished,
+    RestockResult, Unreadable,
 };
 use bps_streams::{
     Context, DeadLetter, Error, Message, ProcessResult, Processor, Record, Topology, TopologyError,
@@ -40,6 +41,8 @@ pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
         .store(STOCK, &t.stock, to_topic, from_topic)
         .store_backed_by(DECIDED, &t.purchase_finished, |_, memo| from_memo(memo))
         .store_backed_by(RESTOCKED, &t.restock_finished, |_, memo| from_memo(memo))
+        .tells_of(STOCK, &t.purchase_finished, item_of_result)
+        .tells_of(STOCK, &t.restock_finished, item_of_answer)
         .rekey(&t.rekeyed)
         .processor(
             BOOKING,
@@ -59,6 +62,16 @@ fn purchased_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> 
 
 fn restocked_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
     Restock::read(record.value).map(|r| bytes(r.item_id)).map_err(dead)
+}
+
+fn item_of_result<'a>(record: &Record<'a>) -> Option<Cow<'a, [u8]>> {
+    let result: PurchaseResult<'a> = serde_json::from_slice(record.value?).ok()?;
+    Some(bytes(result.item_id))
+}
+
+fn item_of_answer<'a>(record: &Record<'a>) -> Option<Cow<'a, [u8]>> {
+    let answer: RestockResult<'a> = serde_json::from_slice(record.value?).ok()?;
+    Some(bytes(answer.item_id))
 }
 
 fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
@@ -232,7 +245,35 @@ impl Booking {
 
 #[cfg(test)]
 mod tests {
+    use bps_streams::{Headers, TestDriver};
+
     use super::*;
+
+    #[test]
+    fn results_and_answers_tell_of_the_row_of_their_item() {
+        let settings = Settings::default();
+        let (t, topology) = (&settings.topics, topology(&settings).expect("well wired"));
+        let tells = topology.tells.clone();
+        let mut driver = TestDriver::new(topology);
+        let restock = br#"{"restockId":"r","itemId":"an item","quantity":5}"#;
+        let purchase = br#"{"purchaseId":"p","itemId":"an item","quantity":2}"#;
+        driver.send(&t.items_added, b"an item", restock, 1).expect("decided");
+        driver.send(&t.purchase_created, b"an item", purchase, 2).expect("decided");
+        for tells in tells {
+            let written = driver.read(&tells.topic);
+            assert_eq!((written.len(), tells.store.as_str()), (1, STOCK));
+            let record = Record {
+                topic: &tells.topic,
+                partition: written[0].partition,
+                offset: 0,
+                timestamp: 0,
+                key: written[0].key.as_deref(),
+                value: written[0].value.as_deref(),
+                headers: Headers::default(),
+            };
+            assert_eq!((tells.row)(&record).as_deref(), Some(&b"an item"[..]));
+        }
+    }
 
     #[test]
     fn the_topology_is_printed_for_people() {

@@ -88,6 +88,7 @@ fn what_is_created_depends_on_no_default_of_the_cluster() {
     ] {
         let expected = [
             ("cleanup.policy", policy),
+            ("delete.retention.ms", "2592000000"),
             ("max.message.bytes", "1048588"),
             ("message.timestamp.after.max.ms", future),
             ("message.timestamp.before.max.ms", &unbounded),

@@ -194,14 +194,19 @@ fn a_lost_store_is_rebuilt_and_a_kept_one_is_not() {
     });
 }
 
+/// Every partition of the inputs.
+fn inputs(installation: &Installation) -> Vec<TopicPartition> {
+    let topics = &installation.settings.topics;
+    [&topics.items_added, &topics.purchase_created, &topics.rekeyed]
+        .into_iter()
+        .flat_map(|topic| (0..PARTITIONS).map(move |p| TopicPartition::new(topic, p)))
+        .collect()
+}
+
 /// Deletes the group as soon as the cluster has seen that its members have left.
 fn delete_group(installation: &Installation) {
     let (broker, group) = (&installation.broker, &installation.settings.application);
-    let topics = &installation.settings.topics;
-    let at: Vec<_> = [&topics.items_added, &topics.purchase_created, &topics.rekeyed]
-        .into_iter()
-        .flat_map(|topic| (0..PARTITIONS).map(move |p| TopicPartition::new(topic, p)))
-        .collect();
+    let at = inputs(installation);
     let committed = || broker.committed(group, &at).unwrap();
     assert!(committed().iter().any(Option::is_some));
     let deadline = Instant::now() + PATIENCE;
@@ -222,6 +227,14 @@ fn without_committed_offsets_it_goes_on_from_its_store() {
         delete_group(&load.installation);
         let restored = load.restart();
         assert!(restored <= TAIL, "{restored} records restored");
+        // Also where nothing comes.
+        let (broker, group) = (&load.installation.broker, &load.installation.settings.application);
+        let at = inputs(&load.installation);
+        let deadline = Instant::now() + PATIENCE;
+        while broker.committed(group, &at).unwrap().iter().any(Option::is_none) {
+            assert!(Instant::now() < deadline, "positions that nobody commits");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         load.probe();
         let probes = u64::from(PARTITIONS) * 2;
         // What was decided before is not even looked at again.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bps_streams::worker::{Mutant, WorkerConfig};
 use system_tests::budget::{self, LongRun};
 use system_tests::simulator::campaign::{self, Failure, Tally};
-use system_tests::simulator::{Scenario, simulate};
+use system_tests::simulator::{Scenario, register, simulate};
 
 /// What one run of the tests may spend on each engine.
 const SEEDS: u64 = 2_000;
@@ -40,10 +40,16 @@ fn run(seeds: Range<u64>) -> Tally {
     })
 }
 
-/// How many seeds it took to find an engine that is set like this.
+#[test]
+fn no_seed_breaks_rows_that_come_and_go() {
+    let tally = campaign::run(0..SEEDS, register::scenario, |_| ());
+    say(&format!("{:?}", tally.unwrap_or_else(|failure| panic!("{failure:?}"))));
+}
+
+/// How many seeds of this play it took to find an engine that is set like this.
 #[track_caller]
-fn must_be_found(mutant: Mutant, configure: fn(&mut WorkerConfig)) {
-    let scenario = |seed| Scenario { configure, ..Scenario::new(seed) };
+fn must_be_found(mutant: Mutant, play: fn(u64) -> Scenario, configure: fn(&mut WorkerConfig)) {
+    let scenario = |seed| Scenario { configure, ..play(seed) };
     match campaign::run(0..SEEDS, scenario, |_| ()) {
         Ok(_) => panic!("{mutant:?} is not found within {SEEDS} seeds"),
         Err(Failure { seed, violation }) => {
@@ -52,13 +58,14 @@ fn must_be_found(mutant: Mutant, configure: fn(&mut WorkerConfig)) {
     }
 }
 
-/// A test for each mutant, and none forgotten.
+/// A test for each mutant, and none forgotten; each with the play that it is looked for in.
 macro_rules! mutants {
-    ($($name:ident: $mutant:ident,)*) => {
+    ($($name:ident: $mutant:ident in $play:expr,)*) => {
         $(
             #[test]
             fn $name() {
-                must_be_found(Mutant::$mutant, |config| config.mutant = Some(Mutant::$mutant));
+                let configure: fn(&mut WorkerConfig) = |c| c.mutant = Some(Mutant::$mutant);
+                must_be_found(Mutant::$mutant, $play, configure);
             }
         )*
 
@@ -70,21 +77,24 @@ macro_rules! mutants {
 }
 
 mutants! {
-    a_store_written_before_the_commit_is_found: StoreBeforeCommit,
-    offsets_outside_of_the_transaction_are_found: OffsetsOutside,
-    an_overlay_kept_after_an_abort_is_found: OverlayKept,
-    a_store_wiped_on_a_restart_is_found: WipeOnRestart,
-    a_time_out_taken_for_an_abort_is_found: TimeoutIsAbort,
-    a_late_end_ignored_is_found: LateEndIgnored,
-    a_restore_ended_by_an_empty_fetch_is_found: RestoreEndsEarly,
-    positions_before_the_last_record_are_found: PositionsBehind,
-    a_restore_ended_by_a_failure_is_found: RestoreFailureIsEnd,
-    records_dropped_with_a_fetch_that_failed_are_found: FetchErrorDropsRecords,
-    a_partition_that_is_never_read_again_is_found: AstrayForEver,
-    a_turn_taken_before_a_transaction_holds_is_found: TurnTakenEarly,
-    a_second_producer_that_is_not_retired_is_found: SecondNotRetired,
-    an_input_ranked_by_its_head_is_found: RanksByHead,
-    an_input_taken_for_whole_is_found: TrustsFetched,
+    a_store_written_before_the_commit_is_found: StoreBeforeCommit in Scenario::new,
+    offsets_outside_of_the_transaction_are_found: OffsetsOutside in Scenario::new,
+    an_overlay_kept_after_an_abort_is_found: OverlayKept in Scenario::new,
+    a_store_wiped_on_a_restart_is_found: WipeOnRestart in Scenario::new,
+    a_time_out_taken_for_an_abort_is_found: TimeoutIsAbort in Scenario::new,
+    a_late_end_ignored_is_found: LateEndIgnored in Scenario::new,
+    a_restore_ended_by_an_empty_fetch_is_found: RestoreEndsEarly in Scenario::new,
+    positions_before_the_last_record_are_found: PositionsBehind in Scenario::new,
+    a_restore_ended_by_a_failure_is_found: RestoreFailureIsEnd in Scenario::new,
+    records_dropped_with_a_fetch_that_failed_are_found: FetchErrorDropsRecords in Scenario::new,
+    a_partition_that_is_never_read_again_is_found: AstrayForEver in Scenario::new,
+    a_turn_taken_before_a_transaction_holds_is_found: TurnTakenEarly in Scenario::new,
+    a_second_producer_that_is_not_retired_is_found: SecondNotRetired in Scenario::new,
+    an_input_ranked_by_its_head_is_found: RanksByHead in Scenario::new,
+    an_input_taken_for_whole_is_found: TrustsFetched in Scenario::new,
+    a_higher_sequence_kept_in_a_restore_is_found: RestoreKeepsHigher in register::scenario,
+    an_outage_taken_for_a_standstill_is_found: AwayIsStandstill in Scenario::new,
+    an_offset_of_others_that_is_followed_is_found: ForeignOffsetTaken in Scenario::new,
 }
 
 #[test]

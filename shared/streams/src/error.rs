@@ -82,6 +82,28 @@ pub enum Error {
         /// How that is known.
         cause: String,
     },
+    /// A topic that rows are built from has lost some. A store that is built from less would be
+    /// decided on: nothing is, and a store that has them stays as it is.
+    #[error("{partition}: {cause}; it does not go on with less: {remedy}")]
+    RowsGone {
+        /// Where.
+        partition: TopicPartition,
+        /// How that is known, with the numbers.
+        cause: String,
+        /// What an operator may do.
+        remedy: &'static str,
+    },
+    /// Nobody knows from where an input is to be read on.
+    #[error(
+        "{partition}: {cause}; set an offset of the group by Kafka's kafka-consumer-groups, and \
+         `reset --skip-gap` takes it once"
+    )]
+    UnknownPosition {
+        /// The input.
+        partition: TopicPartition,
+        /// Why it is not known.
+        cause: String,
+    },
     /// A restore makes no progress.
     #[error("{partition}: the restore stands still at offset {position} of {end} ({cause})")]
     RestoreStalled {

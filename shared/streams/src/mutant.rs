@@ -35,11 +35,17 @@ pub enum Mutant {
     RanksByHead,
     /// An input in which records wait is taken to be here as a whole.
     TrustsFetched,
+    /// A restore keeps a row whose sequence is higher than the record's.
+    RestoreKeepsHigher,
+    /// Time in which the broker was away counts as a standstill of a restore.
+    AwayIsStandstill,
+    /// An offset of the group is believed whoever committed it.
+    ForeignOffsetTaken,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 15] = [
+    pub const ALL: [Mutant; 18] = [
         Mutant::StoreBeforeCommit,
         Mutant::OffsetsOutside,
         Mutant::OverlayKept,
@@ -55,5 +61,8 @@ impl Mutant {
         Mutant::SecondNotRetired,
         Mutant::RanksByHead,
         Mutant::TrustsFetched,
+        Mutant::RestoreKeepsHigher,
+        Mutant::AwayIsStandstill,
+        Mutant::ForeignOffsetTaken,
     ];
 }

@@ -1,9 +1,11 @@
 //! What a topic must be like for what a topology does with it: what would lose, change or hold up
 //! its records is refused by name, what only may is told.
 
-use crate::broker::{CleanupPolicy, Copies, Timestamps, TopicDescription, TopicSettings};
+use crate::broker::{
+    CleanupPolicy, Copies, TOMBSTONES_MS, Timestamps, TopicDescription, TopicSettings,
+};
 use crate::error::{Error, Result};
-use crate::topology::{Backing, Topology};
+use crate::topology::{Backing, StoreSpec, Topology};
 
 /// A topic as it was found.
 pub(crate) struct Found<'a> {
@@ -73,7 +75,7 @@ fn kept(topology: &Topology, topic: &TopicDescription, settings: &TopicSettings)
         let cause = format!("its cleanup policy is {policy}, but it is a changelog");
         let is_right = *policy == CleanupPolicy::Compact;
         let refused = (!is_right).then_some(Refused(cause, "cleanup.policy=compact"));
-        return refused.into_iter().collect();
+        return refused.into_iter().chain(forgetful(topology, topic, settings)).collect();
     }
     let mut objections = Vec::new();
     if policy.is_compacting() {
@@ -97,6 +99,24 @@ fn kept(topology: &Topology, topic: &TopicDescription, settings: &TopicSettings)
         objections.push(Warned(cause, "retention.ms=-1"));
     }
     objections
+}
+
+/// Rows of which ledgers tell are never deleted; others may be.
+fn forgetful(
+    topology: &Topology,
+    topic: &TopicDescription,
+    settings: &TopicSettings,
+) -> Option<Objection> {
+    let ms = settings.tombstones_ms.filter(|ms| *ms < TOMBSTONES_MS)?;
+    let is_told = |store: &StoreSpec| topology.tells.iter().any(|t| t.store == store.name);
+    let mut stores = topology.stores.iter().filter(|s| s.backing.topic() == topic.name);
+    let store = stores.find(|store| !is_told(store))?;
+    let cause = format!(
+        "it tells of rows of {} that were deleted for {ms} ms only: a store that was away for longer \
+         keeps them",
+        store.name
+    );
+    Some(Warned(cause, "delete.retention.ms=2592000000"))
 }
 
 /// What is written must be taken, with the timestamp that it is given.
@@ -242,6 +262,15 @@ mod tests {
         let bounded: Change = |_, settings| settings.retention_bytes = Some(7);
         let bytes: &[_] = &[("refused", "retention.bytes=-1")];
         check_all(bounded, [bytes, &[], bytes, bytes, bytes]);
+    }
+
+    #[test]
+    fn a_changelog_tells_for_long_of_what_was_deleted() {
+        let day: Change = |_, settings| settings.tombstones_ms = Some(24 * 3_600 * 1_000);
+        let mend = format!("delete.retention.ms={TOMBSTONES_MS}");
+        let warned: &[_] = &[("warned", mend.as_str())];
+        check_all(day, [&[], warned, &[], &[], &[]]);
+        check_all(|_, settings| settings.tombstones_ms = Some(TOMBSTONES_MS), [&[]; 5]);
     }
 
     #[test]

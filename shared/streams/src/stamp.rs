@@ -19,7 +19,9 @@ const VERSION: u8 = 1;
 pub struct Stamp {
     /// Grows with each takeover of the partition: a falling one betrays a zombie.
     pub incarnation: u64,
-    /// How often the row that the record speaks of had changed; 0: there is no row.
+    /// How often the row that the record speaks of had changed; 0: there is no row (any more). A
+    /// row that is put again after it was deleted counts from 1 again: which of a changelog's
+    /// records of one key is the last, only their offsets say.
     pub sequence: u64,
     /// The record that caused this one: number of the input and offset. `None` for the rows that
     /// a commit writes.

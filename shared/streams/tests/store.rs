@@ -1,11 +1,13 @@
-//! The one contract suite of the store port: each behaviour on the memory store and on RocksDB.
+//! The one contract suite of the store port: each behaviour on the memory store, on a simulated disk
+//! and on RocksDB.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::Path;
 
+use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::store::memory::MemoryStore;
 use bps_streams::store::rocks::{MemoryBounds, RocksStore};
-use bps_streams::store::{Checkpoint, Store, StoreBatch, TopicIds};
+use bps_streams::store::{Checkpoint, Claim, Store, StoreBatch, TopicIds};
 
 const TABLES: [&str; 2] = ["one", "two"];
 
@@ -13,8 +15,9 @@ fn rocks(folder: &Path) -> RocksStore {
     RocksStore::open(&folder.join("store"), &TABLES, MemoryBounds::default()).unwrap()
 }
 
-fn on_both(behaviour: impl Fn(&dyn Store)) {
+fn on_all(behaviour: impl Fn(&dyn Store)) {
     behaviour(&MemoryStore::default());
+    behaviour(&*Cluster::new(Faultless).boot(0).1);
     let folder = tempfile::tempdir().unwrap();
     behaviour(&rocks(folder.path()));
 }
@@ -51,12 +54,14 @@ fn checkpoint(sequence: u64) -> Checkpoint {
         inputs: vec![("a topic".to_owned(), 5), ("b".to_owned(), u64::MAX)],
         backing: vec![("c".to_owned(), 0)],
         ids: TopicIds::new([("a topic".to_owned(), "x-1".to_owned())].into()),
+        stores: vec!["one".to_owned(), "the second".to_owned()],
+        stamped: vec![vec![1, 2], vec![u64::MAX]],
     }
 }
 
 #[test]
 fn tables_and_partitions_are_apart() {
-    on_both(|store| {
+    on_all(|store| {
         put(store, &[(0, 0, "k", Some("a")), (1, 0, "k", Some("b")), (0, 1, "k", Some("c"))]);
         let rows = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(t, p)| get(store, t, p, "k"));
         let expected = [Some("a"), Some("b"), Some("c"), None].map(|r| r.map(str::to_owned));
@@ -66,7 +71,7 @@ fn tables_and_partitions_are_apart() {
 
 #[test]
 fn an_empty_row_is_not_a_missing_one() {
-    on_both(|store| {
+    on_all(|store| {
         put(store, &[(0, 0, "empty", Some(""))]);
         assert_eq!(get(store, 0, 0, "empty"), Some(String::new()));
         assert_eq!(get(store, 0, 0, "missing"), None);
@@ -75,7 +80,7 @@ fn an_empty_row_is_not_a_missing_one() {
 
 #[test]
 fn the_last_write_of_a_batch_holds() {
-    on_both(|store| {
+    on_all(|store| {
         put(store, &[(0, 0, "k", Some("a")), (0, 0, "k", None), (0, 0, "k", Some("b"))]);
         assert_eq!(get(store, 0, 0, "k").as_deref(), Some("b"));
         put(store, &[(0, 0, "k", Some("c")), (0, 0, "k", None)]);
@@ -85,7 +90,7 @@ fn the_last_write_of_a_batch_holds() {
 
 #[test]
 fn a_scan_goes_in_the_order_of_keys_and_stays_in_its_partition() {
-    on_both(|store| {
+    on_all(|store| {
         for partition in [0, 1, 255, 256, u32::MAX] {
             put(store, &[("b", 0), ("a", 0), ("c", 0)].map(|(k, t)| (t, partition, k, Some(k))));
         }
@@ -100,7 +105,7 @@ fn a_scan_goes_in_the_order_of_keys_and_stays_in_its_partition() {
 
 #[test]
 fn rows_and_what_they_stand_for_are_written_together() {
-    on_both(|store| {
+    on_all(|store| {
         assert_eq!(store.checkpoint(7).unwrap(), None);
         let mut batch = StoreBatch::default();
         batch.write(0, 7, b"k", Some(b"v"));
@@ -113,8 +118,38 @@ fn rows_and_what_they_stand_for_are_written_together() {
 }
 
 #[test]
+fn whoever_claims_a_partition_takes_it_from_the_one_before() {
+    on_all(|store| {
+        let write = |claims: &[(u32, Claim)], value: &str| {
+            let mut batch = StoreBatch::default();
+            for partition in [1, 2] {
+                batch.write(0, partition, b"k", Some(value.as_bytes()));
+                batch.checkpoint(partition, checkpoint(value.len() as u64));
+            }
+            claims.iter().for_each(|(partition, claim)| batch.hold(*partition, *claim));
+            store.apply(&batch).unwrap();
+            [1, 2].map(|p| (get(store, 0, p, "k"), store.checkpoint(p).unwrap()))
+        };
+        let is = |value: &str| (Some(value.to_owned()), Some(checkpoint(value.len() as u64)));
+        // Nobody has claimed anything.
+        assert_eq!(write(&[], "a"), [is("a"), is("a")]);
+        let first = [(1, store.claim(1)), (2, store.claim(2))];
+        assert_eq!(write(&[], "no"), [is("a"), is("a")]);
+        assert_eq!(write(&first, "two"), [is("two"), is("two")]);
+        let second = (2, store.claim(2));
+        assert_eq!(
+            write(&first, "late"),
+            [is("late"), is("two")],
+            "the other partition is its own"
+        );
+        assert_eq!(write(&[second], "fifth"), [is("late"), is("fifth")]);
+        assert_ne!(store.claim(1), first[0].1);
+    });
+}
+
+#[test]
 fn a_quarantine_empties_one_partition_only() {
-    on_both(|store| {
+    on_all(|store| {
         for partition in [0, 1, 2] {
             put(store, &[(0, partition, "k", Some("v")), (1, partition, "k", Some("v"))]);
             let mut batch = StoreBatch::default();

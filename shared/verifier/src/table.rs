@@ -82,7 +82,7 @@ impl Walk<'_> {
         self.fold.settle_rows();
         if self.fold.pass.is_first() {
             holes::check(self.fold.env, self.fold.partition, &self.feed, &mut self.fold.report);
-            self.check_group();
+            self.check_group(&lag);
             for (input, (first, count)) in lag.into_iter().enumerate() {
                 if at_rest && count > 0 {
                     let at = self.fold.input(input, first);
@@ -103,9 +103,14 @@ impl Walk<'_> {
         Ok(self.fold.report)
     }
 
-    /// The group's offsets stand where the decisions do.
-    fn check_group(&mut self) {
+    /// The group's offsets stand where the decisions do. One that is gone hides nothing where
+    /// nothing is left to be read (`lag`: from where, and how many): the processor commits it anew
+    /// when it starts.
+    fn check_group(&mut self, lag: &[(u64, u64); 3]) {
         for (input, committed) in self.cut.committed.iter().enumerate() {
+            if committed.is_none() && lag[input].1 == 0 {
+                continue;
+            }
             let (passed, end) = (self.fold.passed[input], self.cut.spans[input].end);
             let offset = committed.as_ref().map_or(0, |c| c.offset);
             let at = self.fold.input(input, offset);

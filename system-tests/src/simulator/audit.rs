@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bps_streams::Topology;
 use bps_streams::broker::Broker;
 use bps_streams::replay::Replay;
 use bps_streams::store::memory::MemoryStore;
@@ -20,18 +21,19 @@ const REBUILD_ROUNDS_MAX: u32 = 2_000;
 impl Town {
     /// Judges the end: the stores, a rebuild of them from the topics, and the topics themselves.
     pub fn audit(&mut self, broker: &dyn Broker, acknowledged: &[Receipt]) -> Result<(), String> {
+        self.audit_rows()?;
+        self.verify(broker, acknowledged)?;
+        replay(broker, topology(&self.settings).map_err(|error| error.to_string())?)
+    }
+
+    /// No store was moved aside, and a process without one takes over: its rows must be those of
+    /// the former owners.
+    pub(super) fn audit_rows(&mut self) -> Result<(), String> {
         for process in 0..PROCESSES_MAX {
             if let Some(cause) = self.cluster.quarantined(process).first() {
                 return Err(format!("process {process} moved its store aside: {cause}"));
             }
         }
-        self.audit_rows()?;
-        self.verify(broker, acknowledged)?;
-        replay(broker, &self.settings)
-    }
-
-    /// A process without a store takes over: its rows must be those of the former owners.
-    fn audit_rows(&mut self) -> Result<(), String> {
         let tables = self.topology.stores.len();
         let owners = self.owners();
         let rows = |process: u32, partition| self.cluster.rows(process, tables, partition);
@@ -81,8 +83,7 @@ impl Town {
 }
 
 /// The same again, byte by byte.
-fn replay(broker: &dyn Broker, settings: &Settings) -> Result<(), String> {
-    let topology = topology(settings).map_err(|error| error.to_string())?;
+pub(super) fn replay(broker: &dyn Broker, topology: Topology) -> Result<(), String> {
     let report = Replay::new(broker, topology, Arc::new(MemoryStore::default()))
         .and_then(|replay| replay.run(&|_, _| true))
         .map_err(|error| error.to_string())?;

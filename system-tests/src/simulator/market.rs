@@ -11,7 +11,9 @@ use bps_streams::broker::{Broker, BrokerError};
 use bps_streams::partitioner::partition_of;
 use bps_verifier::{Acknowledged, Receipt};
 
+use super::Inputs;
 use super::random::Random;
+use super::town::Town;
 
 /// A record to be sent.
 #[derive(Clone, Debug)]
@@ -60,36 +62,6 @@ impl Market {
             moment: 0,
             first_sent: HashMap::new(),
         }
-    }
-
-    /// Goes on through another broker.
-    pub fn reconnect(&mut self, broker: Arc<dyn Broker>) {
-        self.broker = broker;
-    }
-
-    /// Every event that was acknowledged and must be answered.
-    pub fn acknowledged(&self) -> &[Receipt] {
-        &self.acknowledged
-    }
-
-    /// Sends something: new, or what was not acknowledged.
-    pub fn act(&mut self, random: &mut Random, wall_ms: i64) {
-        let again = !self.unacknowledged.is_empty() && random.chance(1, 2);
-        let letter = match again {
-            true => self
-                .unacknowledged
-                .swap_remove(random.below(u64::MAX) as usize % self.unacknowledged.len()),
-            false => self.letter(random, wall_ms),
-        };
-        self.send(letter);
-    }
-
-    /// Sends what was not acknowledged; whether all is by now.
-    pub fn settle(&mut self) -> bool {
-        for letter in std::mem::take(&mut self.unacknowledged) {
-            self.send(letter);
-        }
-        self.unacknowledged.is_empty()
     }
 
     fn send(&mut self, letter: Letter) {
@@ -179,5 +151,33 @@ impl Market {
         let key = (!random.chance(1, 20)).then(|| item.into_bytes());
         let (is_due, is_astray) = (!ahead, partition != home);
         Letter { topic, partition, timestamp, key, value, event, is_due, is_astray }
+    }
+}
+
+impl Inputs for Market {
+    fn reconnect(&mut self, broker: Arc<dyn Broker>) {
+        self.broker = broker;
+    }
+
+    fn act(&mut self, random: &mut Random, wall_ms: i64) {
+        let again = !self.unacknowledged.is_empty() && random.chance(1, 2);
+        let letter = match again {
+            true => self
+                .unacknowledged
+                .swap_remove(random.below(u64::MAX) as usize % self.unacknowledged.len()),
+            false => self.letter(random, wall_ms),
+        };
+        self.send(letter);
+    }
+
+    fn settle(&mut self) -> bool {
+        for letter in std::mem::take(&mut self.unacknowledged) {
+            self.send(letter);
+        }
+        self.unacknowledged.is_empty()
+    }
+
+    fn judge(&self, town: &mut Town, broker: &dyn Broker) -> Result<(), String> {
+        town.audit(broker, &self.acknowledged)
     }
 }

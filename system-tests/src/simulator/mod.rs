@@ -2,21 +2,27 @@
 //! virtual time, everything from one seed; then the checker. The same seed is the same run.
 //!
 //! Reading order: [`random`], [`chaos`] (what goes wrong with an effect), [`market`] (who writes
-//! the inputs), [`town`] (processes, and what goes wrong with them), `audit` (the
-//! verdict), this file (a run from its
-//! beginning to its verdict), [`campaign`] (many runs), [`script`] (a crash at every step).
+//! the inputs), [`town`] (processes) and `trouble` (what goes wrong with them), `audit` (the
+//! verdict), this file (a run from its beginning to its verdict), [`campaign`] (many runs),
+//! [`script`] (a crash at every step), [`register`] (another topology, whose rows come and go).
 
 mod audit;
 pub mod campaign;
 pub mod chaos;
 pub mod market;
 pub mod random;
+pub mod register;
 pub mod script;
 pub mod town;
+mod trouble;
 
-use bps_streams::prepare_topics;
+use std::sync::Arc;
+
+use bps_streams::broker::Broker;
 use bps_streams::simulation::Cluster;
 use bps_streams::worker::WorkerConfig;
+use bps_streams::{Topology, prepare_topics};
+use purchase_processor::Settings;
 
 use self::chaos::{Chaos, Weather};
 use self::market::Market;
@@ -45,14 +51,31 @@ pub struct Scenario {
     pub configure: fn(&mut WorkerConfig),
     /// Whether lines of what happened are kept.
     pub keep_trace: bool,
+    /// What is played.
+    pub play: fn(&Scenario) -> Outcome,
 }
 
 impl Scenario {
-    /// The scenario of a seed, as long as the seed says.
+    /// The scenario of a seed, as long as the seed says: the product's.
     pub fn new(seed: u64) -> Scenario {
         let steps = 200 + Random::new(!seed).below(2_800) as u32;
-        Scenario { seed, steps, configure: |_| (), keep_trace: false }
+        Scenario { seed, steps, configure: |_| (), keep_trace: false, play: market }
     }
+}
+
+/// Who writes the inputs of a run, and knows what must have come of them.
+pub trait Inputs {
+    /// Goes on through another broker.
+    fn reconnect(&mut self, broker: Arc<dyn Broker>);
+    /// Sends something: new, or what was not acknowledged.
+    fn act(&mut self, random: &mut Random, wall_ms: i64);
+    /// Sends what was not acknowledged; whether all is by now.
+    fn settle(&mut self) -> bool;
+    /// What is wrong in the end, if anything.
+    ///
+    /// # Errors
+    /// The violation.
+    fn judge(&self, town: &mut Town, broker: &dyn Broker) -> Result<(), String>;
 }
 
 /// How a run went.
@@ -72,7 +95,23 @@ pub struct Outcome {
 
 /// Runs a scenario.
 pub fn simulate(scenario: &Scenario) -> Outcome {
-    let Scenario { seed, steps, configure, keep_trace } = *scenario;
+    (scenario.play)(scenario)
+}
+
+/// The product, with sellers and buyers.
+fn market(scenario: &Scenario) -> Outcome {
+    let settings = Settings::default();
+    let topology = purchase_processor::topology(&settings).unwrap();
+    let market = |broker| Market::new(broker, settings.topics.clone(), PARTITIONS, scenario.seed);
+    run(scenario, topology, market)
+}
+
+fn run<I: Inputs>(
+    scenario: &Scenario,
+    topology: Topology,
+    inputs: impl FnOnce(Arc<dyn Broker>) -> I,
+) -> Outcome {
+    let Scenario { seed, steps, configure, keep_trace, .. } = *scenario;
     let weather = Weather::default();
     weather.set_healed(true);
     let cluster = Cluster::new(Chaos::new(seed, weather.clone()));
@@ -81,31 +120,31 @@ pub fn simulate(scenario: &Scenario) -> Outcome {
     }
     let mut random = Random::new(seed ^ 0x5eed);
     let queue_bytes = QUEUE_BYTES[(seed % 2) as usize];
-    let mut town = Town::new(cluster.clone(), BEGIN_MS, PARTITIONS, queue_bytes, configure);
+    let mut town =
+        Town::of(cluster.clone(), topology, BEGIN_MS, PARTITIONS, queue_bytes, configure);
     let (outside, _) = cluster.boot(OUTSIDE);
     prepare_topics(&*outside, town.topology(), PARTITIONS).unwrap();
-    let topics = town.settings().topics.clone();
-    let mut market = Market::new(outside.clone(), topics, PARTITIONS, seed);
+    let mut inputs = inputs(outside.clone());
     weather.set_healed(false);
     for _ in 0..steps {
         if town.violation().is_some() {
             break;
         }
         match random.below(100) {
-            0..=11 => market.act(&mut random, town.now().wall_ms),
+            0..=11 => inputs.act(&mut random, town.now().wall_ms),
             12..=13 => town.trouble(&mut random),
             _ => town.step(&mut random),
         }
         // Those outside are not what is tested: they come back at once.
         if cluster.is_dead(OUTSIDE) {
             let (broker, _) = cluster.boot(OUTSIDE);
-            market.reconnect(broker);
+            inputs.reconnect(broker);
         }
     }
     weather.set_healed(true);
     let violation = match town.violation() {
         Some(violation) => Some(violation),
-        None => finish(&cluster, &mut town, &mut market).err(),
+        None => finish(&cluster, &mut town, &mut inputs).err(),
     };
     Outcome {
         violation,
@@ -117,13 +156,13 @@ pub fn simulate(scenario: &Scenario) -> Outcome {
 }
 
 /// Heals everything and judges what came of it.
-fn finish(cluster: &Cluster, town: &mut Town, market: &mut Market) -> Result<(), String> {
+fn finish(cluster: &Cluster, town: &mut Town, inputs: &mut impl Inputs) -> Result<(), String> {
     let (outside, _) = cluster.boot(OUTSIDE);
-    market.reconnect(outside.clone());
+    inputs.reconnect(outside.clone());
     town.heal();
     let deadline_ms = town.now().monotonic_ms + LIVENESS_MS;
     loop {
-        let sent = market.settle();
+        let sent = inputs.settle();
         town.rounds(20);
         if let Some(violation) = town.violation() {
             return Err(violation);
@@ -135,5 +174,5 @@ fn finish(cluster: &Cluster, town: &mut Town, market: &mut Market) -> Result<(),
             return Err(format!("not settled {LIVENESS_MS} ms after all was healed"));
         }
     }
-    town.audit(&*outside, market.acknowledged())
+    inputs.judge(town, &*outside)
 }

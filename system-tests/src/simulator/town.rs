@@ -1,4 +1,4 @@
-//! The processes of a simulated run, what befalls them, and whether they did right.
+//! The processes of a simulated run, and whether they did right.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::random::Random;
 /// Processes at most at a time.
 pub(super) const PROCESSES_MAX: u32 = 3;
 
-enum State {
+pub(super) enum State {
     /// Its workers.
     Running(Vec<Worker>),
     /// As one that was stopped (SIGSTOP): alive, and silent until then (monotonic ms).
@@ -37,15 +37,18 @@ pub struct Town {
     configure: fn(&mut WorkerConfig),
     /// What may wait in each queue of a worker (bytes).
     pub(super) queue_bytes: usize,
-    processes: BTreeMap<u32, State>,
-    begin_ms: i64,
-    now: Now,
+    pub(super) processes: BTreeMap<u32, State>,
+    pub(super) begin_ms: i64,
+    pub(super) now: Now,
     pub(super) violation: Option<String>,
-    commits: u64,
+    /// Somebody has set offsets of the group, or deleted it, and nobody has committed since.
+    pub(super) is_meddled_with: bool,
+    pub(super) commits: u64,
 }
 
 impl Town {
-    /// One with a single process, whose queues have this size (bytes each).
+    /// One with a single process, which runs the product's topology; its queues have this size
+    /// (bytes each).
     pub fn new(
         cluster: Cluster,
         begin_ms: i64,
@@ -53,8 +56,20 @@ impl Town {
         queue_bytes: usize,
         configure: fn(&mut WorkerConfig),
     ) -> Town {
-        let settings = Settings::default();
-        let topology = Arc::new(topology(&settings).unwrap());
+        let topology = topology(&Settings::default()).unwrap();
+        Self::of(cluster, topology, begin_ms, partitions, queue_bytes, configure)
+    }
+
+    /// One with a single process, which runs this topology.
+    pub fn of(
+        cluster: Cluster,
+        topology: Topology,
+        begin_ms: i64,
+        partitions: u32,
+        queue_bytes: usize,
+        configure: fn(&mut WorkerConfig),
+    ) -> Town {
+        let (settings, topology) = (Settings::default(), Arc::new(topology));
         let mut town = Town {
             cluster,
             partitions,
@@ -66,6 +81,7 @@ impl Town {
             begin_ms,
             now: Now { monotonic_ms: 0, wall_ms: begin_ms },
             violation: None,
+            is_meddled_with: false,
             commits: 0,
         };
         town.cluster.set_time(town.now);
@@ -105,7 +121,7 @@ impl Town {
             Prepared { partitions: self.partitions, dead_letter_partitions: self.partitions };
         let count = 1 + process % 2;
         let worker = |number: u32| {
-            let id = format!("{}-p{process}-{number}", self.settings.application);
+            let id = format!("{}-p{process}-{number}", self.topology.name);
             let mut config = WorkerConfig::new(id);
             // Small bounds, so that few records make many transactions.
             config.commit = CommitPolicy { records_max: 7, ..CommitPolicy::default() };
@@ -123,7 +139,7 @@ impl Town {
         self.processes.insert(process, state);
     }
 
-    fn pass(&mut self, ms: u64) {
+    pub(super) fn pass(&mut self, ms: u64) {
         self.now.monotonic_ms += ms;
         self.now.wall_ms += ms as i64;
         self.cluster.set_time(self.now);
@@ -188,71 +204,6 @@ impl Town {
         }
     }
 
-    /// Something befalls somebody.
-    pub fn trouble(&mut self, random: &mut Random) {
-        let numbers: Vec<u32> = self.processes.keys().copied().collect();
-        let process = numbers[random.below(numbers.len() as u64) as usize];
-        let soon_ms = match random.chance(1, 4) {
-            true => random.below(15_000),
-            false => random.below(200),
-        };
-        match random.below(10) {
-            0 | 1 => self.end(process, soon_ms),
-            2 => {
-                self.end(process, soon_ms);
-                self.cluster.lose_power(process, 1 + random.below(6) as usize);
-            }
-            3 | 4 => self.pause(process, soon_ms),
-            5 => self.cluster.outage(soon_ms),
-            // Either of its two producers.
-            6 => {
-                let second = if random.chance(1, 2) { ".2" } else { "" };
-                let id = format!("{}-p{process}-0{second}", self.settings.application);
-                self.cluster.fence(&id);
-            }
-            7 => self.cluster.set_disk_full(process, random.chance(1, 3)),
-            8 if (numbers.len() as u32) < PROCESSES_MAX => {
-                if let Some(next) = (0..PROCESSES_MAX).find(|p| !self.processes.contains_key(p)) {
-                    self.boot(next);
-                }
-            }
-            9 if numbers.len() > 1 => self.scale_down(process),
-            // The clock is set; by less than clocks may differ, so that what is sent now does not
-            // lie in the future.
-            _ => {
-                let right_ms = self.begin_ms + self.now.monotonic_ms as i64;
-                self.now.wall_ms = right_ms + random.below(4_800) as i64 - 2_400;
-            }
-        }
-    }
-
-    fn pause(&mut self, process: u32, ms: u64) {
-        let until_ms = self.now.monotonic_ms + ms;
-        match self.processes.remove(&process) {
-            Some(State::Running(workers)) => {
-                self.cluster.event(|| format!("process {process} is silent for {ms} ms"));
-                self.processes.insert(process, State::Paused(workers, until_ms));
-            }
-            Some(other) => drop(self.processes.insert(process, other)),
-            None => {}
-        }
-    }
-
-    /// A process ends and gives its place up, as far as it can.
-    pub fn scale_down(&mut self, process: u32) {
-        self.cluster.event(|| format!("process {process} leaves"));
-        if let Some(State::Running(mut workers) | State::Paused(mut workers, _)) =
-            self.processes.remove(&process)
-        {
-            for worker in &mut workers {
-                // One that cannot leave is missed when its session ends.
-                drop(worker.leave(self.now));
-            }
-            self.commits += commits_of(workers);
-        }
-        self.cluster.kill(process);
-    }
-
     /// Nothing is wrong any more, and everybody is there.
     pub fn heal(&mut self) {
         for process in 0..PROCESSES_MAX {
@@ -274,16 +225,27 @@ impl Town {
     pub fn rounds(&mut self, count: u32) {
         for _ in 0..count {
             self.pass(10);
-            let numbers: Vec<u32> = self.processes.keys().copied().collect();
-            for process in numbers {
-                for worker in 0..2 {
-                    self.step_process(process, |workers| worker % workers);
-                }
+            self.round();
+        }
+    }
+
+    /// Everybody's turn, in no time.
+    pub(super) fn round(&mut self) {
+        let numbers: Vec<u32> = self.processes.keys().copied().collect();
+        for process in numbers {
+            for worker in 0..2 {
+                self.step_process(process, |workers| worker % workers);
             }
         }
     }
 
-    fn all_of(&self, topics: impl IntoIterator<Item = String>) -> Vec<TopicPartition> {
+    /// Whether a store is being brought up to its topics.
+    pub(super) fn is_restoring(&self) -> bool {
+        let lacks = |status| matches!(status, TaskStatus::Restoring { remaining: 1.., .. });
+        self.workers().any(|worker| worker.tasks().into_values().any(lacks))
+    }
+
+    pub(super) fn all_of(&self, topics: impl IntoIterator<Item = String>) -> Vec<TopicPartition> {
         let at = |topic: String| (0..self.partitions).map(move |p| TopicPartition::new(&topic, p));
         topics.into_iter().flat_map(at).collect()
     }
@@ -299,11 +261,11 @@ impl Town {
     /// waits for the outcome of one.
     pub fn is_settled(&self, broker: &dyn Broker) -> bool {
         // One that a dead process left open is ended by its heir, or by its time-out.
-        if self.is_open(broker) {
+        if self.is_open(broker) || (self.is_meddled_with && !self.is_known_to_group()) {
             return false;
         }
         let inputs = self.all_of(self.topology.inputs());
-        let Ok(committed) = broker.committed(&self.settings.application, &inputs) else {
+        let Ok(committed) = broker.committed(&self.topology.name, &inputs) else {
             return false;
         };
         let is_taken = |at: &TopicPartition, committed: Option<CommittedOffset>| {
@@ -365,6 +327,6 @@ fn is_expected(error: &Error) -> bool {
     }
 }
 
-fn commits_of(workers: Vec<Worker>) -> u64 {
+pub(super) fn commits_of(workers: Vec<Worker>) -> u64 {
     workers.into_iter().map(|worker| worker.status().commits).sum()
 }

@@ -19,6 +19,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::group::{CommittedOffset, ConsumerOptions, GroupEvent, Membership, OffsetCommit};
+pub(crate) use self::topic::TOMBSTONES_MS;
 pub use self::topic::{
     CleanupPolicy, Copies, Timestamps, TopicDescription, TopicIdentity, TopicSettings,
 };

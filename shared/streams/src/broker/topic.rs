@@ -84,6 +84,9 @@ pub struct TopicSettings {
     pub past_max_ms: Option<u64>,
     /// Larger batches of records are refused (bytes); `None`: the broker knows no such bound.
     pub batch_bytes_max: Option<u64>,
+    /// Of a compacted topic: who reads on after a longer time does not hear of what was deleted (ms).
+    /// `None`: there is no such bound.
+    pub tombstones_ms: Option<u64>,
     /// How it lies on several brokers; `None`: there is only one.
     pub copies: Option<Copies>,
 }
@@ -100,6 +103,10 @@ pub struct Copies {
     /// One that lacks acknowledged records may become the leader when no other is left.
     pub is_unclean: bool,
 }
+
+/// How long the deletion of a row should be told of on its changelog, at least (ms): 30 days. A store
+/// that is away for longer keeps rows whose deletion it has not seen.
+pub(crate) const TOMBSTONES_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
 impl Copies {
     /// Brokers that should have each partition, of so many.

@@ -1,6 +1,6 @@
 //! The rows that a replay has built, beside the changelogs and beside a store.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use super::lane::Lane;
@@ -11,7 +11,7 @@ use crate::record::Record;
 use crate::stamp::{STAMP, Stamp};
 use crate::store::{Row, Store};
 use crate::task::TaskEnv;
-use crate::topology::Backing;
+use crate::topology::{Backing, ToChangelog};
 
 /// Compares all tables of a partition.
 pub(super) fn compare(
@@ -22,9 +22,8 @@ pub(super) fn compare(
     report: &mut ReplayReport,
 ) -> Result<()> {
     for (table, spec) in env.topology.stores.iter().enumerate() {
-        if let Backing::Changelog { topic, .. } = &spec.backing {
-            let lane = Lane::whole(broker, TopicPartition::new(topic, partition))?;
-            with_changelog(env, table, lane, report)?;
+        if let Backing::Changelog { .. } = &spec.backing {
+            with_changelog(broker, env, (table, partition), report)?;
         }
         if let Some(store) = against {
             with_store(env, (table, partition), store, report)?;
@@ -35,47 +34,32 @@ pub(super) fn compare(
 
 /// Every row must be the last of its key on the changelog.
 fn with_changelog(
+    broker: &dyn Broker,
     env: &TaskEnv,
-    table: usize,
-    mut lane: Lane,
+    (table, partition): (usize, u32),
     report: &mut ReplayReport,
 ) -> Result<()> {
-    let partition = lane.at.partition;
     let Backing::Changelog { to, topic, .. } = &env.topology.stores[table].backing else {
         return Ok(());
     };
-    // Hashes of keys whose last row was seen: 8 bytes a row.
-    let (hasher, mut seen) = (RandomState::new(), HashSet::new());
+    let at = TopicPartition::new(topic, partition);
     let (mut row, mut value) = (Vec::new(), Vec::new());
-    while let Some(record) = lane.head()? {
-        let stamp = record.headers.get(STAMP).and_then(Stamp::decode);
-        if let (Some(key), Some(stamp)) = (record.key, stamp) {
-            let there = env.store.get(table, partition, key, &mut row)?;
-            let replayed = Row::decode(&row).filter(|_| there);
+    let keys = last_of_each_key(broker, &at, &mut |key, record, stamp| {
+        let there = env.store.get(table, partition, key, &mut row)?;
+        let replayed = Row::decode(&row).filter(|_| there);
+        report.rows += 1;
+        if !is_row(record, stamp, replayed.map(|row| (key, row)), *to, &mut value) {
+            let (place, offset) = (topic.clone(), Some(record.offset));
+            let recorded = shown(record, stamp.sequence);
             let sequence = replayed.map_or(0, |r| r.sequence);
-            if stamp.sequence >= sequence {
-                seen.insert(hasher.hash_one(key));
-                report.rows += 1;
-                value.clear();
-                if let Some(replayed) = replayed {
-                    to(key, replayed.value, &mut value);
-                }
-                let same = replayed.map(|r| (r.sequence, r.timestamp, value.as_slice()))
-                    == record.value.map(|v| (stamp.sequence, record.time(), v));
-                if !same {
-                    let offset = Some(record.offset);
-                    let recorded = shown(&record, stamp.sequence);
-                    let replayed = format!("{} #{sequence}", String::from_utf8_lossy(&value));
-                    let place = topic.clone();
-                    report.note(Difference { place, partition, offset, recorded, replayed });
-                }
-            }
+            let replayed = format!("{} #{sequence}", String::from_utf8_lossy(&value));
+            report.note(Difference { place, partition, offset, recorded, replayed });
         }
-        lane.advance();
-    }
+        Ok(())
+    })?;
     let mut unseen = Vec::new();
     env.store.scan(table, partition, &[], &mut |key, _| {
-        if !seen.contains(&hasher.hash_one(key)) {
+        if !keys.contain(key) {
             unseen.push(String::from_utf8_lossy(key).into_owned());
         }
         true
@@ -86,6 +70,67 @@ fn with_changelog(
         report.note(Difference { place, partition, offset, recorded, replayed });
     }
     Ok(())
+}
+
+/// Whether a changelog's record is the one of a row, or of none; `value` is what a record of the
+/// row would hold.
+pub(super) fn is_row(
+    record: &Record<'_>,
+    stamp: &Stamp,
+    row: Option<(&[u8], Row<'_>)>,
+    to: ToChangelog,
+    value: &mut Vec<u8>,
+) -> bool {
+    value.clear();
+    if let Some((key, row)) = row {
+        to(key, row.value, value);
+    }
+    row.map(|(_, r)| (r.sequence, r.timestamp, value.as_slice()))
+        == record.value.map(|v| (stamp.sequence, record.time(), v))
+}
+
+/// Which keys a changelog holds, by their hashes: 16 bytes a key.
+pub(super) struct Keys {
+    hasher: RandomState,
+    /// The offset of each key's last record.
+    last: HashMap<u64, u64>,
+}
+
+impl Keys {
+    pub(super) fn contain(&self, key: &[u8]) -> bool {
+        self.last.contains_key(&self.hasher.hash_one(key))
+    }
+}
+
+/// Takes a key, and the last record of it.
+type Visit<'a> = dyn FnMut(&[u8], &Record<'_>, &Stamp) -> Result<()> + 'a;
+
+/// Visits the last record of each key that is stamped. Only the place on the topic says which that
+/// is: the row of a key that was deleted and put again counts from 1 again.
+pub(super) fn last_of_each_key(
+    broker: &dyn Broker,
+    at: &TopicPartition,
+    visit: &mut Visit<'_>,
+) -> Result<Keys> {
+    let mut keys = Keys { hasher: RandomState::new(), last: HashMap::new() };
+    let stamp_of = |record: &Record<'_>| record.headers.get(STAMP).and_then(Stamp::decode);
+    let mut lane = Lane::whole(broker, at.clone())?;
+    while let Some(record) = lane.head()? {
+        if let (Some(key), Some(_)) = (record.key, stamp_of(&record)) {
+            keys.last.insert(keys.hasher.hash_one(key), record.offset);
+        }
+        lane.advance();
+    }
+    let mut lane = Lane::whole(broker, at.clone())?;
+    while let Some(record) = lane.head()? {
+        if let (Some(key), Some(stamp)) = (record.key, stamp_of(&record))
+            && keys.last.get(&keys.hasher.hash_one(key)).is_none_or(|o| record.offset >= *o)
+        {
+            visit(key, &record, &stamp)?;
+        }
+        lane.advance();
+    }
+    Ok(keys)
 }
 
 fn shown(record: &Record<'_>, sequence: u64) -> String {

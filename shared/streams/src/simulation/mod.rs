@@ -34,7 +34,7 @@ use self::machine::Machine;
 pub use self::plan::{Effect, Fault, Faultless, Plan};
 use self::store::SimulatedStore;
 use self::world::World;
-use crate::broker::{Broker, Now, Result, TopicPartition};
+use crate::broker::{Broker, CommittedOffset, Now, Result, TopicPartition};
 use crate::store::{Checkpoint, Store};
 
 /// A simulated cluster, and the disks of the processes that use it. Clones share it.
@@ -116,6 +116,12 @@ impl Cluster {
         self.event(|| format!("{at} loses what lies behind {end}"));
         self.world().partition(at)?.lose_tail(end);
         Ok(())
+    }
+
+    /// Sets an offset of a group, as a tool does that resets it, or a foreign member.
+    pub fn set_offset(&self, group: &str, at: TopicPartition, committed: CommittedOffset) {
+        self.event(|| format!("somebody sets {group} to {} of {at}", committed.offset));
+        self.world().groups.set_offset(group, at, committed);
     }
 
     /// Gives the epoch of a transactional id to somebody else, as a coordinator does that takes

@@ -1,11 +1,12 @@
 //! A disk that outlives its process, and may lose its last batches with the power.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::machine::Machine;
 use super::plan::Fault;
 use crate::store::memory::Tables;
-use crate::store::{Checkpoint, Result, Store, StoreBatch, StoreError};
+use crate::store::{Checkpoint, Claim, Claims, Result, Store, StoreBatch, StoreError};
 
 /// Batches that a power loss can take back.
 const UNSYNCED_MAX: usize = 6;
@@ -16,12 +17,19 @@ pub(super) struct Disk {
     tables: Tables,
     /// How it was before each of the last batches.
     earlier: VecDeque<Tables>,
+    /// The process's own: they do not outlive it.
+    claims: Arc<Claims>,
     /// Why partitions were moved aside.
     pub(super) quarantined: Vec<String>,
     pub(super) full: bool,
 }
 
 impl Disk {
+    /// A process begins: nobody has claimed anything.
+    pub(super) fn begin(&mut self) {
+        self.claims = Arc::default();
+    }
+
     fn keep(&mut self) {
         self.earlier.push_back(self.tables.clone());
         if self.earlier.len() > UNSYNCED_MAX {
@@ -63,6 +71,10 @@ impl SimulatedStore {
         StoreError::Io { folder, what, cause: cause.to_owned() }
     }
 
+    fn claims(&self) -> Arc<Claims> {
+        self.machine.world().disks.entry(self.machine.process).or_default().claims.clone()
+    }
+
     fn read<T>(&self, read: impl FnOnce(&Tables) -> T) -> Result<T> {
         let world = self.machine.world();
         let alive = world.check_alive(self.machine.process, self.machine.life);
@@ -101,6 +113,10 @@ impl SimulatedStore {
 }
 
 impl Store for SimulatedStore {
+    fn claim(&self, partition: u32) -> Claim {
+        self.claims().claim(partition)
+    }
+
     fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>> {
         self.read(|tables| tables.checkpoint(partition).cloned())
     }
@@ -128,9 +144,11 @@ impl Store for SimulatedStore {
     }
 
     fn apply(&self, batch: &StoreBatch) -> Result<()> {
-        self.write("store batch", |disk| {
-            disk.keep();
-            disk.tables.apply(batch);
+        self.claims().write(batch, |lost| {
+            self.write("store batch", |disk| {
+                disk.keep();
+                disk.tables.apply(batch, lost);
+            })
         })
     }
 

@@ -84,7 +84,7 @@ impl World {
     /// A process begins anew; returns the number of its life.
     pub(super) fn boot(&mut self, process: u32) -> u64 {
         self.dead.remove(&process);
-        self.disks.entry(process).or_default();
+        self.disks.entry(process).or_default().begin();
         let life = self.lives.entry(process).or_default();
         *life += 1;
         *life

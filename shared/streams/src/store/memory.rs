@@ -1,9 +1,9 @@
 //! A store in memory, for the [`crate::TestDriver`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Checkpoint, Result, Store, StoreBatch};
+use super::{Checkpoint, Claim, Claims, Result, Store, StoreBatch};
 
 type Key = (usize, u32, Vec<u8>);
 
@@ -35,15 +35,15 @@ impl Tables {
             .map(|((_, _, key), row)| (key.as_slice(), row.as_slice()))
     }
 
-    pub(crate) fn apply(&mut self, batch: &StoreBatch) {
-        for (table, partition, key, row) in batch.writes() {
+    pub(crate) fn apply(&mut self, batch: &StoreBatch, lost: &BTreeSet<u32>) {
+        for (table, partition, key, row) in batch.writes(lost) {
             let key = (table, partition, key.to_vec());
             match row {
                 Some(row) => self.rows.insert(key, row.to_vec()),
                 None => self.rows.remove(&key),
             };
         }
-        self.checkpoints.extend(batch.checkpoints.iter().cloned());
+        self.checkpoints.extend(batch.checkpoints(lost).cloned());
     }
 
     pub(crate) fn forget(&mut self, partition: u32) {
@@ -56,6 +56,7 @@ impl Tables {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tables: Mutex<Tables>,
+    claims: Claims,
 }
 
 impl MemoryStore {
@@ -65,6 +66,10 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn claim(&self, partition: u32) -> Claim {
+        self.claims.claim(partition)
+    }
+
     fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>> {
         Ok(self.tables().checkpoint(partition).cloned())
     }
@@ -91,7 +96,7 @@ impl Store for MemoryStore {
     }
 
     fn apply(&self, batch: &StoreBatch) -> Result<()> {
-        self.tables().apply(batch);
+        self.claims.write(batch, |lost| self.tables().apply(batch, lost));
         Ok(())
     }
 

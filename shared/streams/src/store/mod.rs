@@ -1,12 +1,16 @@
 //! The port to local state: tables of rows by partition and key, and the [`Checkpoint`] that
 //! says which positions of the log they stand for. Both are written in one batch, always.
 
+mod claims;
 pub mod memory;
 pub mod rocks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use self::claims::Claim;
+pub(crate) use self::claims::Claims;
 
 /// What can go wrong in a store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -56,6 +60,12 @@ pub struct Checkpoint {
     pub backing: Vec<(String, u64)>,
     /// Which topics these offsets are of.
     pub ids: TopicIds,
+    /// Names of the stores that this holds for: one that was added since has nothing of its topic
+    /// yet. Empty where an earlier version wrote it, which did not tell.
+    pub stores: Vec<String>,
+    /// Next offsets to read as far as stamps have told in a restore, by number of the input: one
+    /// list for each number of inputs that there were. A task that has run since knows better.
+    pub stamped: Vec<Vec<u64>>,
 }
 
 impl Checkpoint {
@@ -119,6 +129,7 @@ pub struct StoreBatch {
     bytes: Vec<u8>,
     writes: Vec<Write>,
     checkpoints: Vec<(u32, Checkpoint)>,
+    claims: Vec<(u32, Claim)>,
 }
 
 impl StoreBatch {
@@ -139,6 +150,23 @@ impl StoreBatch {
         self.checkpoints.push((partition, checkpoint));
     }
 
+    /// Says by which claim it writes to `partition`. Without it nothing is written to a partition
+    /// that anybody has claimed.
+    pub fn hold(&mut self, partition: u32, claim: Claim) {
+        self.claims.push((partition, claim));
+    }
+
+    fn claim_of(&self, partition: u32) -> Claim {
+        let held = self.claims.iter().rev().find(|(p, _)| *p == partition);
+        held.map_or(Claim::default(), |(_, claim)| *claim)
+    }
+
+    /// Those that it writes to.
+    fn partitions(&self) -> BTreeSet<u32> {
+        let writes = self.writes.iter().map(|write| write.partition);
+        writes.chain(self.checkpoints.iter().map(|(partition, _)| *partition)).collect()
+    }
+
     #[cfg(feature = "mutants")]
     pub(crate) fn forget_checkpoint(&mut self, partition: u32) {
         self.checkpoints.retain(|(p, _)| *p != partition);
@@ -154,11 +182,20 @@ impl StoreBatch {
         self.writes.is_empty() && self.checkpoints.is_empty()
     }
 
-    fn writes(&self) -> impl Iterator<Item = (usize, u32, &[u8], Option<&[u8]>)> {
-        self.writes.iter().map(|w| {
+    /// All writes but those to the partitions that it has `lost`.
+    fn writes(
+        &self,
+        lost: &BTreeSet<u32>,
+    ) -> impl Iterator<Item = (usize, u32, &[u8], Option<&[u8]>)> {
+        self.writes.iter().filter(|w| !lost.contains(&w.partition)).map(|w| {
             let value = w.value.clone().map(|v| &self.bytes[v]);
             (w.table, w.partition, &self.bytes[w.key.clone()], value)
         })
+    }
+
+    /// All checkpoints but those of the partitions that it has `lost`.
+    fn checkpoints(&self, lost: &BTreeSet<u32>) -> impl Iterator<Item = &(u32, Checkpoint)> {
+        self.checkpoints.iter().filter(|(partition, _)| !lost.contains(partition))
     }
 }
 
@@ -173,8 +210,11 @@ pub struct MemoryUse {
     pub table_readers: u64,
 }
 
-/// Tables of rows. Shared by all tasks of a process; each partition has one writer.
+/// Tables of rows. Shared by all tasks of a process; each partition has one writer, the last one
+/// to claim it.
 pub trait Store: Send + Sync {
+    /// Takes a partition over: what is written to it by an earlier claim is refused from now on.
+    fn claim(&self, partition: u32) -> Claim;
     /// What the rows of a partition stand for; `None`: it holds nothing of it.
     fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>>;
     /// Reads one row (as [`Row`] encodes it) into `into`; whether it is there.
@@ -188,7 +228,8 @@ pub trait Store: Send + Sync {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()>;
-    /// Applies a batch as a whole or not at all.
+    /// Applies a batch as a whole or not at all. What it has of partitions that somebody else has
+    /// claimed since is left out: their owner has it from the topics.
     fn apply(&self, batch: &StoreBatch) -> Result<()>;
     /// The error that says that what was read is not what was written.
     fn damaged(&self, cause: String) -> StoreError {

@@ -9,6 +9,7 @@
 
 mod damage;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use rocksdb::{
 
 use self::damage::{failure, free_name};
 pub(crate) use self::damage::{mark, set_aside};
-use super::{Checkpoint, MemoryUse, Result, Store, StoreBatch, StoreError};
+use super::{Checkpoint, Claim, Claims, MemoryUse, Result, Store, StoreBatch, StoreError};
 use crate::seal::Seal;
 
 const CHECKPOINTS: &str = "checkpoints";
@@ -48,6 +49,7 @@ pub struct RocksStore {
     seal: Seal,
     folder: PathBuf,
     tables: Vec<String>,
+    claims: Claims,
 }
 
 impl RocksStore {
@@ -81,7 +83,8 @@ impl RocksStore {
         let db = DB::open_cf_descriptors(&options, folder, families);
         let db = db.map_err(|error| damage::failure_to_open(folder, error))?;
         let tables = tables.iter().map(|&name| name.to_owned()).collect();
-        Ok(RocksStore { seal: Seal::of(folder), db, folder: folder.to_owned(), tables })
+        let (seal, folder) = (Seal::of(folder), folder.to_owned());
+        Ok(RocksStore { seal, db, folder, tables, claims: Claims::default() })
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
@@ -91,6 +94,34 @@ impl RocksStore {
 
     fn family(&self, name: &str) -> Result<&ColumnFamily> {
         self.db.cf_handle(name).ok_or_else(|| self.damaged(format!("it has no table {name:?}")))
+    }
+}
+
+impl RocksStore {
+    fn write(&self, batch: &StoreBatch, lost: &BTreeSet<u32>) -> Result<()> {
+        let mut writes = WriteBatch::default();
+        let families = self.tables.iter().map(|name| self.family(name));
+        let families = families.collect::<Result<Vec<_>>>()?;
+        let mut row = Vec::new();
+        // In their order, each row is found a place for beside the one before.
+        let mut sorted: Vec<_> = batch.writes(lost).collect();
+        sorted.sort_by_key(|(table, partition, key, _)| (*table, *partition, *key));
+        for (table, partition, key, value) in sorted {
+            row_key(partition, key, &mut row);
+            match value {
+                Some(value) => writes.put_cf(families[table], &row, value),
+                None => writes.delete_cf(families[table], &row),
+            }
+        }
+        for (partition, checkpoint) in batch.checkpoints(lost) {
+            let row = encode_checkpoint(checkpoint);
+            writes.put_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes(), row);
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(false);
+        options.set_memtable_insert_hint_per_batch(true);
+        self.seal.renew();
+        self.db.write_opt(writes, &options).map_err(self.failed("write"))
     }
 }
 
@@ -144,6 +175,10 @@ fn row_key(partition: u32, key: &[u8], into: &mut Vec<u8>) {
 }
 
 impl Store for RocksStore {
+    fn claim(&self, partition: u32) -> Claim {
+        self.claims.claim(partition)
+    }
+
     fn checkpoint(&self, partition: u32) -> Result<Option<Checkpoint>> {
         let row = self.db.get_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
         let Some(row) = row.map_err(self.failed("read"))? else {
@@ -190,29 +225,7 @@ impl Store for RocksStore {
     }
 
     fn apply(&self, batch: &StoreBatch) -> Result<()> {
-        let mut writes = WriteBatch::default();
-        let families = self.tables.iter().map(|name| self.family(name));
-        let families = families.collect::<Result<Vec<_>>>()?;
-        let mut row = Vec::new();
-        // In their order, each row is found a place for beside the one before.
-        let mut sorted: Vec<_> = batch.writes().collect();
-        sorted.sort_by_key(|(table, partition, key, _)| (*table, *partition, *key));
-        for (table, partition, key, value) in sorted {
-            row_key(partition, key, &mut row);
-            match value {
-                Some(value) => writes.put_cf(families[table], &row, value),
-                None => writes.delete_cf(families[table], &row),
-            }
-        }
-        for (partition, checkpoint) in &batch.checkpoints {
-            let row = encode_checkpoint(checkpoint);
-            writes.put_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes(), row);
-        }
-        let mut options = WriteOptions::default();
-        options.set_sync(false);
-        options.set_memtable_insert_hint_per_batch(true);
-        self.seal.renew();
-        self.db.write_opt(writes, &options).map_err(self.failed("write"))
+        self.claims.write(batch, |lost| self.write(batch, lost))
     }
 
     fn memory(&self) -> MemoryUse {
@@ -262,6 +275,13 @@ fn encode_checkpoint(c: &Checkpoint) -> String {
     for (topic, id) in &*c.ids {
         let _ = writeln!(text, "id {id} {topic}");
     }
+    for (number, name) in c.stores.iter().enumerate() {
+        let _ = writeln!(text, "store {number} {name}");
+    }
+    for positions in &c.stamped {
+        let words: Vec<String> = positions.iter().map(u64::to_string).collect();
+        let _ = writeln!(text, "stamped {} {}", positions.len(), words.join(","));
+    }
     text
 }
 
@@ -276,12 +296,17 @@ fn decode_checkpoint(row: &[u8]) -> Option<Checkpoint> {
     };
     for line in lines {
         let mut words = line.splitn(3, ' ');
-        let (kind, word, topic) = (words.next()?, words.next()?, words.next()?.to_owned());
+        let (kind, word, name) = (words.next()?, words.next()?, words.next()?.to_owned());
         match kind {
-            "input" => checkpoint.inputs.push((topic, word.parse().ok()?)),
-            "backing" => checkpoint.backing.push((topic, word.parse().ok()?)),
-            // Those of the first days have none.
-            "id" => drop(Arc::make_mut(&mut checkpoint.ids).insert(topic, word.to_owned())),
+            "input" => checkpoint.inputs.push((name, word.parse().ok()?)),
+            "backing" => checkpoint.backing.push((name, word.parse().ok()?)),
+            // Those of the first days have none of these.
+            "id" => drop(Arc::make_mut(&mut checkpoint.ids).insert(name, word.to_owned())),
+            "store" => checkpoint.stores.push(name),
+            "stamped" => {
+                let positions = name.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>();
+                checkpoint.stamped.push(positions.ok()?);
+            }
             _ => return None,
         }
     }
@@ -293,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_of_before_topics_had_ids_is_read() {
+    fn a_checkpoint_of_the_first_days_is_read() {
         let text = "v1 3 41 -7\ninput 5 a topic\nbacking 9 b\n";
         let mut checkpoint = Checkpoint {
             incarnation: 3,
@@ -306,8 +331,12 @@ mod tests {
         assert_eq!(decode_checkpoint(text.as_bytes()), Some(checkpoint.clone()));
         assert_eq!(encode_checkpoint(&checkpoint), text);
         Arc::make_mut(&mut checkpoint.ids).insert("a topic".to_owned(), "x".to_owned());
-        let with_id = format!("{text}id x a topic\n");
-        assert_eq!(encode_checkpoint(&checkpoint), with_id);
-        assert_eq!(decode_checkpoint(with_id.as_bytes()), Some(checkpoint));
+        checkpoint.stores = vec!["a store".to_owned(), "c".to_owned()];
+        checkpoint.stamped = vec![vec![4], vec![5, 0]];
+        let now =
+            format!("{text}id x a topic\nstore 0 a store\nstore 1 c\nstamped 1 4\nstamped 2 5,0\n");
+        assert_eq!(encode_checkpoint(&checkpoint), now);
+        assert_eq!(decode_checkpoint(now.as_bytes()), Some(checkpoint));
+        assert_eq!(decode_checkpoint(b"v1 3 7 -5\nnothing 4 a\n"), None);
     }
 }

@@ -30,7 +30,7 @@ use crate::prepare::Prepared;
 use crate::processor::{Context, Origin, ProcessError, Processor};
 use crate::record::{Outgoing, Record};
 use crate::stamp::{STAMP, StampParts};
-use crate::store::{Checkpoint, Row, Store, StoreBatch, TopicIds};
+use crate::store::{Checkpoint, Claim, Row, Store, StoreBatch, TopicIds};
 use crate::topology::{Backing, Source, StoreSpec, Topology};
 
 /// Where a task's records go: the open transaction of a producer, or a test's list.
@@ -130,6 +130,11 @@ pub(crate) struct Task {
     pub(crate) pending: u64,
     /// Their timestamps.
     pub(crate) times: Vec<i64>,
+    /// By which it writes to the store.
+    pub(crate) claim: Claim,
+    /// The group has no offset of this application of some input: its positions are to be
+    /// committed, though nothing has come.
+    pub(crate) is_unknown: bool,
     /// What a worker that is wrong on purpose takes an input for.
     #[cfg(feature = "mutants")]
     mistaken: Option<order::Mistake>,
@@ -159,6 +164,8 @@ impl Task {
             committed: at.sequence,
             pending: 0,
             times: Vec::new(),
+            claim: Claim::default(),
+            is_unknown: false,
             #[cfg(feature = "mutants")]
             mistaken: None,
             env,
@@ -315,17 +322,18 @@ impl Task {
             table.stage(index, *partition, batch);
         }
         let inputs = self.env.inputs.iter().cloned().zip(progress.positions.iter().copied());
-        batch.checkpoint(
-            *partition,
-            Checkpoint {
-                incarnation: *incarnation,
-                sequence: progress.sequence,
-                stream_time: progress.stream_time,
-                inputs: inputs.collect(),
-                backing: ends,
-                ids: self.ids.clone(),
-            },
-        );
+        let checkpoint = Checkpoint {
+            incarnation: *incarnation,
+            sequence: progress.sequence,
+            stream_time: progress.stream_time,
+            inputs: inputs.collect(),
+            backing: ends,
+            ids: self.ids.clone(),
+            stores: self.env.topology.store_names(),
+            stamped: Vec::new(),
+        };
+        batch.checkpoint(*partition, checkpoint);
+        batch.hold(*partition, self.claim);
     }
 
     /// The transaction holds.
@@ -335,6 +343,7 @@ impl Task {
         self.state.counters.clear();
         self.times.clear();
         self.pending = 0;
+        self.is_unknown = false;
     }
 
     /// Bytes of rows that the open transaction has brought into memory.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backing, FromChangelog, FromLedger, KeyOf, ProcessorSpec, Sink, Source, StoreSpec, ToChangelog,
-    Topology,
+    Backing, FromChangelog, FromLedger, KeyOf, ProcessorSpec, RowOf, Sink, Source, StoreSpec,
+    Tells, ToChangelog, Topology,
 };
 use crate::processor::Processor;
 
@@ -57,6 +57,7 @@ impl TopologyBuilder {
                 sources: Vec::new(),
                 processors: Vec::new(),
                 stores: Vec::new(),
+                tells: Vec::new(),
                 sinks: Vec::new(),
                 rekey: None,
                 dead_letters: None,
@@ -125,6 +126,16 @@ impl TopologyBuilder {
     ) -> Self {
         let backing = Backing::Ledger { topic: topic.into(), from };
         self.topology.stores.push(StoreSpec { name: name.to_owned(), backing });
+        self
+    }
+
+    /// Says that the records of `topic`, which backs another store, speak of rows of `store`: the
+    /// sequence in the stamp of each is that of the row whose key `row` reads. A store that is
+    /// built from its changelog is then compared with what they tell, and is not used where the
+    /// changelog has lost rows. For rows that are never deleted.
+    pub fn tells_of(mut self, store: &str, topic: impl Into<String>, row: RowOf) -> Self {
+        let (store, topic) = (store.to_owned(), topic.into());
+        self.topology.tells.push(Tells { store, topic, row });
         self
     }
 
@@ -198,6 +209,13 @@ impl TopologyBuilder {
         }
         for sink in &t.sinks {
             self.known(&sink.name, &sink.from, t.processors.iter().any(|p| p.name == sink.from))?;
+        }
+        for tells in &t.tells {
+            self.known(&tells.topic, &tells.store, t.store_index(&tells.store).is_some())?;
+            let is_it = |s: &StoreSpec| s.backing.topic() == tells.topic && s.name != tells.store;
+            if !t.stores.iter().any(is_it) {
+                return Err(self.dangling(&tells.topic, "tells of rows and backs no store"));
+            }
         }
         self.wired()?;
         Ok(self.topology)

@@ -92,6 +92,20 @@ pub struct StoreSpec {
     pub backing: Backing,
 }
 
+/// The key of the row that a record speaks of; nothing where it speaks of none.
+pub type RowOf = for<'a> fn(&Record<'a>) -> Option<Cow<'a, [u8]>>;
+
+/// A ledger whose records speak of rows of another store.
+#[derive(Clone)]
+pub struct Tells {
+    /// Name of the store.
+    pub store: String,
+    /// The ledger's topic.
+    pub topic: String,
+    /// Of which row.
+    pub row: RowOf,
+}
+
 /// A node that processes records.
 #[derive(Clone)]
 pub struct ProcessorSpec {
@@ -129,6 +143,8 @@ pub struct Topology {
     pub processors: Vec<ProcessorSpec>,
     /// What is remembered.
     pub stores: Vec<StoreSpec>,
+    /// What ledgers tell of rows: a restore compares the two.
+    pub tells: Vec<Tells>,
     /// What is written.
     pub sinks: Vec<Sink>,
     /// Where records go that lie in a partition that is not their key's.
@@ -204,6 +220,11 @@ impl Topology {
             add(topic, kept.clone(), None);
         }
         all
+    }
+
+    /// Names of the stores, in the order of their tables.
+    pub(crate) fn store_names(&self) -> Vec<String> {
+        self.stores.iter().map(|store| store.name.clone()).collect()
     }
 
     /// Index of a store, as tables are numbered.

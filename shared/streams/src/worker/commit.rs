@@ -41,7 +41,9 @@ impl Worker {
             Some(since) if self.is_due(now.monotonic_ms.saturating_sub(since)) => {
                 self.start_commit(now)
             }
-            None if self.producer_ready && self.refresh_is_due(now) => self.start_commit(now),
+            None if self.producer_ready && (self.refresh_is_due(now) || self.has_unknown()) => {
+                self.start_commit(now)
+            }
             _ => Ok(()),
         }
     }
@@ -67,6 +69,11 @@ impl Worker {
         running && now.monotonic_ms.saturating_sub(since) >= self.config.refresh_offsets_ms
     }
 
+    /// Whether a task has positions that the group does not know.
+    fn has_unknown(&self) -> bool {
+        self.running().any(|task| task.is_unknown)
+    }
+
     /// Steps 1 to 3; the outcome comes by [`Worker::settle`].
     pub(super) fn start_commit(&mut self, now: Now) -> Result<()> {
         let refresh = self.refresh_is_due(now);
@@ -76,7 +83,7 @@ impl Worker {
             let Assigned::Running(task, _) = assigned else {
                 continue;
             };
-            if task.pending == 0 && !refresh {
+            if task.pending == 0 && !task.is_unknown && !refresh {
                 continue;
             }
             // 1. changelog rows

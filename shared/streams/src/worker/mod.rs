@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   poll -> open (assigned) -> restore -> fetch -> order -> process -> commit -> apply
-//!   [open.rs, takeover.rs]  [restore.rs]  [process.rs]        [commit.rs]
+//!   [open.rs, takeover.rs]  [restore.rs, positions.rs]  [process.rs]  [commit.rs]
 //! ```
 //!
 //! A task is created when its partition is assigned, restores while its store is behind its
@@ -19,9 +19,12 @@ mod config;
 #[cfg(feature = "mutants")]
 mod mutant;
 mod open;
+mod positions;
 mod process;
 mod restore;
+mod standstill;
 mod takeover;
+mod told;
 mod topic_ids;
 mod waiting;
 
@@ -36,6 +39,7 @@ pub use self::config::{CommitPolicy, Guarantee, TaskStatus, WorkerConfig, Worker
 pub use self::mutant::Mutant;
 use self::open::Opening;
 use self::restore::Restore;
+use self::standstill::Standstill;
 use crate::broker::{
     Broker, BrokerError, Consumer, ConsumerOptions, GroupEvent, Now, Producer, ProducerMode,
     TopicPartition,
@@ -90,8 +94,8 @@ pub struct Worker {
     /// No new work after a failure until this moment (monotonic ms).
     resume_at_ms: u64,
     refreshed_ms: Option<u64>,
-    /// Since when the assignment has lacked an input (monotonic ms).
-    incomplete_since: Option<u64>,
+    /// For how long the assignment has lacked an input.
+    incomplete: Option<Standstill>,
     status: WorkerStatus,
 }
 
@@ -150,7 +154,7 @@ impl Worker {
             releasing: false,
             resume_at_ms: 0,
             refreshed_ms: None,
-            incomplete_since: None,
+            incomplete: None,
             status: WorkerStatus::default(),
             config,
         })

@@ -1,10 +1,12 @@
 //! How a worker is wrong on purpose.
 
+use super::restore::Restore;
 use super::{Assigned, Worker};
 use crate::broker::OffsetCommit;
 use crate::error::Result;
 pub use crate::mutant::Mutant;
-use crate::store::StoreBatch;
+use crate::store::{Row, StoreBatch};
+use crate::task::TaskEnv;
 use crate::task::order::{Input, Known, Mistake, Waiting};
 
 impl Mutant {
@@ -64,5 +66,39 @@ impl Worker {
             self.consumer.commit(offsets)?;
         }
         Ok(())
+    }
+}
+
+impl Restore {
+    /// Ends the restore where a mutant would.
+    pub(super) fn mutated(&mut self, advanced: Result<()>, before: u64) -> Result<()> {
+        use Mutant::{RestoreEndsEarly, RestoreFailureIsEnd};
+        match (advanced, self.mutant) {
+            (Ok(()), Some(RestoreEndsEarly)) if self.remaining() == before => {
+                self.reached.missing.iter_mut().for_each(|m| m.end = m.position);
+                Ok(())
+            }
+            (Err(_), Some(RestoreFailureIsEnd)) => {
+                self.reached.missing.iter_mut().for_each(|m| m.end = m.position);
+                Ok(())
+            }
+            (advanced, _) => advanced,
+        }
+    }
+
+    /// What [`Mutant::RestoreKeepsHigher`] leaves out.
+    pub(super) fn keeps(
+        &self,
+        env: &TaskEnv,
+        table: usize,
+        key: &[u8],
+        sequence: u64,
+    ) -> Result<bool> {
+        if self.mutant != Some(Mutant::RestoreKeepsHigher) {
+            return Ok(false);
+        }
+        let mut row = Vec::new();
+        let there = env.store.get(table, self.partition, key, &mut row)?;
+        Ok(there && Row::decode(&row).is_some_and(|row| row.sequence > sequence))
     }
 }

@@ -4,16 +4,22 @@
 use std::collections::BTreeMap;
 
 use super::restore::{Missing, Restore};
+use super::standstill::Standstill;
 use super::takeover::Takeover;
+use super::told::REBUILD;
 use super::{Assigned, Guarantee, Worker};
 use crate::broker::{BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Checkpoint, TopicIds};
 use crate::task::Metadata;
 use crate::topology::Backing;
 
 /// How long an assignment may lack an input before it is taken for the work of another assignor.
 const INCOMPLETE_MS_MAX: u64 = 30_000;
+
+/// What an operator may do where a ledger has lost records.
+const LEDGER_GONE: &str = "`verify` names what was decided and is gone; a plain `reset` goes on \
+                           without it";
 
 /// Partitions whose tasks are to be opened: assigned, or closed by a dropped transaction.
 pub(super) struct Opening {
@@ -29,8 +35,10 @@ impl Opening {
 
 /// What is known of a partition when it is opened.
 pub(super) struct Known {
-    /// What the group has committed, by input.
+    /// What this application has committed, by input.
     pub(super) group: Vec<Option<CommittedOffset>>,
+    /// What others have committed in its place, by input.
+    pub(super) foreign: Vec<Option<u64>>,
     pub(super) checkpoint: Option<Checkpoint>,
     /// Which topics there are now.
     pub(super) ids: TopicIds,
@@ -62,19 +70,26 @@ impl Worker {
     ) -> Result<Option<BTreeMap<u32, Assigned>>> {
         let numbers = match self.co_partitions(&opening.partitions) {
             Ok(numbers) => numbers,
-            Err(cause) => return Err(self.incomplete(cause, now).into()),
+            Err(cause) => return self.wait_for_inputs(cause, now),
         };
-        self.incomplete_since = None;
+        self.incomplete = None;
         if !self.take_over(&mut opening.takeover, &numbers, now)? {
             return Ok(None);
         }
         let ids = self.topic_ids()?;
         let mut opened = BTreeMap::new();
         for partition in numbers {
+            // Whoever had it before writes no more to the store that is looked at now.
+            let claim = self.env.store.claim(partition);
             let known = self.look_up(partition, &ids)?;
             self.check_ids(&known)?;
             let checkpoint = self.usable_checkpoint(partition, &known)?;
-            let restore = Restore::begin(partition, &known, checkpoint, now);
+            let missing = self.missing(partition, &known, checkpoint.as_ref())?;
+            let from = (checkpoint, missing);
+            #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
+            let mut restore = Restore::begin((partition, claim), &known, from, now);
+            #[cfg(feature = "mutants")]
+            (restore.mutant = self.config.mutant);
             opened.insert(partition, Assigned::Restoring(Box::new(restore)));
         }
         Ok(Some(opened))
@@ -98,12 +113,20 @@ impl Worker {
 
     /// The member that assigns may not have heard yet of a topic that was made a moment ago: as
     /// soon as it has, it assigns anew.
-    fn incomplete(&mut self, cause: String, now: Now) -> BrokerError {
-        let since = *self.incomplete_since.get_or_insert(now.monotonic_ms);
-        match now.monotonic_ms.saturating_sub(since) < INCOMPLETE_MS_MAX {
-            true => BrokerError::Unavailable { what: "assignment", cause },
-            false => BrokerError::Fatal { what: "assignment", cause },
+    fn wait_for_inputs<T>(&mut self, cause: String, now: Now) -> Result<T> {
+        let what = "assignment";
+        let standstill = self.incomplete.get_or_insert_with(|| Standstill::new(now));
+        if standstill.is_silent(now) {
+            let names: Vec<_> = self.env.inputs.iter().map(String::as_str).collect();
+            if let Err(away) = self.broker.describe_topics(&names) {
+                self.incomplete = None;
+                return Err(away.into());
+            }
+            if standstill.count(now) >= INCOMPLETE_MS_MAX {
+                return Err(BrokerError::Fatal { what, cause }.into());
+            }
         }
+        Err(BrokerError::Unavailable { what, cause }.into())
     }
 
     fn look_up(&self, partition: u32, ids: &TopicIds) -> Result<Known> {
@@ -120,12 +143,35 @@ impl Worker {
         let starts = self.broker.offsets(&backing, OffsetSpec::Start)?;
         let ends = self.broker.offsets(&backing, OffsetSpec::End(Isolation::ReadUncommitted))?;
         let bounds = topics.into_iter().zip(starts.into_iter().zip(ends));
+        let checkpoint = self.env.store.checkpoint(partition)?;
+        let topics = self.env.inputs.iter();
+        let foreign = topics.zip(&mut group).map(|(topic, committed)| {
+            let is_foreign = |c: &mut CommittedOffset| !self.is_own(topic, c, checkpoint.as_ref());
+            committed.take_if(is_foreign).map(|committed| committed.offset)
+        });
         Ok(Known {
+            foreign: foreign.collect(),
             group,
-            checkpoint: self.env.store.checkpoint(partition)?,
+            checkpoint,
             ids: ids.clone(),
             backing: bounds.map(|(topic, (start, end))| (topic, start, end)).collect(),
         })
+    }
+
+    /// Whether an offset of the group is one that this application has committed. Others write
+    /// there too: a tool that resets offsets, a foreign consumer that joined under the group's
+    /// name. Beside ours are notes of ours; and where the transaction that they name is the last
+    /// one in the store, its positions are known.
+    fn is_own(&self, topic: &str, found: &CommittedOffset, stored: Option<&Checkpoint>) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.is(super::Mutant::ForeignOffsetTaken) {
+            return true;
+        }
+        let Some(Metadata { incarnation, sequence, .. }) = Metadata::parse(&found.metadata) else {
+            return false;
+        };
+        let applied = stored.filter(|c| (c.incarnation, c.sequence) == (incarnation, sequence));
+        applied.and_then(|c| c.input(topic)).is_none_or(|offset| offset == found.offset)
     }
 
     /// The store's checkpoint, unless the store cannot be right; then it is quarantined.
@@ -138,43 +184,106 @@ impl Worker {
             self.env.store.quarantine(partition, "a mutant")?;
             return Ok(None);
         }
-        match self.contradiction(checkpoint, known) {
-            None => Ok(Some(checkpoint.clone())),
-            Some(cause) => {
-                self.env.store.quarantine(partition, &cause)?;
-                Ok(None)
+        let cause = match self.ahead_of_group(checkpoint, known) {
+            Some(cause) => cause,
+            None => {
+                let Some((topic, cause)) = self.ahead_of_topics(checkpoint, known) else {
+                    return Ok(Some(checkpoint.clone()));
+                };
+                if self.is_of_this_log(partition, checkpoint, known)? {
+                    let remedy = match self.is_changelog(topic) {
+                        true => REBUILD,
+                        false => LEDGER_GONE,
+                    };
+                    let partition = TopicPartition::new(topic, partition);
+                    return Err(Error::RowsGone { partition, cause, remedy });
+                }
+                cause
             }
-        }
+        };
+        self.env.store.quarantine(partition, &cause)?;
+        Ok(None)
     }
 
-    /// A store that is behind is normal. One that knows what the log does not is not of this log.
-    fn contradiction(&self, checkpoint: &Checkpoint, known: &Known) -> Option<String> {
-        if self.config.guarantee == Guarantee::ExactlyOnce {
-            for (topic, group) in self.env.inputs.iter().zip(&known.group) {
-                if let (Some(stored), Some(group)) = (checkpoint.input(topic), group)
-                    && stored > group.offset
-                {
-                    let group = group.offset;
-                    return Some(format!(
-                        "the store has {topic} up to {stored}, the group has committed {group}"
-                    ));
+    /// A store that is behind is normal. One that knows what the group does not is not of this log.
+    fn ahead_of_group(&self, checkpoint: &Checkpoint, known: &Known) -> Option<String> {
+        if self.config.guarantee == Guarantee::AtLeastOnce {
+            return None;
+        }
+        self.env.inputs.iter().zip(&known.group).find_map(|(topic, group)| {
+            let (stored, group) = (checkpoint.input(topic)?, group.as_ref()?.offset);
+            (stored > group).then(|| {
+                format!("the store has {topic} up to {stored}, the group has committed {group}")
+            })
+        })
+    }
+
+    /// The first topic that does not hold any more what the store has of it, and how that shows.
+    fn ahead_of_topics<'a>(
+        &self,
+        checkpoint: &Checkpoint,
+        known: &'a Known,
+    ) -> Option<(&'a str, String)> {
+        known.backing.iter().find_map(|(topic, start, end)| {
+            let stored = checkpoint.backing(topic)?;
+            let cause = match () {
+                () if stored > *end => format!("the store has it up to {stored}, it ends at {end}"),
+                () if stored < *start && self.is_changelog(topic) => {
+                    format!("the store has it up to {stored}, it was cut up to {start}")
                 }
-            }
-        }
-        for (topic, start, end) in &known.backing {
-            let Some(stored) = checkpoint.backing(topic) else {
-                continue;
+                () => return None,
             };
-            if stored > *end {
-                return Some(format!("the store has {topic} up to {stored}, it ends at {end}"));
-            }
-            if stored < *start && self.is_changelog(topic) {
-                return Some(format!(
-                    "the store has {topic} up to {stored}, it was cut up to {start}"
-                ));
-            }
+            Some((topic.as_str(), cause))
+        })
+    }
+
+    /// Whether a store that is ahead of a topic is of this log for all that: the group has committed
+    /// what it has read, or its inputs are there as far. Then the topic has lost something. Else
+    /// all was made anew, and the store is of before.
+    fn is_of_this_log(&self, partition: u32, stored: &Checkpoint, known: &Known) -> Result<bool> {
+        if known.group.iter().any(Option::is_some) {
+            return Ok(true);
         }
-        None
+        let at = |topic: &String| TopicPartition::new(topic, partition);
+        let inputs: Vec<_> = self.env.inputs.iter().map(at).collect();
+        let ends = self.broker.offsets(&inputs, OffsetSpec::End(Isolation::ReadUncommitted))?;
+        let read = inputs.iter().map(|at| stored.input(&at.topic).unwrap_or(0));
+        let mut bounds = read.zip(ends).filter(|(read, _)| *read > 0).peekable();
+        Ok(bounds.peek().is_some() && bounds.all(|(read, end)| read <= end))
+    }
+
+    /// What of its topics a store with this checkpoint lacks. One that was added on a topic that
+    /// backs another lacks all of it.
+    fn missing(
+        &self,
+        partition: u32,
+        known: &Known,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Vec<Missing>> {
+        let mut missing = Vec::new();
+        for (topic, start, end) in &known.backing {
+            let mut position = checkpoint.and_then(|c| c.backing(topic)).unwrap_or(*start);
+            let stores = self.env.topology.stores.iter().enumerate();
+            for (table, store) in stores.filter(|(_, s)| s.backing.topic() == topic) {
+                let is_kept = match checkpoint {
+                    Some(c) if !c.stores.is_empty() => c.stores.contains(&store.name),
+                    _ => self.has_rows(table, partition)?,
+                };
+                position = if is_kept { position } else { *start };
+            }
+            let (topic, position) = (topic.clone(), position.max(*start));
+            missing.push(Missing { topic, from: position, position, end: *end });
+        }
+        Ok(missing)
+    }
+
+    fn has_rows(&self, table: usize, partition: u32) -> Result<bool> {
+        let mut any = false;
+        self.env.store.scan(table, partition, &[], &mut |_, _| {
+            any = true;
+            false
+        })?;
+        Ok(any)
     }
 
     pub(super) fn is_changelog(&self, topic: &str) -> bool {
@@ -187,15 +296,4 @@ impl Worker {
 pub(super) fn last_commit(offsets: &[Option<CommittedOffset>]) -> Option<Metadata> {
     let parsed = offsets.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
     parsed.max_by_key(|m| (m.incarnation, m.sequence))
-}
-
-impl Known {
-    /// What of its topics a store with this checkpoint lacks.
-    pub(super) fn missing(&self, checkpoint: Option<&Checkpoint>) -> Vec<Missing> {
-        let missing = |(topic, start, end): &(String, u64, u64)| {
-            let stored = checkpoint.and_then(|c| c.backing(topic)).unwrap_or(*start);
-            Missing { topic: topic.clone(), position: stored.max(*start), end: *end }
-        };
-        self.backing.iter().map(missing).collect()
-    }
 }

@@ -1,17 +1,24 @@
 //! Brings a store up to its topics, in bounded chunks between the steps of running tasks: from
 //! the offset in the store to the high watermark, reading committed records only, until that
 //! reading has passed it.
+//!
+//! Records are taken as they come, the last one of a key holds, as in a store that is built from
+//! nothing. So a row that is there already in a later state goes through its earlier ones once
+//! more: nobody reads it before the end. Its sequence says nothing here: the row of a key that was
+//! deleted and put again counts from 1 again.
 
 use std::time::Duration;
 
 use super::open::{Known, last_commit};
-use super::{Assigned, TaskStatus, Worker};
+use super::standstill::Standstill;
+use super::told::Told;
+use super::{Assigned, Guarantee, TaskStatus, Worker};
 use crate::broker::{Broker, Isolation, Now, OffsetSpec, Reader, TopicPartition};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Record};
 use crate::stamp::{STAMP, Stamp};
-use crate::store::{Checkpoint, Row, StoreBatch, TopicIds};
-use crate::task::{Metadata, Progress, Task, TaskEnv};
+use crate::store::{Checkpoint, Claim, Row, StoreBatch, TopicIds};
+use crate::task::{Metadata, TaskEnv};
 use crate::topology::Backing;
 
 /// Bytes read from one topic in one step.
@@ -21,37 +28,44 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Missing {
     pub(super) topic: String,
+    /// Where the restore begins.
+    pub(super) from: u64,
     pub(super) position: u64,
     pub(super) end: u64,
 }
 
 /// A task that is not running yet.
 pub(super) struct Restore {
-    partition: u32,
-    /// What the group has committed, by input.
-    group: Vec<Option<u64>>,
-    metadata: Option<Metadata>,
+    pub(super) partition: u32,
+    pub(super) claim: Claim,
+    /// What this application has committed, by input.
+    pub(super) group: Vec<Option<u64>>,
+    /// What others have committed in its place, by input.
+    pub(super) foreign: Vec<Option<u64>>,
+    pub(super) metadata: Option<Metadata>,
     /// Which topics it was begun with.
-    ids: TopicIds,
-    reached: Reached,
-    /// The store held rows when the restore began: older records must not undo them.
-    compare: bool,
+    pub(super) ids: TopicIds,
+    told: Told,
+    pub(super) reached: Reached,
+    is_concluded: bool,
     /// Opened when it is needed; dropped with a chunk that failed, since it has moved on.
     reader: Option<Box<dyn Reader>>,
-    opened_ms: u64,
-    progress_ms: u64,
-    started_ms: u64,
+    standstill: Standstill,
+    pub(super) started_ms: u64,
     told_ms: u64,
+    /// What is wrong with it, on purpose.
+    #[cfg(feature = "mutants")]
+    pub(super) mutant: Option<super::Mutant>,
 }
 
 /// How far a restore is; all of it holds as soon as a chunk is in the store, and not before.
 #[derive(Clone)]
-struct Reached {
-    missing: Vec<Missing>,
-    checkpoint: Checkpoint,
+pub(super) struct Reached {
+    pub(super) missing: Vec<Missing>,
+    pub(super) checkpoint: Checkpoint,
     /// Rows of ours were there before or have been found: this is not a new application.
-    evidence: bool,
-    restored: u64,
+    pub(super) evidence: bool,
+    pub(super) restored: u64,
 }
 
 /// Restores of a worker that read at the same time: each has a client of its own, and what that
@@ -59,43 +73,42 @@ struct Reached {
 const READING_MAX: usize = 4;
 /// Time between two lines of progress (ms).
 const TELL_MS: u64 = 5_000;
-/// A reader that brings nothing for so long is replaced (ms): one that was opened while its broker
-/// was just coming back can stay silent for ever.
-const REOPEN_MS: u64 = 5_000;
 
 impl Restore {
     pub(super) fn begin(
-        partition: u32,
+        (partition, claim): (u32, Claim),
         known: &Known,
-        checkpoint: Option<Checkpoint>,
+        (checkpoint, missing): (Option<Checkpoint>, Vec<Missing>),
         now: Now,
     ) -> Restore {
         let metadata = last_commit(&known.group);
-        let missing = known.missing(checkpoint.as_ref());
-        let compare = checkpoint.is_some();
+        let evidence = metadata.is_some() || checkpoint.is_some();
         let mut checkpoint = checkpoint.unwrap_or_default();
         known.name_backing(&mut checkpoint);
-        let reached =
-            Reached { missing, evidence: metadata.is_some() || compare, checkpoint, restored: 0 };
+        let reached = Reached { missing, evidence, checkpoint, restored: 0 };
         Restore {
             partition,
+            claim,
             group: known.group.iter().map(|c| c.as_ref().map(|c| c.offset)).collect(),
+            foreign: known.foreign.clone(),
             metadata,
             ids: known.ids.clone(),
+            told: Told::default(),
             reached,
-            compare,
+            is_concluded: false,
             reader: None,
-            opened_ms: now.monotonic_ms,
-            progress_ms: now.monotonic_ms,
+            standstill: Standstill::new(now),
             started_ms: now.monotonic_ms,
             told_ms: now.monotonic_ms,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 
     /// Others read: it begins when one of them is done.
     fn queue(&mut self, now: Now) {
-        let now = now.monotonic_ms;
-        (self.opened_ms, self.progress_ms, self.started_ms, self.told_ms) = (now, now, now, now);
+        self.standstill = Standstill::new(now);
+        (self.started_ms, self.told_ms) = (now.monotonic_ms, now.monotonic_ms);
     }
 
     /// Says, now and then, how far it is and how long it will take.
@@ -112,7 +125,7 @@ impl Restore {
         tracing::info!(partition, restored, remaining, per_s, left_s, "restores");
     }
 
-    fn remaining(&self) -> u64 {
+    pub(super) fn remaining(&self) -> u64 {
         self.reached.missing.iter().map(|m| m.end.saturating_sub(m.position)).sum()
     }
 
@@ -125,14 +138,41 @@ impl Restore {
     }
 
     /// Reads and applies a chunk of each topic. After an error nothing of the chunk holds.
-    fn advance(&mut self, broker: &dyn Broker, env: &TaskEnv, now: Now) -> Result<()> {
-        let silent_ms = now.monotonic_ms.saturating_sub(self.opened_ms.max(self.progress_ms));
+    fn advance(
+        &mut self,
+        broker: &dyn Broker,
+        env: &TaskEnv,
+        now: Now,
+        stall_ms: u64,
+    ) -> Result<()> {
+        let advanced = self.read_on(broker, env, now, stall_ms);
+        #[cfg(feature = "mutants")]
+        if self.mutant == Some(super::Mutant::AwayIsStandstill) {
+            return advanced;
+        }
+        if let Err(Error::Broker(error)) = &advanced
+            && error.is_unavailable()
+        {
+            self.standstill = Standstill::new(now);
+        }
+        advanced
+    }
+
+    fn read_on(
+        &mut self,
+        broker: &dyn Broker,
+        env: &TaskEnv,
+        now: Now,
+        stall_ms: u64,
+    ) -> Result<()> {
+        if self.standstill.is_silent(now) {
+            // One that was opened while its broker was just coming back can stay silent for ever.
+            self.reader = None;
+            self.check_stall(broker, now, stall_ms)?;
+        }
         let mut reader = match self.reader.take() {
-            Some(reader) if silent_ms < REOPEN_MS => reader,
-            _ => {
-                self.opened_ms = now.monotonic_ms;
-                self.reader(broker)?
-            }
+            Some(reader) => reader,
+            None => self.reader(broker)?,
         };
         let mut next = self.reached.clone();
         reader.wait(Duration::from_millis(1))?;
@@ -149,14 +189,45 @@ impl Restore {
             }
         }
         if next.missing != self.reached.missing {
-            self.progress_ms = now.monotonic_ms;
-            let backing = next.missing.iter().map(|m| (m.topic.clone(), m.position));
+            self.standstill = Standstill::new(now);
+            // What a ledger tells is heard as a whole: one that is cut off reads it again.
+            let is_heard = |m: &Missing| env.topology.tells.iter().any(|t| t.topic == m.topic);
+            let position = |m: &Missing| if is_heard(m) { m.from } else { m.position };
+            let backing = next.missing.iter().map(|m| (m.topic.clone(), position(m)));
             next.checkpoint.backing = backing.collect();
-            rows.checkpoint(self.partition, next.checkpoint.clone());
-            env.store.apply(&rows)?;
+            self.keep(env, &mut next.checkpoint, rows)?;
         }
         self.reached = next;
         self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// Writes rows, and what they stand for.
+    fn keep(&self, env: &TaskEnv, checkpoint: &mut Checkpoint, mut rows: StoreBatch) -> Result<()> {
+        checkpoint.stores = env.topology.store_names();
+        rows.checkpoint(self.partition, checkpoint.clone());
+        rows.hold(self.partition, self.claim);
+        Ok(env.store.apply(&rows)?)
+    }
+
+    /// All is read: compares the rows with what ledgers tell of them, and keeps how far those are.
+    fn conclude(&mut self, env: &TaskEnv, guarantee: Guarantee) -> Result<()> {
+        if self.is_concluded {
+            return Ok(());
+        }
+        // Without transactions a ledger may be ahead of its rows.
+        if guarantee == Guarantee::ExactlyOnce {
+            self.told.check(env, self.partition)?;
+        }
+        let backing = self.reached.missing.iter().map(|m| (m.topic.clone(), m.position));
+        let backing: Vec<_> = backing.collect();
+        let mut checkpoint = self.reached.checkpoint.clone();
+        if self.reached.restored > 0 && checkpoint.backing != backing {
+            checkpoint.backing = backing;
+            self.keep(env, &mut checkpoint, StoreBatch::default())?;
+        }
+        self.reached.checkpoint = checkpoint;
+        self.is_concluded = true;
         Ok(())
     }
 
@@ -169,7 +240,7 @@ impl Restore {
 
     /// Takes one record into the tables that its topic backs.
     fn apply(
-        &self,
+        &mut self,
         env: &TaskEnv,
         record: &Record<'_>,
         next: &mut Reached,
@@ -203,7 +274,8 @@ impl Restore {
                 }
                 (Backing::Changelog { .. }, None) => return Err(foreign("it has no stamp")),
             };
-            if self.compare && self.is_newer(env, table, &key, sequence)? {
+            #[cfg(feature = "mutants")]
+            if self.keeps(env, table, &key, sequence)? {
                 continue;
             }
             let row = value.map(|value| {
@@ -213,29 +285,32 @@ impl Restore {
             rows.write(table, self.partition, &key, row);
         }
         if let Some(stamp) = stamp {
-            next.learn(env, record, &stamp);
+            // Behind the end lies what another one writes, whose rows are not waited for.
+            let ends = next.missing.iter().find(|m| m.topic == record.topic).map(|m| m.end);
+            if ends.is_some_and(|end| record.offset < end) {
+                self.told.hear(env, record, &stamp);
+            }
+            next.learn(record, &stamp);
         }
         Ok(())
     }
 
-    /// Whether the store already has a later state of the row.
-    fn is_newer(&self, env: &TaskEnv, table: usize, key: &[u8], sequence: u64) -> Result<bool> {
-        let mut row = Vec::new();
-        let there = env.store.get(table, self.partition, key, &mut row)?;
-        Ok(there && Row::decode(&row).is_some_and(|row| row.sequence > sequence))
-    }
-
-    fn check_stall(&self, broker: &dyn Broker, now: Now, limit_ms: u64) -> Result<()> {
+    /// Nothing has come for a while: the broker is asked, and its answer counts that time.
+    fn check_stall(&mut self, broker: &dyn Broker, now: Now, limit_ms: u64) -> Result<()> {
         let Some(stuck) = self.reached.missing.iter().find(|m| m.position < m.end) else {
             return Ok(());
         };
-        if now.monotonic_ms.saturating_sub(self.progress_ms) < limit_ms {
-            return Ok(());
-        }
         let partition = TopicPartition::new(&stuck.topic, self.partition);
         let (position, end) = (stuck.position, stuck.end);
         let stable = OffsetSpec::End(Isolation::ReadCommitted);
         let stable = broker.offsets(std::slice::from_ref(&partition), stable)?;
+        #[cfg(feature = "mutants")]
+        if self.mutant == Some(super::Mutant::AwayIsStandstill) {
+            self.standstill.count_all(now);
+        }
+        if self.standstill.count(now) < limit_ms {
+            return Ok(());
+        }
         let cause = match stable[0] > position {
             true => "its committed records are not delivered",
             false => "a transaction is left open, or the topic was cut",
@@ -247,41 +322,24 @@ impl Restore {
 impl Reached {
     /// What a row says of the task that wrote it: enough to go on where the group's offsets are
     /// lost.
-    fn learn(&mut self, env: &TaskEnv, record: &Record<'_>, stamp: &Stamp) {
+    fn learn(&mut self, record: &Record<'_>, stamp: &Stamp) {
         self.restored += 1;
         self.evidence = true;
         let checkpoint = &mut self.checkpoint;
-        checkpoint.incarnation = checkpoint.incarnation.max(stamp.incarnation);
-        checkpoint.stream_time = checkpoint.stream_time.max(record.timestamp);
-        for (topic, position) in env.inputs.iter().zip(&stamp.positions) {
-            match checkpoint.inputs.iter_mut().find(|(name, _)| name == topic) {
-                Some((_, known)) => *known = (*known).max(*position),
-                None => checkpoint.inputs.push((topic.clone(), *position)),
-            }
+        if stamp.incarnation > checkpoint.incarnation {
+            // It is not known how many transactions that one has committed by then.
+            (checkpoint.incarnation, checkpoint.sequence) = (stamp.incarnation, 0);
         }
-    }
-}
-
-#[cfg(feature = "mutants")]
-impl Restore {
-    /// Ends the restore where a mutant would.
-    fn mutated(
-        &mut self,
-        advanced: Result<()>,
-        before: u64,
-        mutant: Option<super::Mutant>,
-    ) -> Result<()> {
-        use super::Mutant::{RestoreEndsEarly, RestoreFailureIsEnd};
-        match (advanced, mutant) {
-            (Ok(()), Some(RestoreEndsEarly)) if self.remaining() == before => {
-                self.reached.missing.clear();
-                Ok(())
-            }
-            (Err(_), Some(RestoreFailureIsEnd)) => {
-                self.reached.missing.clear();
-                Ok(())
-            }
-            (advanced, _) => advanced,
+        checkpoint.stream_time = checkpoint.stream_time.max(record.timestamp);
+        let count = stamp.positions.len();
+        let known = checkpoint.stamped.iter().position(|told| told.len() == count);
+        let known = known.unwrap_or_else(|| {
+            checkpoint.stamped.push(vec![0; count]);
+            checkpoint.stamped.len() - 1
+        });
+        let told = &mut checkpoint.stamped[known];
+        for (told, position) in told.iter_mut().zip(&stamp.positions) {
+            *told = (*told).max(*position);
         }
     }
 }
@@ -304,14 +362,15 @@ impl Worker {
                 }
                 #[cfg(feature = "mutants")]
                 let before = restore.remaining();
-                let advanced = restore.advance(&*self.broker, &self.env, now);
+                let limit_ms = self.config.restore_stall_ms;
+                let advanced = restore.advance(&*self.broker, &self.env, now, limit_ms);
                 #[cfg(feature = "mutants")]
-                let advanced = restore.mutated(advanced, before, self.config.mutant);
+                let advanced = restore.mutated(advanced, before);
                 advanced?;
             }
-            restore.check_stall(&*self.broker, now, self.config.restore_stall_ms)?;
             restore.tell(now);
             if restore.is_done() {
+                restore.conclude(&self.env, self.config.guarantee)?;
                 done.push(*partition);
             }
         }
@@ -322,61 +381,5 @@ impl Worker {
             self.assign_running()?;
         }
         Ok(restoring)
-    }
-
-    fn start(&mut self, partition: u32, now: Now) -> Result<()> {
-        let Some(Assigned::Restoring(restore)) = self.tasks.get(&partition) else {
-            return Ok(());
-        };
-        let positions = self.positions(restore)?;
-        let metadata = restore.metadata.clone().unwrap_or_default();
-        let checkpoint = &restore.reached.checkpoint;
-        let incarnation = metadata.incarnation.max(checkpoint.incarnation) + 1;
-        let progress = Progress {
-            positions,
-            stream_time: metadata.stream_time.max(checkpoint.stream_time),
-            sequence: metadata.sequence.max(checkpoint.sequence),
-        };
-        let (restored, ms) = (restore.reached.restored, now.monotonic_ms - restore.started_ms);
-        tracing::info!(partition, incarnation, restored, ms, "task runs");
-        let mut task = Task::new(self.env.clone(), partition, incarnation, progress);
-        task.ids = restore.ids.clone();
-        self.learn_ids(partition, &task.ids)?;
-        #[cfg(feature = "mutants")]
-        let task = task.mistaken(self.config.mutant.and_then(super::Mutant::mistake));
-        self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));
-        Ok(())
-    }
-
-    /// Where the inputs are read on from: the group's word first, then the store's and its
-    /// topics', and the beginning only where nothing of ours exists.
-    fn positions(&self, restore: &Restore) -> Result<Vec<u64>> {
-        let at = |topic: &String| TopicPartition::new(topic, restore.partition);
-        let partitions: Vec<_> = self.env.inputs.iter().map(at).collect();
-        let starts = self.broker.offsets(&partitions, OffsetSpec::Start)?;
-        let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadUncommitted))?;
-        let mut positions = Vec::new();
-        for (input, at) in partitions.into_iter().enumerate() {
-            let checkpoint = &restore.reached.checkpoint;
-            self.check_sign(input, &at, &restore.group, checkpoint)?;
-            let known = restore.group[input].or_else(|| checkpoint.input(&at.topic));
-            let (start, end) = (starts[input], ends[input]);
-            let position = match known {
-                None => start,
-                Some(position) if (start..=end).contains(&position) => position,
-                Some(position) if self.config.skip_gap => {
-                    tracing::warn!(%at, position, start, end, "skips a gap, as told");
-                    position.clamp(start, end)
-                }
-                Some(from) => {
-                    return Err(Error::Gap { partition: at, from, start, end });
-                }
-            };
-            if known.is_none() && restore.reached.evidence {
-                tracing::warn!(%at, start, "no position is known of this input: reads it all");
-            }
-            positions.push(position);
-        }
-        Ok(positions)
     }
 }

@@ -13,7 +13,7 @@ use super::Worker;
 use super::open::Known;
 use crate::broker::{BrokerError, TopicPartition};
 use crate::error::{Error, Result};
-use crate::store::{Checkpoint, StoreBatch, TopicIds};
+use crate::store::{Checkpoint, Claim, StoreBatch, TopicIds};
 use crate::task::Metadata;
 use crate::topic_watch::made_anew;
 
@@ -53,7 +53,7 @@ impl Worker {
     }
 
     /// Notes the ids beside the positions of a store that was written before they were known.
-    pub(super) fn learn_ids(&self, partition: u32, ids: &TopicIds) -> Result<()> {
+    pub(super) fn learn_ids(&self, partition: u32, claim: Claim, ids: &TopicIds) -> Result<()> {
         let Some(mut checkpoint) = self.env.store.checkpoint(partition)? else {
             return Ok(());
         };
@@ -63,35 +63,42 @@ impl Worker {
         checkpoint.ids = ids.clone();
         let mut batch = StoreBatch::default();
         batch.checkpoint(partition, checkpoint);
+        batch.hold(partition, claim);
         Ok(self.env.store.apply(&batch)?)
     }
 
-    /// Whether an input whose offset is gone, while those of others are there, is known to be the
-    /// same topic nevertheless. `group` has what was committed of each input.
-    pub(super) fn check_sign(
-        &self,
-        input: usize,
-        at: &TopicPartition,
-        group: &[Option<u64>],
-        checkpoint: &Checkpoint,
-    ) -> Result<()> {
-        let is_gone = group[input].is_none() && group.iter().any(Option::is_some);
-        let is_known = checkpoint.ids.contains_key(&at.topic);
-        let read = checkpoint.input(&at.topic).filter(|position| *position > 0);
-        let Some(read) = read.filter(|_| is_gone && !is_known) else {
-            return Ok(());
-        };
+    /// What it means that the offset of an input is gone while those of others are there, where it is
+    /// not known to be the same topic nevertheless. `read` is the position that is known of it.
+    pub(super) fn sign(&self, at: &TopicPartition, read: u64, by: KnownBy) -> Error {
         let (partition, group) = (at.partition, &self.group);
+        let (knows, or_else) = match by {
+            KnownBy::Name => ("", ""),
+            KnownBy::Number => (
+                ", as its rows tell by the number of the input",
+                ". If it stands in the place of another input, and was never read, set an offset of \
+                 it by that tool (--reset-offsets): `reset --skip-gap` takes it once",
+            ),
+        };
         let cause = format!(
-            "partition {partition} was read up to offset {read}, and the group {group} has offsets \
-             of the other inputs, but none of it: it was deleted and made anew, so that what lies \
-             in it was never read. Nothing is passed over silently: `reset --anew --output-prefix \
-             NEW` decides what there is, into empty topics. If only its offsets were deleted, \
-             delete those of the whole group (kafka-consumer-groups.sh --bootstrap-server \
-             HOST:PORT --delete --group {group}): it then goes on from its own positions"
+            "partition {partition} was read up to offset {read}{knows}, and the group {group} has \
+             offsets of the other inputs, but none of it: it was deleted and made anew, so that \
+             what lies in it was never read. Nothing is passed over silently: `reset --anew \
+             --output-prefix NEW` decides what there is, into empty topics. If only its offsets \
+             were deleted, delete those of the whole group (kafka-consumer-groups.sh \
+             --bootstrap-server HOST:PORT --delete --group {group}): it then goes on from its own \
+             positions{or_else}"
         );
-        Err(Error::Topic { topic: at.topic.clone(), cause })
+        Error::Topic { topic: at.topic.clone(), cause }
     }
+}
+
+/// How a position is known that is not the group's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KnownBy {
+    /// A store has it beside the input's name.
+    Name,
+    /// Stamps have it, at the number that the input has now.
+    Number,
 }
 
 impl Known {

@@ -164,6 +164,17 @@ fn what_moved_or_died_wrongly_is_found() {
 }
 
 #[test]
+fn an_offset_that_is_gone_is_no_finding_where_nothing_is_left_to_be_read() {
+    let mut log = everything();
+    // The last records of partition 1 were decided.
+    for topic in ["bps-items-added", "bps-purchase-created"] {
+        assert!(log.part(topic, 1).end() > 0);
+        log.committed.insert((topic.to_owned(), 1), None);
+    }
+    assert_eq!(crate::lines(&crate::verify(&log, true, u64::MAX)), "");
+}
+
+#[test]
 fn wrong_offsets_are_found() {
     let purchases = || ("bps-purchase-created".to_owned(), 0);
     check("early offset", |log| {

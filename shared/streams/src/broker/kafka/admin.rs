@@ -15,8 +15,8 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 use super::ffi::{self, Identified};
 use super::{ANSWER, KafkaConfig, Shared, failed, hear};
 use crate::broker::{
-    BrokerError, CleanupPolicy, Copies, Isolation, Result, Timestamps, TopicDescription,
-    TopicIdentity, TopicPartition, TopicSettings,
+    BrokerError, CleanupPolicy, Copies, Isolation, Result, TOMBSTONES_MS, Timestamps,
+    TopicDescription, TopicIdentity, TopicPartition, TopicSettings,
 };
 
 /// How long a topic just created may be unknown to the brokers.
@@ -96,6 +96,8 @@ fn settings_wanted(topic: &TopicDescription, replicas: u32) -> Vec<(&'static str
         ("message.timestamp.before.max.ms", i64::MAX.to_string()),
         // Kafka's default since 4.0 is an hour.
         ("message.timestamp.after.max.ms", ms(topic.future_max_ms, i64::MAX)),
+        // Where it compacts: Kafka's default is a day.
+        ("delete.retention.ms", TOMBSTONES_MS.to_string()),
         ("max.message.bytes", BATCH_BYTES_MAX.to_string()),
         ("min.insync.replicas", Copies::in_sync_wanted(replicas).to_string()),
     ]
@@ -237,6 +239,7 @@ fn settings(topic: &MetadataTopic, config: &ConfigResource, brokers: u32) -> Top
         },
         past_max_ms: bound(config, "message.timestamp.before.max.ms"),
         batch_bytes_max: bound(config, "max.message.bytes"),
+        tombstones_ms: bound(config, "delete.retention.ms"),
         copies: (brokers > 1).then(|| Copies {
             brokers,
             replicas: replicas.unwrap_or(0) as u32,

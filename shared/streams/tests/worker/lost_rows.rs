@@ -1,0 +1,116 @@
+//! A topic that rows are built from and that has lost some of them: the worker stops, names it, and
+//! leaves a store that has them as it is. Rows that are built from less would be decided on.
+
+use bps_streams::Topology;
+
+use super::rig::{CHANGELOG, LEDGER, ROWS, Register, Rig, WISHES, beginning};
+
+const SEEN: &str = "seen";
+const REBUILD: &str = "--rebuild-rows";
+
+/// A ledger that backs a store of its own, and whose records tell of rows.
+fn told() -> Topology {
+    beginning()
+        .store_backed_by(SEEN, LEDGER, |record, _| Some((record.key?.to_vec(), Vec::new())))
+        .tells_of(ROWS, LEDGER, |record| record.key.map(Into::into))
+        .processor("register", || Register, [WISHES], [ROWS, SEEN])
+        .sink(LEDGER, LEDGER, "register")
+        .build()
+        .unwrap()
+}
+
+/// Rows `a` (changed twice) and `b`, whose process is gone.
+fn decided() -> Rig {
+    let mut rig = Rig::new(told());
+    rig.boot();
+    for (key, value) in [("a", "1"), ("b", "1"), ("a", "2")] {
+        rig.send(WISHES, key, Some(value));
+        rig.settle();
+    }
+    rig.kill(0);
+    rig
+}
+
+#[track_caller]
+fn check_names(rig: &mut Rig, expected: &[&str]) {
+    let decided = rig.keys(LEDGER).len();
+    for _ in 0..3 {
+        rig.boot();
+        let words = rig.words();
+        for expected in expected {
+            assert!(words.contains(expected), "{expected:?} is not in {words:?}");
+        }
+        rig.kill(0);
+    }
+    assert_eq!(rig.quarantined(), [""; 0]);
+    assert_eq!(rig.keys(LEDGER).len(), decided, "it has decided something");
+}
+
+#[test]
+fn a_changelog_that_was_made_anew_is_named_and_the_store_stays() {
+    let mut rig = decided();
+    rig.lose_tail(CHANGELOG, 0);
+    rig.send(WISHES, "c", Some("1"));
+    check_names(&mut rig, &["rows-changelog-0: ", "up to 5", "ends at 0", REBUILD]);
+    assert_eq!(rig.rows(0).len(), 2);
+}
+
+#[test]
+fn also_where_its_id_tells_it() {
+    let mut rig = decided();
+    rig.cluster.recreate_topic(CHANGELOG);
+    rig.send(WISHES, "c", Some("1"));
+    check_names(&mut rig, &["topic rows-changelog: ", "made anew", REBUILD]);
+    assert_eq!(rig.rows(0).len(), 2);
+    rig.move_on();
+    rig.kill(0);
+    check_names(&mut rig, &["ledger-0: ", "rows-changelog-0 there is none", REBUILD]);
+}
+
+#[test]
+fn so_is_one_that_has_lost_its_end() {
+    let mut rig = decided();
+    rig.lose_tail(CHANGELOG, 4);
+    check_names(&mut rig, &["rows-changelog-0: ", "up to 5", "ends at 4", REBUILD]);
+    assert_eq!(rig.row("a"), Some((2, "2".to_owned())));
+}
+
+#[test]
+fn and_a_ledger_of_which_the_store_knows_more() {
+    let mut rig = decided();
+    rig.lose_tail(LEDGER, 2);
+    check_names(&mut rig, &["ledger-0: ", "up to 5", "ends at 2", "`verify` names"]);
+    // Whether the group knows of it or not.
+    rig.outside.delete_group(&rig.topology.name).unwrap();
+    check_names(&mut rig, &["ledger-0: ", "up to 5", "ends at 2", "`verify` names"]);
+}
+
+#[test]
+fn another_machine_compares_the_rows_with_what_the_ledger_tells_of_them() {
+    for (end, told, there) in [
+        (0, "offset 2 tells of change 1 of row \"b\"", "there is none"),
+        (4, "offset 4 tells of change 2 of row \"a\"", "there is change 1"),
+    ] {
+        let mut rig = decided();
+        rig.lose_tail(CHANGELOG, end);
+        rig.send(WISHES, "b", Some("2"));
+        rig.move_on();
+        rig.kill(0);
+        check_names(&mut rig, &["ledger-0: ", told, "rows-changelog", there, REBUILD]);
+    }
+}
+
+#[test]
+fn where_all_was_made_anew_it_begins_anew() {
+    let mut rig = decided();
+    for topic in [WISHES, CHANGELOG, LEDGER] {
+        rig.lose_tail(topic, 0);
+    }
+    rig.outside.delete_group(&rig.topology.name).unwrap();
+    rig.send(WISHES, "c", Some("1"));
+    rig.boot();
+    rig.settle();
+    assert_eq!(rig.keys(LEDGER), ["c"]);
+    assert_eq!(rig.rows(0), [("c".to_owned(), 1, "1".to_owned())]);
+    assert_eq!(rig.quarantined().len(), 1);
+}

@@ -1,0 +1,232 @@
+//! A topology that has gained a store, or a source, since its topics and its store were written.
+
+use bps_streams::Topology;
+use bps_streams::broker::{CommittedOffset, TopicPartition};
+use bps_streams::store::StoreBatch;
+use bps_streams::topology::record_key;
+
+use super::rig::{CHANGELOG, LEDGER, ROWS, Register, Rig, WISHES, set};
+
+const SEEN: &str = "seen";
+const ALSO: &str = "also";
+/// Tables in the order of their stores.
+const ALSO_TABLE: usize = 2;
+
+/// A ledger that backs one store, or two.
+fn with_stores(also: bool) -> Topology {
+    let topology = super::rig::beginning()
+        .store_backed_by(SEEN, LEDGER, |record, _| Some((record.key?.to_vec(), b"seen".to_vec())));
+    let (topology, keeps) = match also {
+        true => (
+            topology.store_backed_by(ALSO, LEDGER, |record, _| {
+                Some((record.key?.to_vec(), record.value?.to_vec()))
+            }),
+            vec![ROWS, SEEN, ALSO],
+        ),
+        false => (topology, vec![ROWS, SEEN]),
+    };
+    let topology = topology.processor("register", || Register, [WISHES], keeps);
+    topology.sink(LEDGER, LEDGER, "register").build().unwrap()
+}
+
+/// Three keys were put by a topology without the store.
+fn without_the_store() -> Rig {
+    let mut rig = Rig::new(with_stores(false));
+    rig.boot();
+    for key in ["a", "b", "c"] {
+        rig.send(WISHES, key, Some(key));
+        rig.settle();
+    }
+    rig
+}
+
+#[track_caller]
+fn check_whole(rig: &mut Rig) {
+    rig.settle();
+    let row = |key: &str| (key.to_owned(), 1, key.to_owned());
+    assert_eq!(rig.rows(ALSO_TABLE), ["a", "b", "c"].map(row));
+    assert_eq!(rig.rows(0), ["a", "b", "c"].map(row));
+    assert_eq!(rig.rows(1).len(), 3);
+    assert_eq!(rig.keys(LEDGER), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_store_on_a_topic_that_backs_another_is_built_from_its_beginning() {
+    let mut rig = without_the_store();
+    rig.kill(0);
+    rig.change_to(with_stores(true));
+    rig.boot();
+    check_whole(&mut rig);
+    // From then on it is kept as the others are.
+    rig.kill(0);
+    rig.boot();
+    check_whole(&mut rig);
+}
+
+#[test]
+fn also_when_it_is_killed_meanwhile() {
+    for steps in 1..12 {
+        let mut rig = without_the_store();
+        rig.kill(0);
+        rig.change_to(with_stores(true));
+        set(&rig.trouble.one_by_one, true);
+        rig.boot();
+        for _ in 0..steps {
+            rig.step(10).unwrap();
+        }
+        rig.kill(0);
+        set(&rig.trouble.one_by_one, false);
+        rig.boot();
+        check_whole(&mut rig);
+    }
+}
+
+#[test]
+fn also_where_the_checkpoint_does_not_tell_of_stores() {
+    let mut rig = without_the_store();
+    let store = rig.store.clone().unwrap();
+    let mut batch = StoreBatch::default();
+    let mut checkpoint = store.checkpoint(0).unwrap().unwrap();
+    checkpoint.stores.clear();
+    batch.checkpoint(0, checkpoint);
+    batch.hold(0, store.claim(0));
+    store.apply(&batch).unwrap();
+    rig.kill(0);
+    rig.change_to(with_stores(true));
+    rig.boot();
+    check_whole(&mut rig);
+}
+
+/// Reads these topics in this order.
+fn with_sources(names: &[&'static str]) -> Topology {
+    let begin = Topology::named("register");
+    let topology = names.iter().fold(begin, |t, name| t.source(name, *name, record_key));
+    topology
+        .plain_store(ROWS, CHANGELOG)
+        .processor("register", || Register, names.to_vec(), [ROWS])
+        .sink(LEDGER, LEDGER, "register")
+        .build()
+        .unwrap()
+}
+
+const ZEAL: &str = "zeal";
+const MIDDLE: &str = "middle";
+
+/// Two wishes and five of zeal are decided, and nobody runs. Then these sources are read, of which
+/// a new one holds six.
+fn changed_to(names: &[&'static str], batches_lost: usize) -> Rig {
+    let mut rig = Rig::new(with_sources(&[WISHES, ZEAL]));
+    rig.boot();
+    for topic in [WISHES, ZEAL, ZEAL, ZEAL, ZEAL, ZEAL, WISHES] {
+        rig.send(topic, topic, Some("1"));
+        rig.settle();
+    }
+    rig.kill(batches_lost);
+    rig.change_to(with_sources(names));
+    for number in (0..6).filter(|_| names.contains(&MIDDLE)) {
+        rig.send(MIDDLE, &format!("m{number}"), Some("1"));
+    }
+    rig
+}
+
+#[track_caller]
+fn check_all_of_middle(rig: &mut Rig, what: &str) {
+    rig.settle();
+    let keys = rig.keys(LEDGER);
+    let of_middle: Vec<_> = keys[7..].iter().map(String::as_str).collect();
+    assert_eq!(of_middle, ["m0", "m1", "m2", "m3", "m4", "m5"], "{what}");
+}
+
+#[test]
+fn a_source_in_the_middle_takes_nobodys_position() {
+    for batches_lost in [0, 1, 6] {
+        for names in [&[WISHES, MIDDLE, ZEAL][..], &[MIDDLE, WISHES, ZEAL], &[WISHES, MIDDLE]] {
+            let mut rig = changed_to(names, batches_lost);
+            rig.boot();
+            check_all_of_middle(&mut rig, &format!("{names:?}, {batches_lost} batches lost"));
+        }
+    }
+    let mut rig = changed_to(&[WISHES, MIDDLE, ZEAL], 0);
+    rig.move_on();
+    check_all_of_middle(&mut rig, "on another machine");
+}
+
+/// It stops with these words, also when it has built its rows by then, and decides nothing.
+#[track_caller]
+fn check_stops(rig: &mut Rig, expected: &[&str]) {
+    let decided = rig.keys(LEDGER).len();
+    for _ in 0..3 {
+        rig.boot();
+        let words = rig.words();
+        for expected in expected {
+            assert!(words.contains(expected), "{expected:?} is not in {words:?}");
+        }
+        assert!(words.contains("--skip-gap"), "{words}");
+        assert_eq!(rig.keys(LEDGER).len(), decided, "it has decided something");
+        rig.kill(0);
+    }
+}
+
+/// Somebody sets the group's offset of a topic.
+fn set_offset(rig: &Rig, topic: &str, offset: u64) {
+    let committed = CommittedOffset { offset, metadata: String::new() };
+    rig.cluster.set_offset("register", TopicPartition::new(topic, 0), committed);
+}
+
+#[test]
+fn an_offset_of_one_input_that_others_set_is_named_where_there_is_no_store() {
+    let reset = || {
+        let mut rig = changed_to(&[WISHES, ZEAL], 0);
+        set_offset(&rig, ZEAL, 1);
+        rig.send(ZEAL, "last", Some("1"));
+        rig.move_on();
+        rig
+    };
+    let mut rig = reset();
+    rig.kill(0);
+    let both = ["zeal-0: ", "read up to 5", "the group register", "but 1 of this one"];
+    check_stops(&mut rig, &both);
+    // Either way on: its own position, or the one that was set.
+    rig.outside.delete_group("register").unwrap();
+    rig.boot();
+    rig.settle();
+    assert_eq!(rig.keys(LEDGER)[7..], ["last"]);
+    let mut rig = reset();
+    rig.kill(0);
+    rig.configure = |config| config.skip_gap = true;
+    rig.boot();
+    rig.settle();
+    assert_eq!(rig.keys(LEDGER)[7..], ["zeal", "zeal", "zeal", "zeal", "last"]);
+}
+
+#[test]
+fn where_nobody_knows_whose_a_position_is_it_stops() {
+    // What is known by number only: of two inputs, and there are three.
+    let mut rig = changed_to(&[WISHES, MIDDLE, ZEAL], 0);
+    rig.outside.delete_group(&rig.topology.name).unwrap();
+    rig.move_on();
+    rig.kill(0);
+    check_stops(&mut rig, &["wishes-0: "]);
+    // One in the place of another, for all that the rows tell.
+    let mut rig = changed_to(&[WISHES, MIDDLE], 0);
+    rig.move_on();
+    rig.kill(0);
+    check_stops(&mut rig, &["topic middle: ", "read up to offset 5", "in the place of another"]);
+    // The operator's word.
+    set_offset(&rig, MIDDLE, 0);
+    rig.configure = |config| config.skip_gap = true;
+    rig.boot();
+    check_all_of_middle(&mut rig, "its offset was set");
+}
+
+#[test]
+fn an_input_that_was_read_already_is_not_taken_for_a_new_one() {
+    let mut rig = changed_to(&[WISHES, MIDDLE, ZEAL], 0);
+    rig.boot();
+    check_all_of_middle(&mut rig, "new");
+    // Rows tell of two inputs, and of three: of the new one by its number.
+    rig.cluster.forget_offsets(MIDDLE);
+    rig.move_on();
+    rig.kill(0);
+    check_stops(&mut rig, &["middle"]);
+}
