@@ -105,7 +105,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
     Ok(if report.differing == 0 { Outcome::Done } else { Outcome::Findings })
 }
 
-fn open(folder: &Path, tables: &[&str]) -> Result<RocksStore, Error> {
+pub(crate) fn open(folder: &Path, tables: &[&str]) -> Result<RocksStore, Error> {
     let store = RocksStore::open(folder, tables, MemoryBounds::default());
     Ok(store.map_err(bps_streams::Error::from)?)
 }
@@ -119,13 +119,13 @@ fn existing(state: &Path) -> Result<&Path, Error> {
 }
 
 /// A folder that was not there before.
-struct Fresh {
-    path: PathBuf,
+pub(crate) struct Fresh {
+    pub(crate) path: PathBuf,
     is_temporary: bool,
 }
 
 impl Fresh {
-    fn make(wanted: Option<&Path>) -> Result<Fresh, Error> {
+    pub(crate) fn make(wanted: Option<&Path>) -> Result<Fresh, Error> {
         let temporary = || std::env::temp_dir().join(format!("bps-replay-{}", std::process::id()));
         let path = wanted.map_or_else(temporary, Path::to_owned);
         if path.join("store").exists() {

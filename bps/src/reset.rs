@@ -1,31 +1,44 @@
 //! `bps reset`: forgets the local state, or begins anew under another prefix, or goes on at a
-//! gap. Nothing is ever deleted: what is forgotten is moved aside.
+//! gap, or brings rows back that a topic has lost. Nothing is ever deleted: what is forgotten is
+//! moved aside.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bps_service::settings::Period;
 use bps_streams::broker::{Broker, Isolation, OffsetSpec};
+use bps_streams::replay::{Rebuilt, Replay};
+use bps_streams::topology::Backing;
 use bps_streams::{FolderLock, SKIP_GAP, Topology};
 use purchase_processor::Settings;
 
 use crate::error::Error;
 use crate::exit::{self, Outcome};
+use crate::interrupt::Interrupt;
 use crate::log::{Place, Prefixes, existing, partitions};
 use crate::out;
+use crate::replay::{Fresh, open};
 
 const ABOUT: &str = "\
 Rebuild the processor's store, or decide anew under another prefix
 
-Without --anew and --skip-gap the local store is moved aside (STATE/store.reset-N), and the next
+Without one of these words the local store is moved aside (STATE/store.reset-N), and the next
 start rebuilds it from its topics. No decision changes, no record is touched.
 
 --anew prepares deciding the same inputs again into empty topics: it checks that nothing lies under
 --output-prefix and that its application never ran, moves aside state that belongs to another
 application, and prints the command to start.
 
---skip-gap lets the next start go on where records that it still wants are gone from the log. What
-was in the gap is never decided.
+--skip-gap lets the next start go on where records that it still wants are gone from the log, or at
+an offset of its group that others have set, if that is a later one. What is passed over is never
+decided.
+
+--rebuild-rows is for a topic of rows that was made anew or has lost its end: all inputs are decided
+again, in the order that the results record, and the rows that come of it are written where the topic
+lacks them. Nothing is written unless every result comes out as it lies on its topic. Then the local
+store is moved aside. Other machines of the same application then need a plain reset.
 
 The application must be stopped: its folders are taken meanwhile.";
 
@@ -33,6 +46,7 @@ const EXAMPLES: &str = "  \
 bps reset
   bps reset --anew --output-prefix trial --yes
   bps reset --skip-gap
+  bps reset --rebuild-rows
   bps reset --kafka localhost:9092 --state /var/lib/purchase-processor";
 
 /// What the processor keeps of an application in its state folder.
@@ -49,6 +63,12 @@ pub(crate) struct ResetArgs {
     /// Let the next start go on at a gap
     #[arg(long, conflicts_with = "anew")]
     skip_gap: bool,
+    /// Write the rows anew that a topic has lost
+    #[arg(long, conflicts_with_all = ["anew", "skip_gap"])]
+    rebuild_rows: bool,
+    /// With --rebuild-rows: the processor's memory of decided ids, if it has a bound
+    #[arg(long, env = "BPS_MEMORY_WINDOW", value_name = "TIME")]
+    memory_window: Option<Period>,
     /// The processor's state folder [default: `state` in --data; required with --kafka]
     #[arg(long, env = "BPS_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
@@ -86,12 +106,13 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
     if !is_kafka {
         existing(args.place.folder())?;
     }
-    if !state.is_dir() && !args.anew {
+    if !state.is_dir() && !args.anew && !args.rebuild_rows {
         let cause = format!("{} is no folder: no processor has run there", state.display());
         return Err(Error::Refused(cause));
     }
     let Prefixes { input_prefix, output_prefix } = &args.prefixes;
-    let settings = Settings::new(input_prefix, output_prefix);
+    let mut settings = Settings::new(input_prefix, output_prefix);
+    settings.memory_window = args.memory_window.map(|window| window.0);
     let topology = purchase_processor::topology(&settings)?;
     // Both stay taken until it is done: nobody starts in between.
     let broker = args.place.take()?;
@@ -103,18 +124,31 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
         }
         () if args.skip_gap => Plan {
             marker: Some(state.join(SKIP_GAP)),
-            consequence: "the next start goes on behind every gap that it finds, once; what was \
-                          in a gap is never decided"
+            consequence: "the next start goes on behind every gap that it finds, once, and at \
+                          later offsets that others have set; what is passed over is never decided"
                 .to_owned(),
             ..Plan::default()
         },
         () => forget(&state, &sources(&*broker, &topology)?)?,
     };
-    if plan.moves.is_empty() && plan.marker.is_none() && !args.anew {
+    let plan = match args.rebuild_rows {
+        true => Plan { consequence: "the next start finds every row there".to_owned(), ..plan },
+        false => plan,
+    };
+    if plan.moves.is_empty() && plan.marker.is_none() && !args.anew && !args.rebuild_rows {
         out::note(format_args!("nothing to do: there is no store in {}", state.display()));
         return Ok(Outcome::Done);
     }
+    if args.rebuild_rows {
+        let changelogs = changelogs(&topology).join(", ");
+        out::note(format_args!(
+            "decides all inputs again, and writes to {changelogs} what it lacks"
+        ));
+    }
     confirm(&plan, args.yes)?;
+    if args.rebuild_rows {
+        rebuild_rows(&*broker, topology)?;
+    }
     carry_out(&plan)?;
     out::result(format_args!("done: {}", plan.consequence))?;
     Ok(Outcome::Done)
@@ -211,6 +245,40 @@ fn sources(broker: &dyn Broker, topology: &Topology) -> Result<String, Error> {
         parts.push(format!("{name} ({offsets} offsets)"));
     }
     Ok(parts.join(", "))
+}
+
+fn changelogs(topology: &Topology) -> Vec<String> {
+    let of = |backing: &Backing| matches!(backing, Backing::Changelog { .. });
+    let stores = topology.stores.iter().filter(|store| of(&store.backing));
+    stores.map(|store| store.backing.topic().to_owned()).collect()
+}
+
+/// Writes what the changelogs lack.
+fn rebuild_rows(broker: &dyn Broker, topology: Topology) -> Result<(), Error> {
+    let interrupt = Interrupt::listen();
+    let tables: Vec<String> = topology.stores.iter().map(|s| s.name.clone()).collect();
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let changelogs = changelogs(&topology).join(", ");
+    let folder = Fresh::make(None)?;
+    let store = Arc::new(open(&folder.path.join("store"), &tables)?);
+    let rebuilt = Replay::new(broker, topology, store)?.rebuild(&|_, _| !interrupt.is_raised());
+    let Rebuilt { replay, rows } = match rebuilt {
+        Err(_) if interrupt.is_raised() => return Err(Error::Interrupted(String::new())),
+        rebuilt => rebuilt?,
+    };
+    if let Some(first) = replay.differences.first() {
+        let cause = format!(
+            "nothing was done: of {} outputs {} do not come out as they are recorded ({first}); \
+             `bps verify` and `bps replay` tell more",
+            replay.outputs, replay.differing
+        );
+        return Err(Error::Refused(cause));
+    }
+    out::note(format_args!("{} records decided again, {rows} rows written", replay.records));
+    if rows == 0 {
+        out::note(format_args!("{changelogs} lacked nothing"));
+    }
+    Ok(())
 }
 
 /// Whether nothing lies under the new prefix and its application has never decided anything.

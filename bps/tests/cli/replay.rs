@@ -8,7 +8,7 @@ use super::verify::decide;
 use super::*;
 
 /// A record as it is to be written to the copy; `None`: it is left out.
-type Change = fn(&Record<'_>) -> Option<Vec<u8>>;
+pub(super) type Change = fn(&Record<'_>) -> Option<Vec<u8>>;
 
 /// Opens a log. Another test may be starting a process: until that is itself, it has this one's
 /// files, and with them the lock on the folder.
@@ -24,7 +24,7 @@ fn open(folder: &Path) -> EmbeddedBroker {
 }
 
 /// Copies a log, except for what `change` does to the values of `topic`.
-fn copy(from: &Path, to: &Path, topic: &str, change: Change) {
+pub(super) fn copy(from: &Path, to: &Path, topic: &str, change: Change) {
     let (from, to) = (open(from), open(to));
     let appender = to.appender().expect("an appender");
     for description in from.describe_topics(&[]).expect("topics").into_iter().flatten() {

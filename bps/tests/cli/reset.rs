@@ -2,6 +2,8 @@
 
 use bps_streams::FolderLock;
 
+use super::replay::copy;
+use super::verify::decide;
 use super::*;
 
 #[test]
@@ -43,4 +45,31 @@ fn reset_begins_anew_only_where_nothing_lies() {
                          bps up --output-prefix new --data {data}\n"
     );
     check(&anew("new"), 0, &start, "");
+}
+
+#[test]
+fn reset_writes_the_rows_anew_that_their_topic_has_lost() {
+    let [whole, lost, other] = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    decide(whole.path());
+    copy(whole.path(), lost.path(), "bps-stock", |_| None);
+    let data = text(lost.path());
+    let reset = ["reset", "--rebuild-rows", "--data", data, "--yes"];
+    check(&[&reset[..], &["--skip-gap"]].concat(), 64, "", "cannot be used");
+    check(&reset[..4], 64, "", "writes to bps-stock what it lacks");
+    check(
+        &reset,
+        0,
+        "the next start finds every row there",
+        " records decided again, 5 rows written",
+    );
+    check(&["replay", "--data", data], 0, " 0 differences", "");
+    check(&reset, 0, "the next start finds every row there", "0 rows written");
+
+    // Where a result is another, the rows that come of the inputs are not those of then.
+    let change = |record: &bps_streams::Record<'_>| {
+        record.value.map(|v| String::from_utf8_lossy(v).replace("FAILED", "failed").into_bytes())
+    };
+    copy(lost.path(), other.path(), "bps-purchase-finished", change);
+    let reset = ["reset", "--rebuild-rows", "--data", text(other.path()), "--yes"];
+    check(&reset, 1, "", "do not come out as they are recorded");
 }

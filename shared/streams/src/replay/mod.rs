@@ -5,13 +5,15 @@
 //! two of them wrote nothing and do so again, in whatever order. The clock is taken from the dead
 //! letters: what was buried as `FUTURE` is buried again.
 //!
-//! It never writes to a topic, and reads committed records only. It is meant for an application at
-//! rest: what a running one decides meanwhile is left out.
+//! It reads committed records only, and writes to no topic but where it is asked to rebuild a
+//! changelog. It is meant for an application at rest: what a running one decides meanwhile is left
+//! out.
 //!
 //! Reading order: this file (what is asked, what is told), `lane` (reading on), `run` (a
-//! partition), `rows` (its tables).
+//! partition), `rows` (its tables), `rebuild` (rows that are gone).
 
 mod lane;
+mod rebuild;
 mod rows;
 mod run;
 
@@ -20,6 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::lane::Lane;
+pub use self::rebuild::Rebuilt;
 use self::run::Run;
 use crate::broker::{Broker, BrokerError, Isolation, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
@@ -132,17 +135,30 @@ impl<'a> Replay<'a> {
     /// `progress`.
     pub fn run(&self, progress: Progress<'_>) -> Result<ReplayReport> {
         let mut report = ReplayReport::default();
+        self.replay(progress, &mut report, &mut |run, report| {
+            rows::compare(self.broker, &self.env, run.partition, self.against, report)
+        })?;
+        Ok(report)
+    }
+
+    /// Replays every partition; `done` takes each in the end.
+    fn replay(
+        &self,
+        progress: Progress<'_>,
+        report: &mut ReplayReport,
+        done: &mut dyn FnMut(&Run<'_>, &mut ReplayReport) -> Result<()>,
+    ) -> Result<()> {
         let early = self.buried_as_future()?;
         let total = self.total()?;
         for partition in 0..self.env.partitions {
             let mut run = Run::begin(self.broker, self.env.clone(), partition, &early)?;
-            run.replay(&mut report, &|done| match progress(done, total) {
+            run.replay(report, &|done| match progress(done, total) {
                 true => Ok(()),
                 false => Err(interrupted()),
             })?;
-            rows::compare(self.broker, &self.env, partition, self.against, &mut report)?;
+            done(&run, report)?;
         }
-        Ok(report)
+        Ok(())
     }
 
     fn total(&self) -> Result<u64> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::lane::Lane;
 use super::{Difference, ReplayReport, Spot};
-use crate::broker::{Broker, BrokerError, Now, TopicPartition};
+use crate::broker::{Broker, BrokerError, CommittedOffset, Now, TopicPartition};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Outgoing, Record};
 use crate::stamp::{STAMP, Stamp};
 use crate::store::StoreBatch;
-use crate::task::{Output, Progress, Task, TaskEnv};
+use crate::task::{Metadata, Output, Progress, Task, TaskEnv};
 
 /// Records between two batches to the store.
 const BATCH_RECORDS: u64 = 20_000;
@@ -43,14 +43,24 @@ struct Decided {
     positions: Vec<u64>,
 }
 
+/// Where a replay has come to.
+pub(super) struct Reached {
+    /// What the group had committed when it began.
+    pub(super) committed: Vec<Option<CommittedOffset>>,
+    pub(super) positions: Vec<u64>,
+    pub(super) stream_time: i64,
+    /// The highest that is recorded.
+    pub(super) incarnation: u64,
+}
+
 pub(super) struct Run<'a> {
     env: Arc<TaskEnv>,
-    partition: u32,
+    pub(super) partition: u32,
     task: Task,
+    incarnation: u64,
     inputs: Vec<Lane>,
     outputs: Vec<Lane>,
-    /// Positions that the group has committed, as far as it has.
-    committed: Vec<u64>,
+    committed: Vec<Option<CommittedOffset>>,
     early: &'a HashSet<Spot>,
     captured: Captured,
 }
@@ -81,7 +91,8 @@ impl<'a> Run<'a> {
         let begin = Progress { positions: vec![0; env.inputs.len()], ..Progress::default() };
         Ok(Run {
             task: Task::new(env.clone(), partition, 1, begin),
-            committed: committed.into_iter().map(|c| c.map_or(0, |c| c.offset)).collect(),
+            incarnation: 0,
+            committed,
             captured: Captured { topics, ..Captured::default() },
             env,
             partition,
@@ -112,10 +123,22 @@ impl<'a> Run<'a> {
         }
         // What the group has behind it and nothing came of.
         for input in 0..self.inputs.len() {
-            self.consume(input, self.committed[input], None, report)?;
+            // What others have set says nothing of it.
+            let own = |c: &&CommittedOffset| Metadata::parse(&c.metadata).is_some();
+            let committed = self.committed[input].as_ref().filter(own).map_or(0, |c| c.offset);
+            self.consume(input, committed, None, report)?;
         }
         self.keep()?;
         go_on(report.records)
+    }
+
+    /// Where it has come to.
+    pub(super) fn reached(&self) -> Reached {
+        let own = self.committed.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
+        let Progress { positions, stream_time, .. } = self.task.state.progress.clone();
+        let incarnation = own.map(|m| m.incarnation).chain([self.incarnation]).max();
+        let incarnation = incarnation.unwrap_or_default();
+        Reached { committed: self.committed.clone(), positions, stream_time, incarnation }
     }
 
     /// The record whose outputs come next: that with the lowest positions.
@@ -123,6 +146,7 @@ impl<'a> Run<'a> {
         let mut next: Option<Decided> = None;
         for lane in &mut self.outputs {
             let Some(stamp) = stamped(lane)? else { continue };
+            self.incarnation = self.incarnation.max(stamp.incarnation);
             let Some((input, offset)) = stamp.source else { continue };
             let sum: u64 = stamp.positions.iter().sum();
             if next.as_ref().is_none_or(|n| sum < n.positions.iter().sum()) {

@@ -1,7 +1,11 @@
 //! A topic that rows are built from and that has lost some of them: the worker stops, names it, and
 //! leaves a store that has them as it is. Rows that are built from less would be decided on.
 
+use std::sync::Arc;
+
 use bps_streams::Topology;
+use bps_streams::replay::Replay;
+use bps_streams::store::memory::MemoryStore;
 
 use super::rig::{CHANGELOG, LEDGER, ROWS, Register, Rig, WISHES, beginning};
 
@@ -98,6 +102,44 @@ fn another_machine_compares_the_rows_with_what_the_ledger_tells_of_them() {
         rig.kill(0);
         check_names(&mut rig, &["ledger-0: ", told, "rows-changelog", there, REBUILD]);
     }
+}
+
+/// Writes what the changelog lacks; how many rows that were, and how much the replay differs.
+fn rebuild(rig: &Rig) -> (u64, u64) {
+    let store = Arc::new(MemoryStore::default());
+    let rebuilt = Replay::new(&*rig.outside, told(), store).unwrap().rebuild(&|_, _| true).unwrap();
+    (rebuilt.rows, rebuilt.replay.differing)
+}
+
+#[test]
+fn the_rows_come_back_from_the_inputs() {
+    for (end, lost) in [(6, 0), (4, 1), (2, 2), (0, 2)] {
+        let mut rig = decided();
+        rig.lose_tail(CHANGELOG, end);
+        assert_eq!(rebuild(&rig), (lost, 0), "cut at {end}");
+        assert_eq!(rebuild(&rig), (0, 0), "once more");
+        rig.move_on();
+        rig.settle();
+        let rows = [("a", 2, "2"), ("b", 1, "1")].map(|(k, n, v)| (k.to_owned(), n, v.to_owned()));
+        assert_eq!(rig.rows(0), rows, "cut at {end}");
+        // It goes on as if nothing had been.
+        rig.send(WISHES, "b", Some("2"));
+        rig.settle();
+        assert_eq!(rig.row("b"), Some((2, "2".to_owned())));
+        let store = Arc::new(MemoryStore::default());
+        let replay = Replay::new(&*rig.outside, told(), store).unwrap();
+        assert_eq!(replay.run(&|_, _| true).unwrap().differences, [], "cut at {end}");
+    }
+}
+
+#[test]
+fn nothing_is_written_where_the_replay_gives_other_outputs() {
+    let rig = decided();
+    rig.lose_tail(CHANGELOG, 0);
+    rig.lose_tail(LEDGER, 4);
+    let (rows, differing) = rebuild(&rig);
+    assert!(rows == 0 && differing > 0, "{rows} rows, {differing} differences");
+    assert_eq!(rig.keys(CHANGELOG), [""; 0]);
 }
 
 #[test]

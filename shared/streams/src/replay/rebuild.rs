@@ -1,0 +1,203 @@
+//! Brings rows back that a changelog has lost: the inputs give them once more, in the recorded order.
+//! What the changelog holds of each key in the end is the row that a replay comes to.
+//!
+//! It writes only where the replay gives all recorded outputs, byte by byte, so that the rows are
+//! those that were decided on; and only rows that are not there. Done twice it does nothing more.
+
+use std::collections::HashSet;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::rows::{is_row, last_of_each_key};
+use super::run::Reached;
+use super::{Progress, Replay, ReplayReport};
+use crate::broker::{Appender, BrokerError, TopicPartition};
+use crate::error::{Error, Result};
+use crate::record::Outgoing;
+use crate::stamp::{STAMP, StampParts};
+use crate::store::Row;
+use crate::topology::{Backing, ToChangelog};
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The replay. Nothing was written if it differs from what is recorded.
+    pub replay: ReplayReport,
+    /// Rows written.
+    pub rows: u64,
+}
+
+/// Rows on their way at once.
+const WAITING_MAX: usize = 1_000;
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A changelog that lacks rows.
+struct Changelog {
+    at: TopicPartition,
+    table: usize,
+    to: ToChangelog,
+}
+
+impl Replay<'_> {
+    /// Replays every partition, and writes to the changelogs the rows that they lack. The application
+    /// must be stopped. `progress` may end the replay.
+    ///
+    /// # Errors
+    /// As [`Replay::run`]; when the application runs, or a changelog tells of more than the inputs.
+    pub fn rebuild(&self, progress: Progress<'_>) -> Result<Rebuilt> {
+        let mut rebuilt = Rebuilt::default();
+        let mut all = Vec::new();
+        self.replay(progress, &mut rebuilt.replay, &mut |run, _| {
+            all.push(run.reached());
+            Ok(())
+        })?;
+        if rebuilt.replay.differing > 0 {
+            return Ok(rebuilt);
+        }
+        let appender = self.broker.appender()?;
+        for (partition, reached) in (0..).zip(&all) {
+            self.check_stopped(partition, reached)?;
+            for (table, spec) in self.env.topology.stores.iter().enumerate() {
+                if let Backing::Changelog { topic, to, .. } = &spec.backing {
+                    let at = TopicPartition::new(topic, partition);
+                    let changelog = Changelog { at, table, to: *to };
+                    rebuilt.rows += self.complete(&changelog, reached, &*appender)?;
+                }
+            }
+        }
+        Ok(rebuilt)
+    }
+
+    /// One that runs goes on writing rows, which must not be overtaken.
+    fn check_stopped(&self, partition: u32, reached: &Reached) -> Result<()> {
+        let at = |topic: &String| TopicPartition::new(topic, partition);
+        let inputs: Vec<_> = self.env.inputs.iter().map(at).collect();
+        let group = &self.env.topology.name;
+        if self.broker.committed(group, &inputs)? == reached.committed {
+            return Ok(());
+        }
+        let cause = format!("{group} runs: stop it first");
+        Err(BrokerError::Fatal { what: "rebuild", cause }.into())
+    }
+
+    /// Writes what a changelog lacks; returns how many rows that were.
+    fn complete(
+        &self,
+        changelog: &Changelog,
+        reached: &Reached,
+        appender: &dyn Appender,
+    ) -> Result<u64> {
+        let Changelog { at, table, to } = changelog;
+        let (store, partition) = (&self.env.store, at.partition);
+        let (mut right, mut gone) = (HashSet::new(), Vec::new());
+        let (mut row, mut value) = (Vec::new(), Vec::new());
+        let mut incarnation = reached.incarnation;
+        last_of_each_key(self.broker, at, &mut |key, record, stamp| {
+            let mut bounds = stamp.positions.iter().zip(&reached.positions);
+            if bounds.any(|(told, reached)| told > reached) {
+                let cause = format!(
+                    "the row at offset {} was written at {:?} of the inputs, and they were \
+                     replayed up to {:?} only",
+                    record.offset, stamp.positions, reached.positions
+                );
+                return Err(Error::Topic { topic: at.to_string(), cause });
+            }
+            incarnation = incarnation.max(stamp.incarnation);
+            let there = store.get(*table, partition, key, &mut row)?;
+            let found = Row::decode(&row).filter(|_| there);
+            if is_row(record, stamp, found.map(|row| (key, row)), *to, &mut value) {
+                right.insert(key.to_vec());
+            } else if found.is_none() {
+                gone.push(key.to_vec());
+            }
+            Ok(())
+        })?;
+        let mut writer = Writer::new(appender, changelog, reached, incarnation);
+        for key in &gone {
+            writer.write(key, None)?;
+        }
+        let mut failed = None;
+        store.scan(*table, partition, &[], &mut |key, row| {
+            if !right.contains(key) {
+                failed = writer.write(key, Row::decode(row)).err();
+            }
+            failed.is_none()
+        })?;
+        failed.map_or_else(|| writer.finish(), Err)
+    }
+}
+
+/// Writes rows to a changelog, many at a time.
+struct Writer<'a> {
+    appender: &'a dyn Appender,
+    changelog: &'a Changelog,
+    reached: &'a Reached,
+    incarnation: u64,
+    outcomes: (Sender<Outcome>, Receiver<Outcome>),
+    waiting: usize,
+    written: u64,
+}
+
+type Outcome = Result<u64, BrokerError>;
+
+impl<'a> Writer<'a> {
+    fn new(
+        appender: &'a dyn Appender,
+        changelog: &'a Changelog,
+        reached: &'a Reached,
+        incarnation: u64,
+    ) -> Writer<'a> {
+        let (outcomes, waiting, written) = (channel(), 0, 0);
+        Writer { appender, changelog, reached, incarnation, outcomes, waiting, written }
+    }
+
+    /// As a commit writes it; none deletes what is there.
+    fn write(&mut self, key: &[u8], row: Option<Row<'_>>) -> Result<()> {
+        if self.waiting >= WAITING_MAX {
+            self.wait()?;
+        }
+        let (mut value, mut stamp) = (Vec::new(), Vec::new());
+        if let Some(row) = row {
+            (self.changelog.to)(key, row.value, &mut value);
+        }
+        let parts = StampParts {
+            incarnation: self.incarnation,
+            sequence: row.map_or(0, |row| row.sequence),
+            source: None,
+            positions: &self.reached.positions,
+            memo: &[],
+        };
+        parts.encode(&mut stamp);
+        let TopicPartition { topic, partition } = &self.changelog.at;
+        let sender = self.outcomes.0.clone();
+        let record = Outgoing {
+            topic,
+            partition: *partition,
+            timestamp: row.map_or(self.reached.stream_time, |row| row.timestamp),
+            key: Some(key),
+            value: row.map(|_| value.as_slice()),
+            headers: &[(STAMP, Some(&stamp))],
+        };
+        self.appender.append(record, Box::new(move |outcome| drop(sender.send(outcome))))?;
+        self.waiting += 1;
+        self.written += 1;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let outcome = self.outcomes.1.recv_timeout(ANSWER).unwrap_or_else(|_| {
+            let cause = "no answer".to_owned();
+            Err(BrokerError::Unavailable { what: "rebuild", cause })
+        });
+        self.waiting -= 1;
+        Ok(outcome.map(drop)?)
+    }
+
+    /// Waits for all; returns how many were written.
+    fn finish(mut self) -> Result<u64> {
+        while self.waiting > 0 {
+            self.wait()?;
+        }
+        Ok(self.written)
+    }
+}
