@@ -144,14 +144,25 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
 
+    /// A line on stdout that begins so: the rest of it.
+    pub fn has_said(&self, begin: &str) -> Option<String> {
+        let out = std::fs::read_to_string(&self.out).unwrap();
+        let whole = out.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let rest = whole.lines().find_map(|line| line.strip_prefix(begin))?;
+        Some(rest.trim().to_owned())
+    }
+
+    /// The last line of its log: of one that has ended by itself, why.
+    pub fn last_word(&self) -> String {
+        self.log().lines().last().unwrap_or_default().to_owned()
+    }
+
     /// Waits for a line on stdout that begins so; returns the rest of the line.
     pub fn wait_line(&mut self, begin: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let out = std::fs::read_to_string(&self.out).unwrap();
-            let whole = out.rsplit_once('\n').map_or("", |(whole, _)| whole);
-            if let Some(rest) = whole.lines().find_map(|line| line.strip_prefix(begin)) {
-                return rest.trim().to_owned();
+            if let Some(rest) = self.has_said(begin) {
+                return rest;
             }
             self.must_run();
             assert!(Instant::now() < deadline, "{}: no '{begin}' on stdout", self.name);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,9 +64,39 @@ impl Site {
 
     /// Starts a processor: `member` is who it is (its state folder), `run` which start this is.
     pub fn processor(&self, member: &str, run: u32, address: &str) -> Process {
-        let state = self.work.path(&format!("state-{member}"));
+        let state = self.state(member);
         let more = ["--state", state.to_str().unwrap()];
         self.program(&format!("{member}-{run}"), "purchase-processor", address, &more)
+    }
+
+    fn state(&self, member: &str) -> PathBuf {
+        self.work.path(&format!("state-{member}"))
+    }
+
+    /// Empties the disk of a processor that does not run.
+    pub fn lose_disk(&self, member: &str) {
+        let state = self.state(member);
+        // One that was killed early has nothing yet.
+        if state.exists() {
+            std::fs::remove_dir_all(state).unwrap();
+        }
+    }
+
+    /// `bps reset --skip-gap` for a processor that does not run.
+    pub fn skip_gap(&self, member: &str) {
+        let (prefix, state) = (self.prefix(), self.state(member));
+        let mut command = command("bps");
+        command.args(["reset", "--skip-gap", "--yes", "--kafka", &self.address, "--state"]);
+        command.arg(state).args(["--input-prefix", prefix, "--output-prefix", prefix]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{member}: bps reset --skip-gap: {said}");
+    }
+
+    /// The topics that it decides on.
+    pub fn inputs(&self) -> [&str; 3] {
+        let topics = &self.installation.settings.topics;
+        [&topics.items_added, &topics.purchase_created, &topics.rekeyed].map(String::as_str)
     }
 
     fn ledger(&self) -> Vec<TopicPartition> {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::Parser;
 use system_tests::torture::{self, Plan};
 
-/// Real processors on a real Kafka of their own under random faults: kill -9, frozen processes, a
-/// broker killed, frozen or away, a bad network, late ends of transactions, joins and leaves. At
-/// the end the account is taken, and `bps verify` run. Exits with 1 at any violation, and keeps the
-/// logs then.
+/// Real processors on a real Kafka of their own under random faults: kill -9, frozen processes, empty
+/// disks, a broker killed, frozen or away, a bad network, failing fetches, late ends of transactions,
+/// joins and leaves (with odd seeds), strangers in the group, offsets that others set. At the end the
+/// account is taken, `bps verify` run, and a topic made anew. Exits with 1 at any violation, and keeps
+/// the logs then.
 #[derive(Parser)]
 #[command(name = "torture")]
 struct Flags {
@@ -20,7 +21,8 @@ struct Flags {
     /// Which
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// In the middle of it the broker is down for so long (seconds)
+    /// Twice, while a processor restores, nothing can be read for so long (seconds) [default: 90 in a
+    /// run of 10 minutes or more, else never]
     #[arg(long)]
     outage: Option<u64>,
 }
@@ -33,7 +35,8 @@ fn say(text: &str) {
 fn main() -> ExitCode {
     let Flags { minutes, seed, outage } = Flags::parse();
     let time = Duration::from_secs_f64(minutes * 60.0);
-    let plan = Plan { time, seed, outage: outage.map(Duration::from_secs) };
+    let usual = Plan::new(time, seed);
+    let plan = Plan { outage: outage.map(Duration::from_secs).or(usual.outage), ..usual };
     // A violation panics where it is found.
     match std::panic::catch_unwind(|| torture::run("torture", plan, &|text| say(&text))) {
         Ok(Some(report)) => {

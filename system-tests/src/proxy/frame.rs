@@ -13,6 +13,10 @@ const LENGTH: usize = 4;
 pub mod api {
     /// Records are written.
     pub const PRODUCE: i16 = 0;
+    /// Records are read.
+    pub const FETCH: i16 = 1;
+    /// Where logs begin and end.
+    pub const LIST_OFFSETS: i16 = 2;
     /// Brokers, topics, partitions.
     pub const METADATA: i16 = 3;
     /// Where a group or a transaction is led.
@@ -127,6 +131,66 @@ impl Head {
     }
 }
 
+impl Head {
+    /// Writes an error into an answer that brings records or tells offsets, for each partition that
+    /// `refuses` has one for; returns for how many. A client passes over what else is said of it. An
+    /// answer that is not understood stays as it is.
+    pub fn refuse(self, answer: &mut [u8], mut refuses: impl FnMut(i32) -> Option<i16>) -> u64 {
+        let mut count = 0;
+        for (partition, at) in self.errors(answer).unwrap_or_default() {
+            if let Some(error) = refuses(partition) {
+                answer[at..at + 2].copy_from_slice(&error.to_be_bytes());
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Partitions in such an answer, and where the error of each stands.
+    fn errors(self, answer: &[u8]) -> Option<Vec<(i32, usize)>> {
+        // librdkafka asks in the newest versions that it knows.
+        let is_fetch = match (self.api, self.version) {
+            (api::FETCH, 13..=16) => true,
+            (api::LIST_OFFSETS, 6..=7) => false,
+            _ => return None,
+        };
+        let mut found = Vec::new();
+        let mut fields = Fields(answer.get(LENGTH..)?);
+        fields.i32()?; // of which request
+        fields.tags()?;
+        fields.take(if is_fetch { 4 + 2 + 4 } else { 4 })?; // throttle, error of the whole, session
+        for _ in 0..fields.count()? {
+            // A topic, by its id or its name.
+            if is_fetch {
+                fields.take(16)?;
+            } else {
+                fields.compact_string()?;
+            }
+            for _ in 0..fields.count()? {
+                let partition = fields.i32()?;
+                found.push((partition, answer.len() - fields.0.len()));
+                fields.i16()?;
+                if is_fetch {
+                    fields.take(8 + 8 + 8)?; // high watermark, last stable offset, first offset
+                    for _ in 0..fields.count()? {
+                        fields.take(8 + 8)?; // an aborted transaction
+                        fields.tags()?;
+                    }
+                    fields.i32()?; // which replica to ask
+                    let records = fields.count()?;
+                    fields.take(records)?;
+                } else {
+                    fields.take(8 + 8 + 4)?; // timestamp, offset, epoch of the leader
+                }
+                fields.tags()?;
+            }
+            fields.tags()?;
+        }
+        fields.tags()?;
+        Some(found)
+    }
+}
+
 /// The number of the request that an answer is for.
 pub fn correlation(answer: &[u8]) -> Option<i32> {
     Fields(answer.get(LENGTH..)?).i32()
@@ -173,6 +237,11 @@ impl<'a> Fields<'a> {
             }
         }
         None
+    }
+
+    /// The length of an array or of bytes; null is as none.
+    fn count(&mut self) -> Option<usize> {
+        Some(self.unsigned()?.saturating_sub(1))
     }
 
     /// `Some(None)` is the null string.
@@ -276,6 +345,41 @@ pub(super) mod tests {
         let new = [0, 0, 0, 11, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 90];
         assert_eq!(head(3).end_txn_error(&new), Some(90));
         assert_eq!(head(3).end_txn_error(&new[..9]), None);
+    }
+
+    /// An answer of two topics with partitions 5 and 6, the other fields of a partition as told.
+    fn answer_of(whole: &[u8], topic: &[u8], rest: &[u8]) -> Vec<u8> {
+        let partition = |n: u8| [&[0, 0, 0, n, 0, 0], rest].concat();
+        let topic = [topic, &[3], &partition(5), &partition(6), &[0]].concat();
+        [&[0, 0, 0, 0, 0, 0, 0, 77, 0], whole, &[3], &topic, &topic, &[0]].concat()
+    }
+
+    #[test]
+    fn partitions_are_refused_in_answers() {
+        let aborted = [&[2][..], &[0; 16], &[0]].concat();
+        let records = [4, b'a', b'b', b'c'];
+        let rest = [&[0; 24][..], &aborted, &[0; 4], &records, &[1, 0, 2, 9, 9]].concat();
+        let head = |api, version| Head { api, version, correlation: 77 };
+        let fetched = answer_of(&[0; 10], &[7; 16], &rest);
+        let offsets = answer_of(&[0; 4], &[2, b't'], &[&[0; 20][..], &[0]].concat());
+        for (head, before) in
+            [(head(api::FETCH, 16), fetched), (head(api::LIST_OFFSETS, 7), offsets)]
+        {
+            let refuses = |partition| (partition == 6).then_some(-1);
+            let mut answer = before.clone();
+            assert_eq!(head.refuse(&mut answer, refuses), 2, "{head:?}: once in each topic");
+            let changed = (0..answer.len()).filter(|n| answer[*n] != before[*n]);
+            for (n, at) in changed.enumerate() {
+                assert_eq!(before[at - 1 - n % 2], 6, "{head:?}: behind the partition's number");
+            }
+            // Cut anywhere, nothing panics, and nothing is written.
+            for end in 0..before.len() {
+                let mut cut = before[..end].to_vec();
+                assert_eq!(head.refuse(&mut cut, refuses), 0, "{head:?}: {end}");
+            }
+            let unknown = Head { version: 99, ..head };
+            assert_eq!(unknown.refuse(&mut answer, refuses), 0);
+        }
     }
 
     #[test]

@@ -147,9 +147,15 @@ impl Link {
             if self.answers_vanish.load(Ordering::Relaxed) {
                 continue;
             }
+            let head = asked.map(|asked| asked.head);
+            if let Some(head) = head {
+                let mut refusals = lock(&shared.refusals);
+                let count = head.refuse(&mut answer, |partition| refusals.of(head.api, partition));
+                lock(&shared.counts).refused += count;
+            }
             let names_brokers =
-                |asked: Asked| matches!(asked.head.api, api::METADATA | api::FIND_COORDINATOR);
-            if asked.is_some_and(names_brokers) {
+                |head: Head| matches!(head.api, api::METADATA | api::FIND_COORDINATOR);
+            if head.is_some_and(names_brokers) {
                 let (host, port) = &shared.broker;
                 let count = frame::readdress(&mut answer, host, *port, shared.port);
                 lock(&shared.counts).addresses += count as u64;

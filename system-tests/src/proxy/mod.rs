@@ -1,6 +1,6 @@
 //! A proxy of our own between clients and a Kafka, which plays faults of the network: latency,
-//! cuts, half-open connections, bytes in drips, and ends of transactions that come late or whose
-//! answers are lost ([`EndFault`]).
+//! cuts, half-open connections, bytes in drips, ends of transactions that come late or whose answers
+//! are lost ([`EndFault`]), and partitions that are refused to whoever reads them ([`Refusals`]).
 //!
 //! It carries frame by frame and knows of the protocol only what `frame` says. Where an answer
 //! names the broker's address, it puts its own there, so that clients come back to it. In memory
@@ -9,6 +9,7 @@
 mod ends;
 pub mod frame;
 mod link;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use self::ends::EndFault;
 use self::ends::Ends;
 use self::link::Link;
+pub use self::refusals::Refusals;
 use crate::processes::Random;
 
 /// How all frames fare.
@@ -48,6 +50,8 @@ pub struct Counts {
     pub late_answers: Vec<i16>,
     /// Answers to ends of transactions that were lost.
     pub answers_lost: u64,
+    /// Partitions that were refused in an answer.
+    pub refused: u64,
 }
 
 struct Shared {
@@ -56,6 +60,7 @@ struct Shared {
     seed: u64,
     weather: Mutex<Weather>,
     ends: Mutex<Ends>,
+    refusals: Mutex<Refusals>,
     counts: Mutex<Counts>,
     links: Mutex<BTreeMap<u64, Arc<Link>>>,
     random: Mutex<Random>,
@@ -99,6 +104,7 @@ impl Proxy {
             seed,
             weather: Mutex::default(),
             ends: Mutex::default(),
+            refusals: Mutex::default(),
             counts: Mutex::default(),
             links: Mutex::default(),
             random: Mutex::new(Random::new(seed)),
@@ -163,9 +169,15 @@ impl Proxy {
         lock(&self.shared.ends).calm();
     }
 
+    /// What is refused from now on.
+    pub fn refuse(&self, refusals: Refusals) {
+        *lock(&self.shared.refusals) = refusals;
+    }
+
     /// Good weather again: what is half-open is cut, and its clients notice.
     pub fn heal(&self) {
         self.set_weather(Weather::default());
+        self.refuse(Refusals::None);
         let links: Vec<_> = lock(&self.shared.links).values().cloned().collect();
         links.iter().filter(|link| link.is_half_open()).for_each(|link| link.close());
     }

@@ -1,7 +1,10 @@
 //! The processors of a run: who is there, who stands still, who is away.
 
+use std::time::{Duration, Instant};
+
+use crate::installation::PATIENCE;
 use crate::processes::{Process, Random};
-use crate::site::Site;
+use crate::site::{READY, Site};
 
 /// Most processors at a time.
 const MOST: usize = 3;
@@ -33,12 +36,27 @@ impl Crew {
 
     /// Starts a member; most of them reach the broker through the proxy.
     pub(super) fn bring(&mut self, site: &Site, at: usize, random: &mut Random) {
-        let address = &self.addresses[usize::from(random.below(4) == 0)];
+        self.bring_by(site, at, usize::from(random.below(4) == 0));
+    }
+
+    /// Starts a member with an empty disk, that reaches the broker through the proxy.
+    pub(super) fn bring_empty(&mut self, site: &Site, at: usize) {
+        site.lose_disk(self.members[at].name);
+        self.bring_by(site, at, 0);
+    }
+
+    fn bring_by(&mut self, site: &Site, at: usize, way: usize) {
         let member = &mut self.members[at];
         if member.process.is_none() {
-            member.process = Some(site.processor(member.name, member.starts, address));
+            let process = site.processor(member.name, member.starts, &self.addresses[way]);
+            member.process = Some(process);
             member.starts += 1;
         }
+    }
+
+    /// What a member that is away has on its disk is gone.
+    pub(super) fn lose_disk(&self, site: &Site, at: usize) {
+        site.lose_disk(self.members[at].name);
     }
 
     /// A member that is there and moves; `None` where that is nobody.
@@ -91,9 +109,51 @@ impl Crew {
         }
     }
 
-    /// Fails when one has ended by itself.
-    pub(super) fn must_run(&mut self) {
-        self.members.iter_mut().filter_map(|m| m.process.as_mut()).for_each(Process::must_run);
+    /// One that is there, to be waited for.
+    pub(super) fn process_mut(&mut self, at: usize) -> &mut Process {
+        self.members[at].process.as_mut().unwrap()
+    }
+
+    /// Takes out those that have ended by themselves; who, and with what word.
+    pub(super) fn ended(&mut self) -> Vec<(usize, String)> {
+        let mut ended = Vec::new();
+        for (at, member) in self.members.iter_mut().enumerate() {
+            if let Some(process) = member.process.take_if(|process| !process.is_running()) {
+                ended.push((at, format!("{}: {}", process.name(), process.last_word())));
+            }
+        }
+        ended
+    }
+
+    /// Stops all, as their operator does; who was there.
+    pub(super) fn stop(&mut self) -> Vec<usize> {
+        let there: Vec<_> = (0..MOST).filter(|at| self.members[*at].process.is_some()).collect();
+        for at in &there {
+            let process = self.take(*at);
+            // One that has said nothing yet does not listen to signals either.
+            if process.log().is_empty() { process.kill() } else { process.stop() }
+        }
+        there
+    }
+
+    /// Waits until each has begun to decide, or has ended; the last words of those.
+    pub(super) fn begin(&mut self) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut ended = Vec::new();
+        loop {
+            ended.extend(self.ended().into_iter().map(|(_, word)| word));
+            let mut there = self.members.iter().filter_map(|member| member.process.as_ref());
+            if there.all(|process| process.has_said(READY).is_some()) {
+                return ended;
+            }
+            assert!(Instant::now() < deadline, "one neither begins nor ends; ended: {ended:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// As [`Site::skip_gap`], for a member that is away.
+    pub(super) fn skip_gap(&self, site: &Site, at: usize) {
+        site.skip_gap(self.members[at].name);
     }
 
     /// All of them, moving.

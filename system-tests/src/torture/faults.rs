@@ -5,14 +5,21 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::crew::Crew;
+use super::meddler::Meddler;
 use crate::load::Progress;
 use crate::own_kafka::OwnKafka;
-use crate::processes::{Process, Random};
-use crate::proxy::{EndFault, Proxy, Weather};
-use crate::site::Site;
+use crate::processes::{Process, Random, tell};
+use crate::proxy::{EndFault, Proxy, Refusals, Weather};
+use crate::site::{PARTITIONS, Site};
 
 /// Results must come again after so long, whatever happens.
 const STANDSTILL: Duration = Duration::from_secs(120);
+
+/// From the end of the last fault until all workers commit: a session, and time to take over.
+const ALL_GO_ON: Duration = Duration::from_secs(6 + 10);
+
+/// Kafka's code for an error that tells nothing.
+const UNKNOWN_SERVER_ERROR: i16 = -1;
 
 /// What must happen later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +29,19 @@ enum Due {
     BrokerUp,
     BrokerThaw,
     Heal,
+    SendAway,
 }
 
 /// See the module.
 pub(super) struct Faults<'a> {
     site: &'a Site,
+    /// Whether members join and leave: a rebalance helps a worker that hangs.
+    members_change: bool,
     kafka: OwnKafka,
     proxy: &'a Proxy,
     random: Random,
     crew: Crew,
+    meddler: Meddler<'a>,
     due: Vec<(Instant, Due)>,
     /// Results seen last, and when they had become more.
     seen: (u64, Instant),
@@ -40,20 +51,18 @@ pub(super) struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    pub(super) fn new(
-        site: &'a Site,
-        kafka: OwnKafka,
-        proxy: &'a Proxy,
-        mut random: Random,
-    ) -> Faults<'a> {
+    pub(super) fn new(site: &'a Site, kafka: OwnKafka, proxy: &'a Proxy, seed: u64) -> Faults<'a> {
+        let mut random = Random::new(seed ^ 0x70B7);
         let addresses = [proxy.address(), kafka.address().to_owned()];
         let crew = Crew::start(site, addresses, &mut random);
         Faults {
             site,
+            members_change: seed % 2 == 1,
             kafka,
             proxy,
             random,
             crew,
+            meddler: Meddler::new(site),
             due: Vec::new(),
             seen: (0, Instant::now()),
             counts: BTreeMap::new(),
@@ -64,13 +73,16 @@ impl<'a> Faults<'a> {
     /// One fault, and a short pause.
     pub(super) fn step(&mut self) {
         self.settle_due();
-        self.crew.must_run();
+        self.must_run();
         self.must_go_on();
-        let fault = self.fault();
-        if let Some(fault) = fault {
-            *self.counts.entry(fault).or_default() += 1;
+        if let Some(fault) = self.fault() {
+            self.count(fault);
         }
         self.random.sleep(100, 1_200);
+    }
+
+    fn count(&mut self, fault: &'static str) {
+        *self.counts.entry(fault).or_default() += 1;
     }
 
     fn fault(&mut self) -> Option<&'static str> {
@@ -79,10 +91,12 @@ impl<'a> Faults<'a> {
             25..32 => self.zombie(),
             32..38 => self.broker_killed(),
             38..42 => self.broker_frozen(),
-            42..50 => self.join(),
-            50..56 => self.leave(),
-            56..68 => self.weather(),
-            68..78 => {
+            42..48 if self.members_change => self.join(),
+            48..53 if self.members_change => self.leave(),
+            53..55 if self.members_change => self.stranger(),
+            42..60 => self.fetches(),
+            60..70 => self.weather(),
+            70..78 => {
                 self.proxy.cut(50);
                 Some("cuts")
             }
@@ -101,16 +115,44 @@ impl<'a> Faults<'a> {
         if self.is_broker_up() && self.site.is_left_open() {
             self.kills_in_transaction += 1;
         }
+        // Who comes back with an empty disk is another member.
+        if self.members_change && self.random.below(8) == 0 {
+            self.crew.lose_disk(self.site, at);
+            self.count("disks lost");
+        }
         self.later(0, 2_500, Due::Start(at));
         Some("kills")
     }
 
-    /// From a blink to longer than all time-outs.
+    /// From a blink to longer than all time-outs; within its session where nobody is to leave.
     fn zombie(&mut self) -> Option<&'static str> {
         let at = self.crew.any(&mut self.random).filter(|_| self.crew.all_move())?;
         self.crew.freeze(at);
-        self.later(500, 16_000, Due::Thaw(at));
+        self.later(500, if self.members_change { 16_000 } else { 4_000 }, Due::Thaw(at));
         Some("zombies")
+    }
+
+    /// Some fetches fail, mostly behind records that have come and were not taken yet; or the log of a
+    /// partition looks shorter than it is, for a moment.
+    fn fetches(&mut self) -> Option<&'static str> {
+        if self.random.below(2) == 0 {
+            let count = 1 + self.random.below(8) as u32;
+            self.proxy.refuse(Refusals::Next { error: UNKNOWN_SERVER_ERROR, count });
+            return Some("fetch errors");
+        }
+        let partition = self.random.below(u64::from(PARTITIONS)) as i32;
+        self.proxy.refuse(Refusals::Short { partition });
+        self.later(100, 6_000, Due::Heal);
+        Some("short logs")
+    }
+
+    /// A consumer of somebody else's, not for so long that a worker ends for what it misses.
+    fn stranger(&mut self) -> Option<&'static str> {
+        if !self.meddler.let_in(&mut self.random) {
+            return None;
+        }
+        self.later(2_000, 12_000, Due::SendAway);
+        Some("strangers")
     }
 
     fn broker_killed(&mut self) -> Option<&'static str> {
@@ -188,14 +230,45 @@ impl<'a> Faults<'a> {
         None
     }
 
-    /// A long one, on its own.
-    pub(super) fn outage(&mut self, time: Duration) {
-        self.bring_broker();
-        self.kafka.kill();
-        std::thread::sleep(time);
-        self.kafka.up();
+    /// A long one, met by a processor in the midst of a restore: the broker is down, or it is there and
+    /// leads no partition.
+    pub(super) fn outage(&mut self, time: Duration, is_down: bool) {
+        self.calm();
+        let Some(at) = self.crew.any(&mut self.random) else { return };
+        self.crew.take(at).kill();
+        // Until it is known to restore, it gets no row.
+        self.proxy.refuse(Refusals::Leaderless { offsets_too: false });
+        self.crew.bring_empty(self.site, at);
+        self.crew.process_mut(at).wait_log(" restores ");
+        if is_down {
+            self.kafka.kill();
+            std::thread::sleep(time);
+            self.kafka.up();
+        } else {
+            self.proxy.refuse(Refusals::Leaderless { offsets_too: true });
+            std::thread::sleep(time);
+        }
+        self.lull();
+        self.count(if is_down { "outages in restores" } else { "no leader in restores" });
+    }
+
+    /// The operator stops all processors, and something is done to their group.
+    pub(super) fn meddle(&mut self) {
+        self.lull();
+        let deed = self.meddler.meddle(&mut self.crew, &mut self.random);
+        self.count(deed);
+        self.lull();
+    }
+
+    /// All faults end. Whoever hangs then has nothing to blame: each partition has a worker that
+    /// commits, and soon.
+    pub(super) fn lull(&mut self) -> Duration {
+        self.calm();
+        let took = self.site.all_go_on();
+        assert!(took < ALL_GO_ON, "{took:.1?} after the last fault until all workers committed");
+        self.must_run();
         self.seen.1 = Instant::now();
-        *self.counts.entry("long outages").or_default() += 1;
+        took
     }
 
     fn later(&mut self, from_ms: u64, to_ms: u64, due: Due) {
@@ -225,6 +298,14 @@ impl<'a> Faults<'a> {
                 self.seen.1 = Instant::now();
             }
             Due::Heal => self.proxy.heal(),
+            Due::SendAway => self.meddler.send_away(),
+        }
+    }
+
+    /// Nobody may have ended; who had a reason and named it starts again.
+    fn must_run(&mut self) {
+        for at in self.meddler.must_run(&mut self.crew) {
+            self.later(0, 2_500, Due::Start(at));
         }
     }
 
@@ -253,13 +334,24 @@ impl<'a> Faults<'a> {
         assert!(silent < STANDSTILL, "no results for {silent:?}, with {:?} to come", self.due);
     }
 
-    /// All comes back; who is there now stays.
-    pub(super) fn heal(&mut self) -> Vec<Process> {
+    /// All comes back, and who was to start does.
+    fn calm(&mut self) {
         self.proxy.heal();
         self.proxy.forget_plan();
         self.bring_broker();
+        self.must_run();
         std::mem::take(&mut self.due).into_iter().for_each(|(_, due)| self.settle(due));
-        self.crew.release()
+    }
+
+    /// The end of all faults; who is there now stays.
+    pub(super) fn heal(&mut self) -> (Vec<Process>, Duration) {
+        let took = self.lull();
+        (self.crew.release(), took)
+    }
+
+    /// How often a processor ended as it should, and named what was done.
+    pub(super) fn refusals(&self) -> u64 {
+        self.meddler.refusals
     }
 
     /// How far it is.
@@ -274,5 +366,13 @@ impl<'a> Faults<'a> {
              {kills} kills ({} in open transactions)",
             self.kills_in_transaction
         )
+    }
+}
+
+impl Drop for Faults<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tell(format_args!("faults so far: {:?}", self.counts));
+        }
     }
 }
