@@ -265,6 +265,7 @@ impl<'a> Faults<'a> {
     pub(super) fn lull(&mut self) -> Duration {
         self.calm();
         let took = self.site.all_go_on();
+        tell(format_args!("all workers commit {took:.1?} after the last fault"));
         assert!(took < ALL_GO_ON, "{took:.1?} after the last fault until all workers committed");
         self.must_run();
         self.seen.1 = Instant::now();
