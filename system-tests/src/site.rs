@@ -152,6 +152,11 @@ impl Site {
     /// Waits until results were committed in each partition that are not there now, not even in
     /// open transactions (markers do not count); returns how long that took.
     pub fn all_go_on(&self) -> Duration {
+        self.all_go_on_while(|| ())
+    }
+
+    /// As [`Site::all_go_on`]; meanwhile, now and then, `look` is called.
+    pub fn all_go_on_while(&self, mut look: impl FnMut()) -> Duration {
         let (begin, at) = (Instant::now(), self.ledger());
         let broker = &self.installation.broker;
         let mut reader = loop {
@@ -169,6 +174,7 @@ impl Site {
         let mut silent: BTreeSet<usize> = (0..at.len()).collect();
         while !silent.is_empty() {
             assert!(begin.elapsed() < PATIENCE * 2, "{}: no results in {silent:?}", self.name);
+            look();
             reader.wait(Duration::from_millis(20)).unwrap();
             for slot in 0..at.len() {
                 let mut batch = Batch::default();

@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_as_was_told() {
-        let mut check = |mut refusals: Refusals, expected: [Option<i16>; 4]| {
+        let check = |mut refusals: Refusals, expected: [Option<i16>; 4]| {
             let asked = [(api::FETCH, 1), (api::FETCH, 2), (api::FETCH, 1), (api::LIST_OFFSETS, 1)];
             assert_eq!(asked.map(|(api, of)| refusals.of(api, of)), expected, "{refusals:?}");
         };

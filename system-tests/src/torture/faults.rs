@@ -264,10 +264,13 @@ impl<'a> Faults<'a> {
     /// commits, and soon.
     pub(super) fn lull(&mut self) -> Duration {
         self.calm();
-        let took = self.site.all_go_on();
+        let (site, crew, random) = (self.site, &mut self.crew, &mut self.random);
+        let took = site.all_go_on_while(|| {
+            let again = self.meddler.must_run(crew);
+            again.into_iter().for_each(|at| crew.bring(site, at, random));
+        });
         tell(format_args!("all workers commit {took:.1?} after the last fault"));
         assert!(took < ALL_GO_ON, "{took:.1?} after the last fault until all workers committed");
-        self.must_run();
         self.seen.1 = Instant::now();
         took
     }

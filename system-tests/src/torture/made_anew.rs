@@ -18,7 +18,7 @@ pub(super) fn play(site: &Site, seed: u64) -> String {
     let [added, created, rekeyed] = site.inputs();
     let all = [created, &topics.stock, added, &topics.purchase_finished, rekeyed];
     let topic = all[(seed / 2) as usize % all.len()];
-    let runs = (seed / 2) % 2 == 0;
+    let runs = (seed / 2).is_multiple_of(2);
     let start = |n| site.processor("a", START + n, &site.address);
     let operator = Operator::at(&site.address);
 
