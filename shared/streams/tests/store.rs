@@ -156,13 +156,43 @@ fn a_quarantine_empties_one_partition_only() {
             batch.checkpoint(partition, checkpoint(1));
             store.apply(&batch).unwrap();
         }
-        store.quarantine(1, "a test").unwrap();
+        store.quarantine(1, Claim::default(), "a test").unwrap();
         for (partition, there) in [(0, true), (1, false), (2, true)] {
             assert_eq!(get(store, 0, partition, "k").is_some(), there);
             assert_eq!(get(store, 1, partition, "k").is_some(), there);
             assert_eq!(store.checkpoint(partition).unwrap().is_some(), there);
         }
     });
+}
+
+#[test]
+fn a_partition_that_another_has_claimed_is_not_emptied() {
+    on_all(|store| {
+        put(store, &[(0, 1, "k", Some("v"))]);
+        let late = store.claim(1);
+        let claim = store.claim(1);
+        store.quarantine(1, late, "too late").unwrap();
+        assert!(get(store, 0, 1, "k").is_some());
+        store.quarantine(1, claim, "in time").unwrap();
+        assert!(get(store, 0, 1, "k").is_none());
+    });
+}
+
+#[test]
+fn partitions_that_are_quarantined_at_once_do_not_disturb_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = rocks(folder.path());
+    for _ in 0..20 {
+        (0..4).for_each(|partition| put(&store, &[(0, partition, "k", Some("v"))]));
+        std::thread::scope(|scope| {
+            let store = &store;
+            let quarantine = |partition| store.quarantine(partition, Claim::default(), "a test");
+            let all = [0, 1, 2, 3].map(|partition| scope.spawn(move || quarantine(partition)));
+            all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+        });
+        assert!((0..4).all(|partition| get(&store, 0, partition, "k").is_none()));
+    }
+    assert!(folder.path().join("store.quarantine-80").exists());
 }
 
 #[test]
@@ -177,8 +207,8 @@ fn a_quarantined_partition_is_kept_for_inspection() {
     let folder = tempfile::tempdir().unwrap();
     let store = rocks(folder.path());
     put(&store, &[(0, 0, "k", Some("v"))]);
-    store.quarantine(0, "a test").unwrap();
-    store.quarantine(0, "another").unwrap();
+    store.quarantine(0, Claim::default(), "a test").unwrap();
+    store.quarantine(0, Claim::default(), "another").unwrap();
     let kept = folder.path().join("store.quarantine-1");
     let kept = RocksStore::open(&kept, &TABLES, MemoryBounds::default()).unwrap();
     assert_eq!(get(&kept, 0, 0, "k").as_deref(), Some("v"));

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::folder::FolderError;
 use crate::record::Batch;
 use crate::store::rocks::{RocksStore, mark};
-use crate::store::{Checkpoint, Store, StoreError, TopicIds};
+use crate::store::{Checkpoint, Claim, Store, StoreError, TopicIds};
 
 /// Longest wait for records, in which a stop is not seen.
 const WAIT: Duration = Duration::from_millis(20);
@@ -175,7 +175,7 @@ fn positions(
     let causes: Vec<String> = gone.chain(anew).collect();
     let is_kept = causes.is_empty();
     if !is_kept {
-        store.quarantine(GLOBAL, &causes.join("; "))?;
+        store.quarantine(GLOBAL, Claim::default(), &causes.join("; "))?;
     }
     let from = |(known, start): (Option<u64>, &u64)| known.filter(|_| is_kept).unwrap_or(*start);
     Ok(at.into_iter().zip(known.into_iter().zip(starts).map(from)).collect())

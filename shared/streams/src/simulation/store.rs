@@ -152,11 +152,13 @@ impl Store for SimulatedStore {
         })
     }
 
-    fn quarantine(&self, partition: u32, cause: &str) -> Result<()> {
-        self.write("quarantine", |disk| {
-            disk.keep();
-            disk.tables.forget(partition);
-            disk.quarantined.push(cause.to_owned());
+    fn quarantine(&self, partition: u32, claim: Claim, cause: &str) -> Result<()> {
+        self.claims().empty(partition, claim, || {
+            self.write("quarantine", |disk| {
+                disk.keep();
+                disk.tables.forget(partition);
+                disk.quarantined.push(cause.to_owned());
+            })
         })
     }
 }

@@ -55,4 +55,20 @@ impl Claims {
         }
         write(&lost)
     }
+
+    /// Empties a partition by this claim, unless it is lost. Nobody claims it meanwhile.
+    pub(crate) fn empty<E>(
+        &self,
+        partition: u32,
+        claim: Claim,
+        empty: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let last = self.of(partition);
+        let last = lock(&last);
+        if *last != claim {
+            tracing::warn!(partition, "a quarantine comes late: another has taken over");
+            return Ok(());
+        }
+        empty()
+    }
 }

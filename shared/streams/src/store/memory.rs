@@ -100,8 +100,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn quarantine(&self, partition: u32, _cause: &str) -> Result<()> {
-        self.tables().forget(partition);
-        Ok(())
+    fn quarantine(&self, partition: u32, claim: Claim, _cause: &str) -> Result<()> {
+        self.claims.empty(partition, claim, || {
+            self.tables().forget(partition);
+            Ok(())
+        })
     }
 }

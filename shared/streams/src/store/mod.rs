@@ -240,6 +240,6 @@ pub trait Store: Send + Sync {
         MemoryUse::default()
     }
     /// Moves what is there of a partition out of the way (kept for inspection, never served) and
-    /// begins it anew.
-    fn quarantine(&self, partition: u32, cause: &str) -> Result<()>;
+    /// begins it anew; nothing where somebody else has claimed it since `claim`.
+    fn quarantine(&self, partition: u32, claim: Claim, cause: &str) -> Result<()>;
 }

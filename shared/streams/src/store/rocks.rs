@@ -11,7 +11,7 @@ mod damage;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rocksdb::checkpoint::Checkpoint as Snapshot;
 use rocksdb::{
@@ -50,6 +50,8 @@ pub struct RocksStore {
     folder: PathBuf,
     tables: Vec<String>,
     claims: Claims,
+    /// Held by who takes a snapshot to be kept.
+    snapshots: Mutex<()>,
 }
 
 impl RocksStore {
@@ -84,7 +86,14 @@ impl RocksStore {
         let db = db.map_err(|error| damage::failure_to_open(folder, error))?;
         let tables = tables.iter().map(|&name| name.to_owned()).collect();
         let (seal, folder) = (Seal::of(folder), folder.to_owned());
-        Ok(RocksStore { seal, db, folder, tables, claims: Claims::default() })
+        Ok(RocksStore {
+            seal,
+            db,
+            folder,
+            tables,
+            claims: Claims::default(),
+            snapshots: Mutex::default(),
+        })
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
@@ -98,6 +107,27 @@ impl RocksStore {
 }
 
 impl RocksStore {
+    /// The rows of the other partitions live in the same files, so what is moved aside is a
+    /// snapshot of all (hard links), and only this partition is emptied.
+    fn set_aside(&self, partition: u32, cause: &str) -> Result<()> {
+        // Workers that open their partitions at once must not take the same name.
+        let one_at_a_time = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        let aside = free_name(&self.folder);
+        let snapshot = Snapshot::new(&self.db).map_err(self.failed("quarantine"))?;
+        snapshot.create_checkpoint(&aside).map_err(self.failed("quarantine"))?;
+        drop(one_at_a_time);
+        tracing::error!(partition, cause, aside = %aside.display(),
+            "the store of this partition is quarantined and rebuilt from its topics");
+        let mut writes = WriteBatch::default();
+        for name in &self.tables {
+            let from = partition.to_be_bytes();
+            let to = partition.saturating_add(1).to_be_bytes();
+            writes.delete_range_cf(self.family(name)?, from, to);
+        }
+        writes.delete_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
+        self.db.write(writes).map_err(self.failed("quarantine"))
+    }
+
     fn write(&self, batch: &StoreBatch, lost: &BTreeSet<u32>) -> Result<()> {
         let mut writes = WriteBatch::default();
         let families = self.tables.iter().map(|name| self.family(name));
@@ -243,22 +273,8 @@ impl Store for RocksStore {
         }
     }
 
-    fn quarantine(&self, partition: u32, cause: &str) -> Result<()> {
-        // The rows of the other partitions live in the same files, so what is moved aside is a
-        // snapshot of all (hard links), and only this partition is emptied.
-        let aside = free_name(&self.folder);
-        let snapshot = Snapshot::new(&self.db).map_err(self.failed("quarantine"))?;
-        snapshot.create_checkpoint(&aside).map_err(self.failed("quarantine"))?;
-        tracing::error!(partition, cause, aside = %aside.display(),
-            "the store of this partition is quarantined and rebuilt from its topics");
-        let mut writes = WriteBatch::default();
-        for name in &self.tables {
-            let from = partition.to_be_bytes();
-            let to = partition.saturating_add(1).to_be_bytes();
-            writes.delete_range_cf(self.family(name)?, from, to);
-        }
-        writes.delete_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
-        self.db.write(writes).map_err(self.failed("quarantine"))
+    fn quarantine(&self, partition: u32, claim: Claim, cause: &str) -> Result<()> {
+        self.claims.empty(partition, claim, || self.set_aside(partition, cause))
     }
 }
 

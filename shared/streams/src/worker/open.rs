@@ -10,7 +10,7 @@ use super::told::REBUILD;
 use super::{Assigned, Guarantee, Worker};
 use crate::broker::{BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
-use crate::store::{Checkpoint, TopicIds};
+use crate::store::{Checkpoint, Claim, TopicIds};
 use crate::task::Metadata;
 use crate::topology::Backing;
 
@@ -83,7 +83,7 @@ impl Worker {
             let claim = self.env.store.claim(partition);
             let known = self.look_up(partition, &ids)?;
             self.check_ids(&known)?;
-            let checkpoint = self.usable_checkpoint(partition, &known)?;
+            let checkpoint = self.usable_checkpoint((partition, claim), &known)?;
             let missing = self.missing(partition, &known, checkpoint.as_ref())?;
             let from = (checkpoint, missing);
             #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
@@ -175,13 +175,17 @@ impl Worker {
     }
 
     /// The store's checkpoint, unless the store cannot be right; then it is quarantined.
-    fn usable_checkpoint(&self, partition: u32, known: &Known) -> Result<Option<Checkpoint>> {
+    fn usable_checkpoint(
+        &self,
+        (partition, claim): (u32, Claim),
+        known: &Known,
+    ) -> Result<Option<Checkpoint>> {
         let Some(checkpoint) = &known.checkpoint else {
             return Ok(None);
         };
         #[cfg(feature = "mutants")]
         if self.is(super::Mutant::WipeOnRestart) {
-            self.env.store.quarantine(partition, "a mutant")?;
+            self.env.store.quarantine(partition, claim, "a mutant")?;
             return Ok(None);
         }
         let cause = match self.ahead_of_group(checkpoint, known) {
@@ -201,7 +205,7 @@ impl Worker {
                 cause
             }
         };
-        self.env.store.quarantine(partition, &cause)?;
+        self.env.store.quarantine(partition, claim, &cause)?;
         Ok(None)
     }
 
