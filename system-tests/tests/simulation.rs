@@ -22,11 +22,11 @@ fn say(text: &str) {
 #[test]
 fn no_seed_breaks_a_promise() {
     let begin = Instant::now();
-    let mut tally = run(0..SEEDS);
+    let mut tally = run(0..SEEDS, Scenario::new, "");
     let short = begin.elapsed();
     let more = budget::time(LongRun::Seeds).unwrap_or_default();
     while begin.elapsed() < short + more {
-        let next = run(tally.seeds..tally.seeds + AT_ONCE);
+        let next = run(tally.seeds..tally.seeds + AT_ONCE, Scenario::new, "");
         tally.seeds += next.seeds;
         tally.faults += next.faults;
         tally.commits += next.commits;
@@ -34,16 +34,16 @@ fn no_seed_breaks_a_promise() {
     say(&format!("{tally:?} in {:.0?}", begin.elapsed()));
 }
 
-fn run(seeds: Range<u64>) -> Tally {
-    campaign::run(seeds, Scenario::new, |_| ()).unwrap_or_else(|Failure { seed, violation }| {
-        panic!("seed {seed}: {violation}\nscripts/simulate --seeds 1 --from {seed}")
+/// Runs seeds; `flag` is what `scripts/simulate` has for them.
+fn run(seeds: Range<u64>, scenario: fn(u64) -> Scenario, flag: &str) -> Tally {
+    campaign::run(seeds, scenario, |_| ()).unwrap_or_else(|Failure { seed, violation }| {
+        panic!("seed {seed}: {violation}\nscripts/simulate --seeds 1 --from {seed}{flag}")
     })
 }
 
 #[test]
 fn no_seed_breaks_rows_that_come_and_go() {
-    let tally = campaign::run(0..SEEDS, register::scenario, |_| ());
-    say(&format!("{:?}", tally.unwrap_or_else(|failure| panic!("{failure:?}"))));
+    say(&format!("{:?}", run(0..SEEDS, register::scenario, " --register")));
 }
 
 /// How many seeds of this play it took to find an engine that is set like this.

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use clap::Parser;
-use system_tests::simulator::Scenario;
 use system_tests::simulator::campaign::{self, Tally};
+use system_tests::simulator::{Scenario, register};
 
 /// The real engine and rule on a simulated cluster: every seed is a run with its own faults, run
 /// twice and checked. Exits with 1 at the first seed that fails, and shows its shortest run.
@@ -20,6 +20,9 @@ struct Flags {
     /// The first of them
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// With a topology whose rows come and go, instead of the product's
+    #[arg(long)]
+    register: bool,
     /// Lines of the trace shown of a failure (the last ones); 0: all
     #[arg(long, default_value_t = 60)]
     lines: usize,
@@ -31,7 +34,8 @@ fn say(text: &str) {
 }
 
 fn main() -> ExitCode {
-    let Flags { seeds, from, lines } = Flags::parse();
+    let Flags { seeds, from, register, lines } = Flags::parse();
+    let scenario = if register { register::scenario } else { Scenario::new };
     let begin = Instant::now();
     let told = Mutex::new(Instant::now());
     let live = std::io::stderr().is_terminal();
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
         let per_s = tally.seeds as f64 / begin.elapsed().as_secs_f64();
         say(&format!("{} of {seeds} seeds, {per_s:.0} a second\n", tally.seeds));
     };
-    match campaign::run(from..from + seeds, Scenario::new, progress) {
+    match campaign::run(from..from + seeds, scenario, progress) {
         Ok(Tally { seeds, faults, commits }) => {
             let per_s = seeds as f64 / begin.elapsed().as_secs_f64();
             say(&format!(
@@ -59,7 +63,7 @@ fn main() -> ExitCode {
                 "seed {}: {}\nlooks for its shortest run\n",
                 failure.seed, failure.violation
             ));
-            let (steps, outcome) = campaign::shortest(&Scenario::new(failure.seed));
+            let (steps, outcome) = campaign::shortest(&scenario(failure.seed));
             let skipped = match lines {
                 0 => 0,
                 lines => outcome.trace.len().saturating_sub(lines),

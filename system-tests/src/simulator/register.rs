@@ -17,7 +17,7 @@ use super::town::Town;
 use super::{Inputs, Outcome, PARTITIONS, Scenario, run};
 
 /// The topic that is read: a key and what it is put to, or no value, which deletes it.
-pub const WISHES: &str = "wishes";
+pub const CHANGES: &str = "changes";
 /// The store.
 pub const ROWS: &str = "rows";
 /// Its changelog.
@@ -47,9 +47,9 @@ impl Processor for Register {
 /// Never: it is wired rightly.
 pub fn topology() -> Result<Topology, TopologyError> {
     Topology::named("register")
-        .source("wishes", WISHES, record_key)
+        .source("changes", CHANGES, record_key)
         .plain_store(ROWS, CHANGELOG)
-        .processor("register", || Register, ["wishes"], [ROWS])
+        .processor("register", || Register, ["changes"], [ROWS])
         .build()
 }
 
@@ -81,7 +81,7 @@ impl Inputs for Writer {
         let key = key_of(random.below(u64::from(PARTITIONS)) as u32, random.below(KEYS));
         let value = self.written.to_string();
         let record = Outgoing {
-            topic: WISHES,
+            topic: CHANGES,
             partition: home_of(&key),
             timestamp: wall_ms,
             key: Some(key.as_bytes()),
@@ -119,7 +119,7 @@ impl Inputs for Writer {
 /// there, and its value.
 fn wanted(broker: &dyn Broker, partition: u32) -> BTreeMap<Vec<u8>, (u64, String)> {
     let mut rows: BTreeMap<Vec<u8>, (u64, String)> = BTreeMap::new();
-    let at = TopicPartition::new(WISHES, partition);
+    let at = TopicPartition::new(CHANGES, partition);
     let end = OffsetSpec::End(Isolation::ReadCommitted);
     let end = broker.offsets(std::slice::from_ref(&at), end).unwrap()[0];
     let mut reader = broker.reader(&[(at, 0)], Isolation::ReadCommitted).unwrap();
@@ -128,7 +128,7 @@ fn wanted(broker: &dyn Broker, partition: u32) -> BTreeMap<Vec<u8>, (u64, String
         let mut batch = Batch::default();
         position = reader.fetch(0, 1 << 20, &mut batch).unwrap();
         for index in 0..batch.len() {
-            let record = batch.get(index, WISHES, partition);
+            let record = batch.get(index, CHANGES, partition);
             let key = record.key.unwrap_or_default();
             match record.value {
                 Some(value) => {
