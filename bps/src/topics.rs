@@ -1,5 +1,8 @@
-//! `bps topics`: list, create, describe.
+//! `bps topics`: list, create, describe, copy.
 
+mod copy;
+
+use bps_events::topics::PREFIX;
 use bps_streams::broker::{Isolation, OffsetSpec, TopicDescription};
 use bps_streams::prepare_topics;
 use purchase_processor::Settings;
@@ -22,10 +25,13 @@ bps topics create --partitions 4
 const DESCRIBE_EXAMPLES: &str = "  \
 bps topics describe
   bps topics describe bps-stock --data /var/lib/bps";
+const COPY_EXAMPLES: &str = "  \
+bps topics copy --to wide --partitions 12 --kafka localhost:9092
+  bps up --input-prefix wide --output-prefix wide --kafka localhost:9092 --state ./wide";
 
 /// Arguments of `bps topics`.
 #[derive(Debug, clap::Args)]
-#[command(about = "List, create or describe topics")]
+#[command(about = "List, create, describe or copy topics")]
 #[command(after_help = exit::help(EXAMPLES))]
 pub(crate) struct TopicsArgs {
     #[command(subcommand)]
@@ -46,6 +52,13 @@ enum Verb {
     /// Partitions, policy, future bound, and each partition's offsets
     #[command(after_help = exit::help(DESCRIBE_EXAMPLES))]
     Describe(DescribeArgs),
+    /// Copy what the inputs hold to inputs of another prefix, to be decided there
+    ///
+    /// Each record goes to the partition of its item, with its time and its headers, in the order of
+    /// its partition. The topics of the other prefix are created; its inputs must be empty. What comes
+    /// to the inputs from now on is not copied: stop the services first.
+    #[command(after_help = exit::help(COPY_EXAMPLES))]
+    Copy(CopyArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,12 +87,29 @@ struct DescribeArgs {
     place: Place,
 }
 
+#[derive(Debug, clap::Args)]
+struct CopyArgs {
+    /// The other prefix, of inputs and results
+    #[arg(long, value_name = "PREFIX")]
+    to: String,
+    /// Number of partitions there
+    #[arg(long, value_name = "COUNT", default_value_t = 8, env = "BPS_PARTITIONS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    partitions: u32,
+    /// Prefix of the topics that are read: restocks and purchases
+    #[arg(long, env = "BPS_INPUT_PREFIX", value_name = "PREFIX", default_value = PREFIX)]
+    input_prefix: String,
+    #[command(flatten)]
+    place: Place,
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &TopicsArgs) -> Result<Outcome, Error> {
     match &args.verb {
         Verb::List(args) => list(&args.place)?,
         Verb::Create(args) => create(args)?,
         Verb::Describe(args) => describe(args)?,
+        Verb::Copy(args) => copy::run(args)?,
     }
     Ok(Outcome::Done)
 }

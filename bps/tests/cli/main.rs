@@ -1,5 +1,6 @@
 //! The binary as an operator meets it: help, exit codes, output, folders.
 
+mod copy;
 mod import;
 mod replay;
 mod reset;

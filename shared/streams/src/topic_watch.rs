@@ -33,9 +33,8 @@ pub(crate) fn wider(partitions: u32, than: &str) -> String {
     format!(
         "it has {partitions} partitions, {than}: all topics of the application must have the same \
          number. One that holds nothing yet can be deleted: the next start makes it. Of one that \
-         was made wider nothing can be taken back: send what the inputs hold to new topics, under \
-         another --input-prefix and --output-prefix (README, \"When a topic was deleted or made \
-         wider\")"
+         was made wider nothing can be taken back: `topics copy` brings what the inputs hold to \
+         those of another prefix, to be decided there"
     )
 }
 

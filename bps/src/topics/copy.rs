@@ -1,0 +1,185 @@
+//! `bps topics copy`: what the inputs hold goes to inputs of another prefix, as it is. It is the way
+//! on where topics were made wider: keys lie elsewhere then, and no partition can be taken back.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use bps_streams::broker::{Appender, Broker, BrokerError, Isolation, OffsetSpec, TopicPartition};
+use bps_streams::partitioner::partition_of;
+use bps_streams::record::Batch;
+use bps_streams::topology::Source;
+use bps_streams::{Outgoing, Record, Topology, prepare_topics};
+use purchase_processor::Settings;
+
+use super::CopyArgs;
+use crate::error::Error;
+use crate::log::{existing, partitions};
+use crate::out;
+
+/// Read at once (bytes).
+const FETCH_BYTES: usize = 1 << 20;
+/// Records that were sent and are not durable yet.
+const WAITING_MAX: usize = 5_000;
+/// One wait of a reader.
+const WAIT: Duration = Duration::from_millis(100);
+/// What is known to be there comes within this, and so does the answer to what was sent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A partition, its beginning and its end.
+type Span = (TopicPartition, u64, u64);
+/// What became of a record.
+type Outcome = Result<u64, BrokerError>;
+
+/// Runs the command.
+pub(super) fn run(args: &CopyArgs) -> Result<(), Error> {
+    let CopyArgs { to, input_prefix: from, partitions, place } = args;
+    if to == from {
+        let cause = format!("--to {to}: the inputs themselves lie there, take another");
+        return Err(Error::Usage(cause));
+    }
+    if place.cluster()?.is_none() {
+        existing(place.folder())?;
+    }
+    let topology = |prefix: &str| purchase_processor::topology(&Settings::new(prefix, prefix));
+    let (from, to) = (topology(from)?, topology(to)?);
+    let broker = place.take()?;
+    let mut spans = Vec::new();
+    for source in &from.sources {
+        spans.push(spans_of(&*broker, &source.topic)?);
+    }
+    let partitions = prepare_topics(&*broker, &to, *partitions)?.partitions;
+    must_be_empty(&*broker, &to)?;
+    let appender = broker.appender()?;
+    for ((source, spans), target) in from.sources.iter().zip(spans).zip(&to.sources) {
+        let mut copy = Copy::new(&*appender, source, &target.topic, partitions);
+        for span in &spans {
+            copy.partition(&*broker, span)?;
+        }
+        let count = copy.finish()?;
+        out::result(format_args!("{}: {count} records copied to {}", source.topic, target.topic))?;
+    }
+    Ok(())
+}
+
+/// Where the partitions of a topic begin and end.
+fn spans_of(broker: &dyn Broker, topic: &str) -> Result<Vec<Span>, Error> {
+    let described = broker.describe_topics(&[topic])?.into_iter().flatten().next();
+    let Some(described) = described else {
+        return Err(Error::Refused(format!("topic {topic} does not exist: nothing to copy")));
+    };
+    let at = partitions(&described);
+    let starts = broker.offsets(&at, OffsetSpec::Start)?;
+    let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted))?;
+    Ok(at.into_iter().zip(starts).zip(ends).map(|((at, start), end)| (at, start, end)).collect())
+}
+
+/// Copied twice, records would be there twice.
+fn must_be_empty(broker: &dyn Broker, to: &Topology) -> Result<(), Error> {
+    for source in &to.sources {
+        let spans = spans_of(broker, &source.topic)?;
+        if spans.iter().any(|(_, start, end)| start < end) {
+            let topic = &source.topic;
+            let cause = format!("topic {topic} is not empty: take another prefix, or delete it");
+            return Err(Error::Refused(cause));
+        }
+    }
+    Ok(())
+}
+
+/// The copy of one topic.
+struct Copy<'a> {
+    appender: &'a dyn Appender,
+    source: &'a Source,
+    target: &'a str,
+    partitions: u32,
+    outcomes: (Sender<Outcome>, Receiver<Outcome>),
+    waiting: usize,
+    count: u64,
+}
+
+impl<'a> Copy<'a> {
+    fn new(
+        appender: &'a dyn Appender,
+        source: &'a Source,
+        target: &'a str,
+        partitions: u32,
+    ) -> Copy<'a> {
+        let (outcomes, waiting, count) = (channel(), 0, 0);
+        Copy { appender, source, target, partitions, outcomes, waiting, count }
+    }
+
+    /// Copies a partition, in its order.
+    fn partition(&mut self, broker: &dyn Broker, (at, start, end): &Span) -> Result<(), Error> {
+        let mut reader = broker.reader(&[(at.clone(), *start)], Isolation::ReadCommitted)?;
+        let (mut position, mut came) = (*start, Instant::now());
+        let mut batch = Batch::default();
+        while position < *end {
+            reader.wait(WAIT)?;
+            batch.clear();
+            let reached = reader.fetch(0, FETCH_BYTES, &mut batch)?;
+            if reached > position {
+                (position, came) = (reached, Instant::now());
+            } else if came.elapsed() > PATIENCE {
+                let cause = format!("{at} does not come behind offset {position}");
+                return Err(BrokerError::Unavailable { what: "copy", cause }.into());
+            }
+            for index in 0..batch.len() {
+                let record = batch.get(index, &at.topic, at.partition);
+                // What has come since is not copied: another time it would be other records.
+                if record.offset < *end {
+                    self.record(&record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// To where its key belongs; what has none keeps its place, as far as there is one.
+    fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        let partition = match (self.source.key)(record) {
+            Ok(key) => partition_of(&key, self.partitions),
+            Err(_) => record.partition % self.partitions,
+        };
+        let headers: Vec<_> = record.headers.iter().collect();
+        let copy = Outgoing {
+            topic: self.target,
+            partition,
+            timestamp: record.time(),
+            key: record.key,
+            value: record.value,
+            headers: &headers,
+        };
+        if self.waiting >= WAITING_MAX {
+            self.wait()?;
+        }
+        loop {
+            let sender = self.outcomes.0.clone();
+            let ack = Box::new(move |outcome| drop(sender.send(outcome)));
+            match self.appender.append(copy, ack) {
+                Ok(()) => break,
+                // The buffer is full: what is answered makes room.
+                Err(error) if error.is_unavailable() && self.waiting > 0 => self.wait()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.waiting += 1;
+        self.count += 1;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), Error> {
+        let outcome = self.outcomes.1.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            Err(BrokerError::Unavailable { what: "copy", cause: "no answer".to_owned() })
+        });
+        self.waiting -= 1;
+        Ok(outcome.map(drop)?)
+    }
+
+    /// Waits until all is durable; how many records that are.
+    fn finish(mut self) -> Result<u64, Error> {
+        while self.waiting > 0 {
+            self.wait()?;
+        }
+        Ok(self.count)
+    }
+}
