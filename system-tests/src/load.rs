@@ -16,7 +16,7 @@ use crate::processes::Random;
 use crate::site::Site;
 
 /// Longest time in which an event is not acknowledged: more than the longest fault.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How much comes.
 #[derive(Clone, Copy, Debug)]

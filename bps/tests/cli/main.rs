@@ -84,6 +84,7 @@ fn every_command_has_examples_and_exit_codes_in_its_help() {
         &["topics", "list"],
         &["topics", "create"],
         &["topics", "describe"],
+        &["topics", "copy"],
         &["topology"],
         &["verify"],
         &["reset"],

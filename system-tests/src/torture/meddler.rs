@@ -1,10 +1,10 @@
-//! What people do to the group behind the processors' back. Offsets that others set must not decide what
-//! is read: the processors go on from their own, or end and name it. Then their operator does what the
-//! README says, and they go on.
+//! What people do to the group behind the processors' back. Offsets that others set must not decide
+//! what is read: the processors go on from their own, or end and name it. Then their operator does
+//! what docs/when-it-stops.md says, and they go on.
 
 use std::time::{Duration, Instant};
 
-use bps_streams::broker::{Isolation, OffsetSpec, TopicPartition};
+use bps_streams::broker::{BrokerError, Isolation, OffsetSpec, TopicPartition};
 
 use super::crew::Crew;
 use crate::installation::PATIENCE;
@@ -119,7 +119,7 @@ impl<'a> Meddler<'a> {
     /// The offsets that the group has.
     fn offsets(&self) -> Vec<(TopicPartition, u64)> {
         let at = partitions(&self.site.inputs());
-        let found = self.site.installation.broker.committed(self.group(), &at).unwrap();
+        let found = answer(|| self.site.installation.broker.committed(self.group(), &at));
         let known = at.into_iter().zip(found);
         known.filter_map(|(at, found)| Some((at, found?.offset))).collect()
     }
@@ -134,8 +134,20 @@ impl<'a> Meddler<'a> {
             0 => OffsetSpec::Start,
             _ => OffsetSpec::End(Isolation::ReadUncommitted),
         };
-        let offsets = self.site.installation.broker.offsets(&at, spec).unwrap();
+        let offsets = answer(|| self.site.installation.broker.offsets(&at, spec));
         at.into_iter().zip(offsets).collect()
+    }
+}
+
+/// What the broker says, which may have come back a moment ago.
+fn answer<T>(ask: impl Fn() -> Result<T, BrokerError>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < deadline, "no answer: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

@@ -1,10 +1,11 @@
 //! Real processors on a real Kafka of their own under all faults at random, for as long as wanted;
-//! at the end everything heals, and the account and `bps verify` must find nothing wrong. Now and then
-//! all faults end, and every worker must commit soon. What people do to the group or to a topic is
+//! at the end everything heals, and the account and `bps verify` must find nothing wrong. Now and
+//! then all faults end, and every worker must commit soon. What people do to the group or to a topic is
 //! right where it changes nothing or is refused by name, and never where it is passed over.
 //!
-//! Processors join and leave with odd seeds: a rebalance helps a worker that hangs. What fault comes when is drawn from the seed. What it meets is up to the machine: a run is not
-//! repeated exactly, unlike those of the simulator.
+//! Processors join and leave with odd seeds only, since a rebalance helps a worker that hangs. What
+//! fault comes when is drawn from the seed. What it meets is up to the machine: a run is not repeated
+//! exactly, unlike those of the simulator.
 
 mod crew;
 mod faults;

@@ -164,6 +164,12 @@ impl<Q> Slot<Q> {
         since.map_or(0, |since_ms| now_ms.saturating_sub(since_ms))
     }
 
+    fn forget_short(&mut self) {
+        if let Some(halted) = &mut self.halted {
+            halted.short_ms = None;
+        }
+    }
+
     fn is_due(&self, now_ms: u64) -> bool {
         // What went wrong is told before it is mended.
         let due = |h: &Halted| h.resume_ms <= now_ms && (h.is_told || h.error.is_none());
@@ -298,6 +304,7 @@ impl<F: Fetcher> Slots<F> {
             Ok(bounds) => bounds,
             Err(error) => {
                 for index in astray {
+                    self.slots[*index].forget_short();
                     self.slots[*index].wait(Some(error.clone()), now_ms);
                 }
                 return;

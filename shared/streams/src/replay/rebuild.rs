@@ -64,6 +64,8 @@ impl Replay<'_> {
                     rebuilt.rows += self.complete(&changelog, reached, &*appender)?;
                 }
             }
+            // One that ran meanwhile, unseen, may have written later rows before these.
+            self.check_stopped(partition, reached)?;
         }
         Ok(rebuilt)
     }
@@ -76,7 +78,7 @@ impl Replay<'_> {
         if self.broker.committed(group, &inputs)? == reached.committed {
             return Ok(());
         }
-        let cause = format!("{group} runs: stop it first");
+        let cause = format!("{group} runs: stop it, and do this again");
         Err(BrokerError::Fatal { what: "rebuild", cause }.into())
     }
 

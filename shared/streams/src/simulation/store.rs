@@ -1,6 +1,6 @@
 //! A disk that outlives its process, and may lose its last batches with the power.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::machine::Machine;
@@ -143,7 +143,11 @@ impl Store for SimulatedStore {
         Ok(())
     }
 
-    fn apply(&self, batch: &StoreBatch) -> Result<()> {
+    fn holds(&self, partition: u32, claim: Claim) -> bool {
+        self.claims().holds(partition, claim)
+    }
+
+    fn apply(&self, batch: &StoreBatch) -> Result<BTreeSet<u32>> {
         self.claims().write(batch, |lost| {
             self.write("store batch", |disk| {
                 disk.keep();

@@ -34,13 +34,18 @@ impl Claims {
         *last
     }
 
+    /// Whether nobody has claimed a partition since this claim.
+    pub(crate) fn holds(&self, partition: u32, claim: Claim) -> bool {
+        *lock(&self.of(partition)) == claim
+    }
+
     /// Writes a batch. `write` is told of which partitions it has lost the claim: what it has of
-    /// them must be left out. Nobody claims the others meanwhile.
-    pub(crate) fn write<T>(
+    /// them must be left out. Nobody claims the others meanwhile. Returns those that were lost.
+    pub(crate) fn write<E>(
         &self,
         batch: &StoreBatch,
-        write: impl FnOnce(&BTreeSet<u32>) -> T,
-    ) -> T {
+        write: impl FnOnce(&BTreeSet<u32>) -> Result<(), E>,
+    ) -> Result<BTreeSet<u32>, E> {
         // In the order of their numbers, so that no two wait for each other.
         let touched: Vec<_> = batch.partitions().into_iter().map(|p| (p, self.of(p))).collect();
         let held: Vec<_> =
@@ -53,7 +58,8 @@ impl Claims {
         if !lost.is_empty() {
             tracing::warn!(partitions = ?lost, "a batch comes late: others have taken over");
         }
-        write(&lost)
+        write(&lost)?;
+        Ok(lost)
     }
 
     /// Empties a partition by this claim, unless it is lost. Nobody claims it meanwhile.

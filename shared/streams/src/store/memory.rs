@@ -95,9 +95,15 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn apply(&self, batch: &StoreBatch) -> Result<()> {
-        self.claims.write(batch, |lost| self.tables().apply(batch, lost));
-        Ok(())
+    fn holds(&self, partition: u32, claim: Claim) -> bool {
+        self.claims.holds(partition, claim)
+    }
+
+    fn apply(&self, batch: &StoreBatch) -> Result<BTreeSet<u32>> {
+        self.claims.write(batch, |lost| {
+            self.tables().apply(batch, lost);
+            Ok(())
+        })
     }
 
     fn quarantine(&self, partition: u32, claim: Claim, _cause: &str) -> Result<()> {

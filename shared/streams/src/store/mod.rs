@@ -228,9 +228,11 @@ pub trait Store: Send + Sync {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()>;
+    /// Whether nobody has claimed a partition since `claim`.
+    fn holds(&self, partition: u32, claim: Claim) -> bool;
     /// Applies a batch as a whole or not at all. What it has of partitions that somebody else has
-    /// claimed since is left out: their owner has it from the topics.
-    fn apply(&self, batch: &StoreBatch) -> Result<()>;
+    /// claimed since is left out: their owner has it from the topics. Returns those partitions.
+    fn apply(&self, batch: &StoreBatch) -> Result<BTreeSet<u32>>;
     /// The error that says that what was read is not what was written.
     fn damaged(&self, cause: String) -> StoreError {
         StoreError::Damaged { folder: "memory".to_owned(), cause }

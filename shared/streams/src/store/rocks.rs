@@ -254,7 +254,11 @@ impl Store for RocksStore {
         Ok(())
     }
 
-    fn apply(&self, batch: &StoreBatch) -> Result<()> {
+    fn holds(&self, partition: u32, claim: Claim) -> bool {
+        self.claims.holds(partition, claim)
+    }
+
+    fn apply(&self, batch: &StoreBatch) -> Result<BTreeSet<u32>> {
         self.claims.write(batch, |lost| self.write(batch, lost))
     }
 

@@ -117,6 +117,11 @@ impl InputQueue {
         Some((now_ms.saturating_sub(since), self.answered.1))
     }
 
+    /// Nobody tells an end for now.
+    pub(crate) fn forget_cut(&mut self) {
+        self.cut_since = None;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }

@@ -76,6 +76,10 @@ impl Worker {
 
     /// Steps 1 to 3; the outcome comes by [`Worker::settle`].
     pub(super) fn start_commit(&mut self, now: Now) -> Result<()> {
+        // What was read since may be of another state.
+        if self.reopen_if_claimed(now)? {
+            return Ok(());
+        }
         let refresh = self.refresh_is_due(now);
         self.transaction_since.get_or_insert(now.monotonic_ms);
         let (mut partitions, mut offsets) = (Vec::new(), Vec::new());
@@ -251,14 +255,20 @@ impl Worker {
                 self.env.store.checkpoint(*partition)?.unwrap_or_default().backing
             };
             task.stage(backing, &mut batch);
+            self.committed.insert(*partition);
             self.status.take(task);
             times.append(&mut task.times);
             task.committed();
         }
-        self.env.store.apply(&batch)?;
+        let lost = self.env.store.apply(&batch)?;
         self.status.commits += 1;
         self.concluded = Some(Concluded { since_ms: commit.since_ms, times });
         self.transaction_since = None;
+        if !lost.is_empty() {
+            // The transaction holds, and its rows are on the topics: they are read from there.
+            self.tasks.clear();
+            self.reopen();
+        }
         Ok(())
     }
 }

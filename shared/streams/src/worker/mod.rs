@@ -28,7 +28,7 @@ mod told;
 mod topic_ids;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,7 +46,7 @@ use crate::broker::{
 };
 use crate::error::{Error, Result};
 use crate::prepare::Prepared;
-use crate::store::Store;
+use crate::store::{Claim, Store};
 use crate::task::{Task, TaskEnv};
 use crate::topology::Topology;
 
@@ -64,6 +64,15 @@ enum Assigned {
     Running(Box<Task>, u64),
 }
 
+impl Assigned {
+    fn claim(&self) -> Claim {
+        match self {
+            Assigned::Restoring(restore) => restore.claim,
+            Assigned::Running(task, _) => task.claim,
+        }
+    }
+}
+
 /// See the module's documentation.
 pub struct Worker {
     broker: Arc<dyn Broker>,
@@ -76,6 +85,9 @@ pub struct Worker {
     opening: Option<Opening>,
     assignment: Vec<TopicPartition>,
     tasks: BTreeMap<u32, Assigned>,
+    /// Partitions that it has committed positions of: the operator's word to skip gaps was for those
+    /// that were there at the start.
+    committed: BTreeSet<u32>,
     /// Partition and input of each slot of the consumer.
     slots: Vec<(u32, usize)>,
     /// Why a slot could not be read when all were last tried.
@@ -144,6 +156,7 @@ impl Worker {
             opening: None,
             assignment: Vec::new(),
             tasks: BTreeMap::new(),
+            committed: BTreeSet::new(),
             slots: Vec::new(),
             unread: None,
             asked: 0,
@@ -215,6 +228,7 @@ impl Worker {
             }
             GroupEvent::Lost => {
                 tracing::warn!(worker = %self.config.id, "lost its partitions");
+                self.tasks.clear();
                 self.drop_transaction(now)?;
                 self.opening = None;
                 self.releasing = true;
@@ -296,7 +310,29 @@ impl Worker {
         self.unread = None;
     }
 
-    /// Drops the open transaction, and closes the tasks, whose state it held.
+    /// Opens all that is assigned and has no task.
+    fn reopen(&mut self) {
+        self.slots.clear();
+        self.unread = None;
+        self.opening = Some(Opening::new(self.assignment.clone()));
+    }
+
+    /// Another worker of this process may take itself for the owner of a partition for a moment, and
+    /// claim its rows. From then on its owner has a store that it cannot write to, and goes on only
+    /// with one that it has opened anew. Whether it was so.
+    fn reopen_if_claimed(&mut self, now: Now) -> Result<bool> {
+        let store = &self.env.store;
+        let is_held = |(partition, task): (&u32, &Assigned)| store.holds(*partition, task.claim());
+        if self.tasks.iter().all(is_held) {
+            return Ok(false);
+        }
+        tracing::warn!(worker = %self.config.id, "its rows were claimed: opens its partitions anew");
+        self.tasks.clear();
+        self.drop_transaction(now)?;
+        Ok(true)
+    }
+
+    /// Drops the open transaction, and closes the tasks whose state it held.
     fn drop_transaction(&mut self, now: Now) -> Result<()> {
         if self.transaction_since.take().is_some() {
             self.status.aborts += 1;
@@ -306,8 +342,9 @@ impl Worker {
         if self.is(Mutant::OverlayKept) {
             self.keep_overlay()?;
         }
-        self.close_tasks();
-        self.opening = Some(Opening::new(self.assignment.clone()));
+        // What restores has no part in it.
+        self.tasks.retain(|_, assigned| matches!(assigned, Assigned::Restoring(_)));
+        self.reopen();
         self.resume_at_ms = now.monotonic_ms + ABORT_PAUSE_MS;
         let lost = self.producer.abort().is_err() || self.producer.is_tainted();
         #[cfg(feature = "mutants")]

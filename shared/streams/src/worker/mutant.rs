@@ -40,7 +40,8 @@ impl Worker {
                 task.stage(known.backing, &mut batch);
             }
         }
-        Ok(self.env.store.apply(&batch)?)
+        self.env.store.apply(&batch)?;
+        Ok(())
     }
 
     /// What [`Mutant::OverlayKept`] does when a transaction is dropped.
@@ -52,7 +53,8 @@ impl Worker {
                 batch.forget_checkpoint(*partition);
             }
         }
-        Ok(self.env.store.apply(&batch)?)
+        self.env.store.apply(&batch)?;
+        Ok(())
     }
 
     /// What is committed within the transaction, and how.

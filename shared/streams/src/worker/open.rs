@@ -57,7 +57,7 @@ impl Worker {
             self.opening = Some(opening);
         }
         if let Some(tasks) = opened? {
-            self.tasks = tasks;
+            self.tasks.extend(tasks);
         }
         Ok(())
     }
@@ -79,6 +79,9 @@ impl Worker {
         let ids = self.topic_ids()?;
         let mut opened = BTreeMap::new();
         for partition in numbers {
+            if self.tasks.contains_key(&partition) {
+                continue;
+            }
             // Whoever had it before writes no more to the store that is looked at now.
             let claim = self.env.store.claim(partition);
             let known = self.look_up(partition, &ids)?;

@@ -15,6 +15,8 @@ impl Worker {
             return Ok(());
         };
         let positions = self.positions(restore)?;
+        // Found by another word than the group's, they are the group's from now on.
+        let is_unknown = !restore.group.iter().copied().eq(positions.iter().copied().map(Some));
         let metadata = restore.metadata.clone().unwrap_or_default();
         let checkpoint = &restore.reached.checkpoint;
         let incarnation = metadata.incarnation.max(checkpoint.incarnation) + 1;
@@ -28,8 +30,7 @@ impl Worker {
         let mut task = Task::new(self.env.clone(), partition, incarnation, progress);
         task.ids = restore.ids.clone();
         task.claim = restore.claim;
-        // Found by another word than the group's, they are the group's from now on.
-        task.is_unknown = restore.group.iter().any(Option::is_none);
+        task.is_unknown = is_unknown;
         self.learn_ids(partition, task.claim, &task.ids)?;
         #[cfg(feature = "mutants")]
         let task = task.mistaken(self.config.mutant.and_then(super::Mutant::mistake));
@@ -51,7 +52,7 @@ impl Worker {
             let position = match known {
                 None => start,
                 Some(position) if (start..=end).contains(&position) => position,
-                Some(position) if self.config.skip_gap => {
+                Some(position) if self.may_skip(restore.partition) => {
                     tracing::warn!(%at, position, start, end, "skips a gap, as told");
                     position.clamp(start, end)
                 }
@@ -68,11 +69,16 @@ impl Worker {
         Ok(positions)
     }
 
+    /// The operator's word counts once: for what this start has found of the partition.
+    fn may_skip(&self, partition: u32) -> bool {
+        self.config.skip_gap && !self.committed.contains(&partition)
+    }
+
     /// Others have committed an offset in the group's name. They decide nothing here: by their word
     /// records would be left out, or taken again. Only an operator's word counts.
     fn pass_by(&self, at: &TopicPartition, own: u64, foreign: u64) -> u64 {
         let group = &self.group;
-        if self.config.skip_gap && foreign > own {
+        if self.may_skip(at.partition) && foreign > own {
             tracing::warn!(group, %at, own, foreign, "skips to the offset that others set, as told");
             return foreign;
         }
@@ -134,7 +140,7 @@ impl Worker {
                 ),
             },
         };
-        match self.config.skip_gap && foreign.is_some() {
+        match self.may_skip(at.partition) && foreign.is_some() {
             // The one that was set is taken.
             true => Ok(None),
             false => Err(Error::UnknownPosition { partition: at.clone(), cause }),

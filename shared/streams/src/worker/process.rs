@@ -129,11 +129,19 @@ impl Worker {
         let partitions: Vec<_> = self.slots.iter().map(at).collect();
         self.asked += 1;
         self.asked_ms = now.monotonic_ms;
-        let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted))?;
-        for (((partition, input), at), end) in self.slots.iter().zip(partitions).zip(ends) {
+        let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted));
+        if ends.is_err() {
+            // A broker that is away tells nothing.
+            for assigned in self.tasks.values_mut() {
+                if let Assigned::Running(task, _) = assigned {
+                    task.queues.iter_mut().for_each(InputQueue::forget_cut);
+                }
+            }
+        }
+        for (((partition, input), at), end) in self.slots.iter().zip(partitions).zip(ends?) {
             if let Some(Assigned::Running(task, _)) = self.tasks.get_mut(partition) {
                 let queue = &mut task.queues[*input];
-                if believes(queue, at, end, now, self.config.skip_gap)? {
+                if believes(queue, at, end, now)? {
                     queue.answer(self.asked, end);
                 }
             }
@@ -172,22 +180,12 @@ impl Worker {
     }
 }
 
-/// Whether an input's end is to be believed: one that is before what an earlier answer has told,
-/// only when it stays so, and on the operator's word. Then the log has lost its tail.
-fn believes(
-    queue: &mut InputQueue,
-    partition: TopicPartition,
-    end: u64,
-    now: Now,
-    skip_gap: bool,
-) -> Result<bool> {
+/// Whether an input's end is to be believed: not where it is before what an earlier answer has told.
+/// If it stays so, the log has lost its tail.
+fn believes(queue: &mut InputQueue, partition: TopicPartition, end: u64, now: Now) -> Result<bool> {
     match queue.cut(end, now.monotonic_ms) {
         None => Ok(true),
         Some((ms, _)) if ms < CUT_MS_MAX => Ok(false),
-        Some((_, told)) if skip_gap => {
-            tracing::warn!(%partition, told, end, "its log has lost its tail: goes on, as told");
-            Ok(true)
-        }
         Some((_, told)) => Err(Error::LostTail { partition, told, end }),
     }
 }

@@ -207,7 +207,8 @@ impl Restore {
         checkpoint.stores = env.topology.store_names();
         rows.checkpoint(self.partition, checkpoint.clone());
         rows.hold(self.partition, self.claim);
-        Ok(env.store.apply(&rows)?)
+        env.store.apply(&rows)?;
+        Ok(())
     }
 
     /// All is read: compares the rows with what ledgers tell of them, and keeps how far those are.
@@ -347,6 +348,10 @@ impl Reached {
 impl Worker {
     /// Moves restores on by a chunk, a few at a time; those that are done become running tasks.
     pub(super) fn restore(&mut self, now: Now) -> Result<bool> {
+        let is_restoring = |assigned: &Assigned| matches!(assigned, Assigned::Restoring(_));
+        if self.tasks.values().any(is_restoring) && self.reopen_if_claimed(now)? {
+            return Ok(true);
+        }
         let mut done = Vec::new();
         let (mut restoring, mut reading) = (false, 0);
         for (partition, assigned) in &mut self.tasks {

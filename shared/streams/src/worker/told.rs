@@ -16,7 +16,7 @@ use crate::task::TaskEnv;
 pub(super) const REBUILD: &str = "`reset --rebuild-rows` writes them anew, from the inputs";
 
 /// The last that was told of each row, by a hash of its key: of two with the same one, the later
-/// one stays, so that there is a bound (65,536 rows of a partition).
+/// one stays, so that there is a bound (8,192 rows of a partition).
 #[derive(Default)]
 pub(super) struct Told(HashMap<u16, Telling>);
 
@@ -41,7 +41,7 @@ impl Told {
                 continue;
             };
             // Keys of one partition share the low bits of their hash, or what is left of a division.
-            let place = (murmur2(&key).wrapping_mul(0x9e37_79b1) >> 16) as u16;
+            let place = (murmur2(&key).wrapping_mul(0x9e37_79b1) >> 19) as u16;
             let (sequence, offset) = (stamp.sequence, record.offset);
             match self.0.get_mut(&place) {
                 Some(told) if told.table == table && told.key == *key => {

@@ -64,7 +64,8 @@ impl Worker {
         let mut batch = StoreBatch::default();
         batch.checkpoint(partition, checkpoint);
         batch.hold(partition, claim);
-        Ok(self.env.store.apply(&batch)?)
+        self.env.store.apply(&batch)?;
+        Ok(())
     }
 
     /// What it means that the offset of an input is gone while those of others are there, where it is

@@ -95,6 +95,23 @@ fn the_operators_word_passes_over_what_was_reset() {
 }
 
 #[test]
+fn the_operators_word_counts_once() {
+    let mut rig = stopped(0);
+    reset(&rig, 4, "");
+    rig.configure = |config| config.skip_gap = true;
+    rig.boot();
+    rig.settle();
+    let decided = ["a", "b", "c", "a"];
+    assert_eq!(rig.keys(LEDGER), decided);
+    // Somebody sets offsets while it runs, and it opens its partition anew.
+    rig.send(WISHES, "e", Some("1"));
+    reset(&rig, 6, "");
+    rig.store.as_ref().unwrap().claim(0);
+    rig.settle();
+    assert_eq!(rig.keys(LEDGER), [&decided[..], &["e"]].concat());
+}
+
+#[test]
 fn what_a_foreign_member_was_assigned_is_decided_afterwards() {
     let mut rig = Rig::new(register());
     rig.boot();

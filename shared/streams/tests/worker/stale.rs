@@ -12,7 +12,7 @@ use bps_streams::store::rocks::{MemoryBounds, RocksStore};
 use bps_streams::worker::{Worker, WorkerConfig};
 use bps_streams::{Outgoing, Topology, prepare_topics};
 
-use super::rig::{ROWS, WISHES, register};
+use super::rig::{LEDGER, ROWS, Rig, WISHES, register, set};
 
 struct Pair {
     broker: Arc<dyn Broker>,
@@ -105,4 +105,45 @@ fn a_batch_of_a_former_owner_changes_nothing() {
     let tables: Vec<&str> = tables.stores.iter().map(|s| s.name.as_str()).collect();
     let store = RocksStore::open(&folder.path().join("store"), &tables, MemoryBounds::default());
     check(Arc::new(store.unwrap()));
+}
+
+#[test]
+fn an_owner_whose_rows_were_claimed_opens_them_anew() {
+    let mut rig = Rig::new(register());
+    rig.boot();
+    for (sequence, value) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+        rig.send(WISHES, "k", Some(value));
+        rig.settle();
+        assert_eq!(rig.row("k"), Some((sequence, value.to_owned())));
+        // By a worker that has not heard yet that its place is gone; at times in a transaction.
+        if sequence == 2 {
+            rig.send(WISHES, "k2", Some(value));
+            while !rig.worker().is_in_transaction() {
+                rig.step(1).unwrap();
+            }
+        }
+        rig.store.as_ref().unwrap().claim(0);
+    }
+    assert_eq!(rig.keys(LEDGER), ["k", "k", "k2", "k", "k"]);
+    assert_eq!(rig.row("k2"), Some((1, "b".to_owned())));
+}
+
+#[test]
+fn a_restore_whose_rows_were_claimed_begins_anew() {
+    let mut rig = Rig::new(register());
+    rig.boot();
+    for n in 0..20 {
+        rig.send(WISHES, &format!("k{n}"), Some("a"));
+    }
+    rig.settle();
+    set(&rig.trouble.one_by_one, true);
+    rig.move_on();
+    for _ in 0..5 {
+        rig.step(1).unwrap();
+        rig.store.as_ref().unwrap().claim(0);
+    }
+    set(&rig.trouble.one_by_one, false);
+    rig.settle();
+    assert_eq!(rig.rows(0).len(), 20);
+    assert_eq!(rig.keys(LEDGER).len(), 20);
 }
