@@ -76,7 +76,7 @@ fn interrupt(child: &Child) {
 
 #[test]
 fn every_command_has_examples_and_exit_codes_in_its_help() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &[],
         &["import"],
         &["tail"],
