@@ -37,8 +37,7 @@ use self::commit::{Commit, Concluded};
 pub use self::config::{CommitPolicy, Guarantee, TaskStatus, WorkerConfig, WorkerStatus};
 #[cfg(feature = "mutants")]
 pub use self::mutant::Mutant;
-use self::open::Opening;
-use self::restore::Restore;
+use self::open::{Assigned, Opening};
 use self::standstill::Standstill;
 use crate::broker::{
     Broker, BrokerError, Consumer, ConsumerOptions, GroupEvent, Now, Producer, ProducerMode,
@@ -46,8 +45,8 @@ use crate::broker::{
 };
 use crate::error::{Error, Result};
 use crate::prepare::Prepared;
-use crate::store::{Claim, Store};
-use crate::task::{Task, TaskEnv};
+use crate::store::Store;
+use crate::task::TaskEnv;
 use crate::topology::Topology;
 
 /// Whether a step found something to do.
@@ -57,20 +56,6 @@ pub enum Activity {
     Busy,
     /// Nothing to do until something comes.
     Idle,
-}
-
-enum Assigned {
-    Restoring(Box<Restore>),
-    Running(Box<Task>, u64),
-}
-
-impl Assigned {
-    fn claim(&self) -> Claim {
-        match self {
-            Assigned::Restoring(restore) => restore.claim,
-            Assigned::Running(task, _) => task.claim,
-        }
-    }
 }
 
 /// See the module's documentation.
@@ -308,28 +293,6 @@ impl Worker {
         self.tasks.clear();
         self.slots.clear();
         self.unread = None;
-    }
-
-    /// Opens all that is assigned and has no task.
-    fn reopen(&mut self) {
-        self.slots.clear();
-        self.unread = None;
-        self.opening = Some(Opening::new(self.assignment.clone()));
-    }
-
-    /// Another worker of this process may take itself for the owner of a partition for a moment, and
-    /// claim its rows. From then on its owner has a store that it cannot write to, and goes on only
-    /// with one that it has opened anew. Whether it was so.
-    fn reopen_if_claimed(&mut self, now: Now) -> Result<bool> {
-        let store = &self.env.store;
-        let is_held = |(partition, task): (&u32, &Assigned)| store.holds(*partition, task.claim());
-        if self.tasks.iter().all(is_held) {
-            return Ok(false);
-        }
-        tracing::warn!(worker = %self.config.id, "its rows were claimed: opens its partitions anew");
-        self.tasks.clear();
-        self.drop_transaction(now)?;
-        Ok(true)
     }
 
     /// Drops the open transaction, and closes the tasks whose state it held.

@@ -7,11 +7,11 @@ use super::restore::{Missing, Restore};
 use super::standstill::Standstill;
 use super::takeover::Takeover;
 use super::told::REBUILD;
-use super::{Assigned, Guarantee, Worker};
+use super::{Guarantee, Worker};
 use crate::broker::{BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
 use crate::store::{Checkpoint, Claim, TopicIds};
-use crate::task::Metadata;
+use crate::task::{Metadata, Task};
 use crate::topology::Backing;
 
 /// How long an assignment may lack an input before it is taken for the work of another assignor.
@@ -46,7 +46,43 @@ pub(super) struct Known {
     pub(super) backing: Vec<(String, u64, u64)>,
 }
 
+pub(super) enum Assigned {
+    Restoring(Box<Restore>),
+    Running(Box<Task>, u64),
+}
+
+impl Assigned {
+    fn claim(&self) -> Claim {
+        match self {
+            Assigned::Restoring(restore) => restore.claim,
+            Assigned::Running(task, _) => task.claim,
+        }
+    }
+}
+
 impl Worker {
+    /// Opens all that is assigned and has no task.
+    pub(super) fn reopen(&mut self) {
+        self.slots.clear();
+        self.unread = None;
+        self.opening = Some(Opening::new(self.assignment.clone()));
+    }
+
+    /// Another worker of this process may take itself for the owner of a partition for a moment, and
+    /// claim its rows. From then on its owner has a store that it cannot write to, and goes on only
+    /// with one that it has opened anew. Whether it was so.
+    pub(super) fn reopen_if_claimed(&mut self, now: Now) -> Result<bool> {
+        let store = &self.env.store;
+        let is_held = |(partition, task): (&u32, &Assigned)| store.holds(*partition, task.claim());
+        if self.tasks.iter().all(is_held) {
+            return Ok(false);
+        }
+        tracing::warn!(worker = %self.config.id, "its rows were claimed: opens its partitions anew");
+        self.tasks.clear();
+        self.drop_transaction(now)?;
+        Ok(true)
+    }
+
     /// Opens what was assigned; tried again while the broker cannot answer.
     pub(super) fn open(&mut self, now: Now) -> Result<()> {
         let Some(mut opening) = self.opening.take() else {
