@@ -80,7 +80,7 @@ fn what_is_created_depends_on_no_default_of_the_cluster() {
     let topics = installation.settings.topics.clone();
     let unbounded = i64::MAX.to_string();
     for (topic, policy, future) in [
-        (&topics.purchase_created, "delete", "300000"),
+        (&topics.purchase_created, "delete", "10000"),
         (&topics.purchase_finished, "delete", unbounded.as_str()),
         (&topics.stock, "compact", unbounded.as_str()),
         (&topics.rekeyed, "delete", unbounded.as_str()),
