@@ -1,10 +1,9 @@
 //! `bps topics copy`: what the inputs hold goes to inputs of another prefix, as it is. It is the way
 //! on where topics were made wider: keys lie elsewhere then, and no partition can be taken back.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use bps_streams::broker::{Appender, Broker, BrokerError, Isolation, OffsetSpec, TopicPartition};
+use bps_streams::broker::{Broker, BrokerError, Bulk, Isolation, OffsetSpec, TopicPartition};
 use bps_streams::partitioner::partition_of;
 use bps_streams::record::Batch;
 use bps_streams::topology::Source;
@@ -18,17 +17,13 @@ use crate::out;
 
 /// Read at once (bytes).
 const FETCH_BYTES: usize = 1 << 20;
-/// Records that were sent and are not durable yet.
-const WAITING_MAX: usize = 5_000;
 /// One wait of a reader.
 const WAIT: Duration = Duration::from_millis(100);
-/// What is known to be there comes within this, and so does the answer to what was sent.
+/// What is known to be there comes within this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A partition, its beginning and its end.
 type Span = (TopicPartition, u64, u64);
-/// What became of a record.
-type Outcome = Result<u64, BrokerError>;
 
 /// Runs the command.
 pub(super) fn run(args: &CopyArgs) -> Result<(), Error> {
@@ -51,11 +46,12 @@ pub(super) fn run(args: &CopyArgs) -> Result<(), Error> {
     must_be_empty(&*broker, &to)?;
     let appender = broker.appender()?;
     for ((source, spans), target) in from.sources.iter().zip(spans).zip(&to.sources) {
-        let mut copy = Copy::new(&*appender, source, &target.topic, partitions);
+        let bulk = Bulk::new(&*appender, "copy");
+        let mut copy = Copy { bulk, source, target: &target.topic, partitions };
         for span in &spans {
             copy.partition(&*broker, span)?;
         }
-        let count = copy.finish()?;
+        let count = copy.bulk.finish()?;
         out::result(format_args!("{}: {count} records copied to {}", source.topic, target.topic))?;
     }
     Ok(())
@@ -88,26 +84,13 @@ fn must_be_empty(broker: &dyn Broker, to: &Topology) -> Result<(), Error> {
 
 /// The copy of one topic.
 struct Copy<'a> {
-    appender: &'a dyn Appender,
+    bulk: Bulk<'a>,
     source: &'a Source,
     target: &'a str,
     partitions: u32,
-    outcomes: (Sender<Outcome>, Receiver<Outcome>),
-    waiting: usize,
-    count: u64,
 }
 
-impl<'a> Copy<'a> {
-    fn new(
-        appender: &'a dyn Appender,
-        source: &'a Source,
-        target: &'a str,
-        partitions: u32,
-    ) -> Copy<'a> {
-        let (outcomes, waiting, count) = (channel(), 0, 0);
-        Copy { appender, source, target, partitions, outcomes, waiting, count }
-    }
-
+impl Copy<'_> {
     /// Copies a partition, in its order.
     fn partition(&mut self, broker: &dyn Broker, (at, start, end): &Span) -> Result<(), Error> {
         let mut reader = broker.reader(&[(at.clone(), *start)], Isolation::ReadCommitted)?;
@@ -141,45 +124,14 @@ impl<'a> Copy<'a> {
             Err(_) => record.partition % self.partitions,
         };
         let headers: Vec<_> = record.headers.iter().collect();
-        let copy = Outgoing {
+        self.bulk.append(Outgoing {
             topic: self.target,
             partition,
             timestamp: record.time(),
             key: record.key,
             value: record.value,
             headers: &headers,
-        };
-        if self.waiting >= WAITING_MAX {
-            self.wait()?;
-        }
-        loop {
-            let sender = self.outcomes.0.clone();
-            let ack = Box::new(move |outcome| drop(sender.send(outcome)));
-            match self.appender.append(copy, ack) {
-                Ok(()) => break,
-                // The buffer is full: what is answered makes room.
-                Err(error) if error.is_unavailable() && self.waiting > 0 => self.wait()?,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.waiting += 1;
-        self.count += 1;
+        })?;
         Ok(())
-    }
-
-    fn wait(&mut self) -> Result<(), Error> {
-        let outcome = self.outcomes.1.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            Err(BrokerError::Unavailable { what: "copy", cause: "no answer".to_owned() })
-        });
-        self.waiting -= 1;
-        Ok(outcome.map(drop)?)
-    }
-
-    /// Waits until all is durable; how many records that are.
-    fn finish(mut self) -> Result<u64, Error> {
-        while self.waiting > 0 {
-            self.wait()?;
-        }
-        Ok(self.count)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bps_streams::{Application, ApplicationConfig};
 use purchase_processor::{Settings, topology};
 
-use super::verify::decide;
+use super::verify::{decide, finish};
 use super::*;
 
 /// Decides what lies in the inputs of a prefix.
@@ -14,12 +14,7 @@ fn decide_there(folder: &Path, prefix: &str, records: u64) {
     let config = ApplicationConfig::new(folder.join(prefix));
     let topology = topology(&Settings::new(prefix, prefix)).expect("well wired");
     let application = Application::start(broker, topology, config).expect("started");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while application.status().workers.values().map(|s| s.processed).sum::<u64>() < records {
-        assert!(Instant::now() < deadline, "{:?}", application.status());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    application.stop().expect("stopped");
+    finish(application, records);
 }
 
 #[test]

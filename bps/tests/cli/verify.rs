@@ -51,8 +51,13 @@ pub(super) fn decide(folder: &Path) {
         put_to(&broker, &t.purchase_created, (partition, "foreign"), &purchase, 2_000);
     }
     put(&broker, &t.items_added, "i0", "{", 2_000);
+    finish(application, 51);
+}
+
+/// Stops it as soon as it has processed so many records.
+pub(super) fn finish(application: Application, records: u64) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while application.status().workers.values().map(|s| s.processed).sum::<u64>() < 51 {
+    while application.status().workers.values().map(|s| s.processed).sum::<u64>() < records {
         assert!(Instant::now() < deadline, "{:?}", application.status());
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -6,6 +6,7 @@
 //! argument, nothing here starts a thread that decides anything, so that a simulator can stop
 //! between any two calls.
 
+mod bulk;
 pub(crate) mod coordinator;
 pub mod embedded;
 mod group;
@@ -18,6 +19,7 @@ pub(crate) mod turns;
 use std::fmt;
 use std::time::Duration;
 
+pub use self::bulk::Bulk;
 pub use self::group::{CommittedOffset, ConsumerOptions, GroupEvent, Membership, OffsetCommit};
 pub(crate) use self::topic::TOMBSTONES_MS;
 pub use self::topic::{

@@ -5,13 +5,11 @@
 //! those that were decided on; and only rows that are not there. Done twice it does nothing more.
 
 use std::collections::HashSet;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use super::rows::{is_row, last_of_each_key};
 use super::run::Reached;
 use super::{Progress, Replay, ReplayReport};
-use crate::broker::{Appender, BrokerError, TopicPartition};
+use crate::broker::{Appender, BrokerError, Bulk, TopicPartition};
 use crate::error::{Error, Result};
 use crate::record::Outgoing;
 use crate::stamp::{STAMP, StampParts};
@@ -26,10 +24,6 @@ pub struct Rebuilt {
     /// Rows written.
     pub rows: u64,
 }
-
-/// Rows on their way at once.
-const WAITING_MAX: usize = 1_000;
-const ANSWER: Duration = Duration::from_secs(30);
 
 /// A changelog that lacks rows.
 struct Changelog {
@@ -114,7 +108,8 @@ impl Replay<'_> {
             }
             Ok(())
         })?;
-        let mut writer = Writer::new(appender, changelog, reached, incarnation);
+        let bulk = Bulk::new(appender, "rebuild");
+        let mut writer = Writer { bulk, changelog, reached, incarnation };
         for key in &gone {
             writer.write(key, None)?;
         }
@@ -125,39 +120,21 @@ impl Replay<'_> {
             }
             failed.is_none()
         })?;
-        failed.map_or_else(|| writer.finish(), Err)
+        failed.map_or_else(|| Ok(writer.bulk.finish()?), Err)
     }
 }
 
-/// Writes rows to a changelog, many at a time.
+/// Writes rows to a changelog.
 struct Writer<'a> {
-    appender: &'a dyn Appender,
+    bulk: Bulk<'a>,
     changelog: &'a Changelog,
     reached: &'a Reached,
     incarnation: u64,
-    outcomes: (Sender<Outcome>, Receiver<Outcome>),
-    waiting: usize,
-    written: u64,
 }
 
-type Outcome = Result<u64, BrokerError>;
-
-impl<'a> Writer<'a> {
-    fn new(
-        appender: &'a dyn Appender,
-        changelog: &'a Changelog,
-        reached: &'a Reached,
-        incarnation: u64,
-    ) -> Writer<'a> {
-        let (outcomes, waiting, written) = (channel(), 0, 0);
-        Writer { appender, changelog, reached, incarnation, outcomes, waiting, written }
-    }
-
+impl Writer<'_> {
     /// As a commit writes it; none deletes what is there.
     fn write(&mut self, key: &[u8], row: Option<Row<'_>>) -> Result<()> {
-        if self.waiting >= WAITING_MAX {
-            self.wait()?;
-        }
         let (mut value, mut stamp) = (Vec::new(), Vec::new());
         if let Some(row) = row {
             (self.changelog.to)(key, row.value, &mut value);
@@ -171,35 +148,14 @@ impl<'a> Writer<'a> {
         };
         parts.encode(&mut stamp);
         let TopicPartition { topic, partition } = &self.changelog.at;
-        let sender = self.outcomes.0.clone();
-        let record = Outgoing {
+        self.bulk.append(Outgoing {
             topic,
             partition: *partition,
             timestamp: row.map_or(self.reached.stream_time, |row| row.timestamp),
             key: Some(key),
             value: row.map(|_| value.as_slice()),
             headers: &[(STAMP, Some(&stamp))],
-        };
-        self.appender.append(record, Box::new(move |outcome| drop(sender.send(outcome))))?;
-        self.waiting += 1;
-        self.written += 1;
+        })?;
         Ok(())
-    }
-
-    fn wait(&mut self) -> Result<()> {
-        let outcome = self.outcomes.1.recv_timeout(ANSWER).unwrap_or_else(|_| {
-            let cause = "no answer".to_owned();
-            Err(BrokerError::Unavailable { what: "rebuild", cause })
-        });
-        self.waiting -= 1;
-        Ok(outcome.map(drop)?)
-    }
-
-    /// Waits for all; returns how many were written.
-    fn finish(mut self) -> Result<u64> {
-        while self.waiting > 0 {
-            self.wait()?;
-        }
-        Ok(self.written)
     }
 }

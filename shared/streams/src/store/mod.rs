@@ -163,7 +163,9 @@ impl StoreBatch {
 
     /// Those that it writes to.
     fn partitions(&self) -> BTreeSet<u32> {
-        let writes = self.writes.iter().map(|write| write.partition);
+        // One after the other, mostly.
+        let runs = self.writes.chunk_by(|a, b| a.partition == b.partition);
+        let writes = runs.filter_map(|run| Some(run.first()?.partition));
         writes.chain(self.checkpoints.iter().map(|(partition, _)| *partition)).collect()
     }
 
@@ -182,7 +184,7 @@ impl StoreBatch {
         self.writes.is_empty() && self.checkpoints.is_empty()
     }
 
-    /// All writes but those to the partitions that it has `lost`.
+    /// All writes except those to the partitions that it has `lost`.
     fn writes(
         &self,
         lost: &BTreeSet<u32>,
@@ -193,7 +195,7 @@ impl StoreBatch {
         })
     }
 
-    /// All checkpoints but those of the partitions that it has `lost`.
+    /// All checkpoints except those of the partitions that it has `lost`.
     fn checkpoints(&self, lost: &BTreeSet<u32>) -> impl Iterator<Item = &(u32, Checkpoint)> {
         self.checkpoints.iter().filter(|(partition, _)| !lost.contains(partition))
     }

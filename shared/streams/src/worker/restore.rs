@@ -137,28 +137,21 @@ impl Restore {
         self.remaining() == 0
     }
 
-    /// Reads and applies a chunk of each topic. After an error nothing of the chunk holds.
-    fn advance(
-        &mut self,
-        broker: &dyn Broker,
-        env: &TaskEnv,
-        now: Now,
-        stall_ms: u64,
-    ) -> Result<()> {
-        let advanced = self.read_on(broker, env, now, stall_ms);
+    /// Time in which the broker was away does not count.
+    fn excuse(&mut self, advanced: &Result<()>, now: Now) {
         #[cfg(feature = "mutants")]
         if self.mutant == Some(super::Mutant::AwayIsStandstill) {
-            return advanced;
+            return;
         }
-        if let Err(Error::Broker(error)) = &advanced
+        if let Err(Error::Broker(error)) = advanced
             && error.is_unavailable()
         {
             self.standstill = Standstill::new(now);
         }
-        advanced
     }
 
-    fn read_on(
+    /// Reads and applies a chunk of each topic. After an error nothing of the chunk holds.
+    fn advance(
         &mut self,
         broker: &dyn Broker,
         env: &TaskEnv,
@@ -369,6 +362,7 @@ impl Worker {
                 let before = restore.remaining();
                 let limit_ms = self.config.restore_stall_ms;
                 let advanced = restore.advance(&*self.broker, &self.env, now, limit_ms);
+                restore.excuse(&advanced, now);
                 #[cfg(feature = "mutants")]
                 let advanced = restore.mutated(advanced, before);
                 advanced?;

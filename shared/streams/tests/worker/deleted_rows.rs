@@ -1,15 +1,15 @@
 //! Rows that are deleted, and put again, go through a loss of power and through commits of which no
 //! answer came.
 
-use super::rig::{Rig, WISHES, register, set};
+use super::rig::{INPUT, Rig, register, set};
 
-/// Commits each of these wishes, loses so many batches of the store, and comes back.
+/// Commits each of these values, loses so many batches of the store, and comes back.
 #[track_caller]
-fn check(wishes: &[Option<&str>], lost: usize, expected: Option<(u64, &str)>) {
+fn check(values: &[Option<&str>], lost: usize, expected: Option<(u64, &str)>) {
     let mut rig = Rig::new(register());
     rig.boot();
-    for wish in wishes {
-        rig.send(WISHES, "k", *wish);
+    for value in values {
+        rig.send(INPUT, "k", *value);
         rig.settle();
     }
     rig.kill(lost);
@@ -17,7 +17,7 @@ fn check(wishes: &[Option<&str>], lost: usize, expected: Option<(u64, &str)>) {
     rig.settle();
     let row = rig.row("k");
     let row = row.as_ref().map(|(sequence, value)| (*sequence, value.as_str()));
-    assert_eq!(row, expected, "{wishes:?}, {lost} batches lost");
+    assert_eq!(row, expected, "{values:?}, {lost} batches lost");
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn what_a_commit_without_an_answer_deleted_stays_deleted() {
     // The store then knows no ends: all of it is replayed, record by record.
     set(&rig.trouble.commits_unanswered, true);
     set(&rig.trouble.one_by_one, true);
-    rig.send(WISHES, "k", Some("a"));
+    rig.send(INPUT, "k", Some("a"));
     rig.settle();
     assert_eq!(rig.row("k"), Some((1, "a".to_owned())));
-    rig.send(WISHES, "k", None);
+    rig.send(INPUT, "k", None);
     rig.settle();
     assert_eq!(rig.row("k"), None);
     rig.kill(0);

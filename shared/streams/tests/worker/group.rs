@@ -6,30 +6,30 @@ use bps_streams::broker::{
     CommittedOffset, ConsumerOptions, GroupEvent, OffsetCommit, TopicPartition,
 };
 
-use super::rig::{LEDGER, PARTITIONS, Rig, WISHES, register};
+use super::rig::{INPUT, LEDGER, PARTITIONS, Rig, register};
 
-/// Three wishes are decided, then nobody runs, and two more come.
+/// Three records are decided, then nobody runs, and two more come.
 fn stopped(batches_lost: usize) -> Rig {
     let mut rig = Rig::new(register());
     rig.boot();
     for key in ["a", "b", "c"] {
-        rig.send(WISHES, key, Some("1"));
+        rig.send(INPUT, key, Some("1"));
         rig.settle();
     }
     rig.kill(batches_lost);
-    rig.send(WISHES, "d", Some("1"));
-    rig.send(WISHES, "a", Some("2"));
+    rig.send(INPUT, "d", Some("1"));
+    rig.send(INPUT, "a", Some("2"));
     rig
 }
 
-/// Every wish was decided once, and the group says so.
+/// Every record was decided once, and the group says so.
 #[track_caller]
 fn check_decided(rig: &mut Rig, what: &str) {
     rig.settle();
     assert_eq!(rig.keys(LEDGER), ["a", "b", "c", "d", "a"], "{what}");
     assert_eq!(rig.row("a"), Some((2, "2".to_owned())), "{what}");
     assert_eq!(rig.quarantined(), [""; 0], "{what}");
-    let committed = rig.committed(WISHES).unwrap();
+    let committed = rig.committed(INPUT).unwrap();
     assert_eq!(committed.offset, 5, "{what}");
     assert!(committed.metadata.starts_with("v1:"), "{what}: {committed:?}");
 }
@@ -39,7 +39,7 @@ fn reset(rig: &Rig, offset: u64, metadata: &str) {
     let metadata = metadata.to_owned();
     rig.cluster.set_offset(
         &rig.topology.name,
-        TopicPartition::new(WISHES, 0),
+        TopicPartition::new(INPUT, 0),
         CommittedOffset { offset, metadata },
     );
 }
@@ -64,7 +64,7 @@ fn offsets_that_were_reset_are_not_followed() {
 fn nor_are_those_beside_which_the_notes_of_a_commit_were_kept() {
     for offset in [0, 2, 4, 5] {
         let mut rig = stopped(0);
-        let metadata = rig.committed(WISHES).unwrap().metadata;
+        let metadata = rig.committed(INPUT).unwrap().metadata;
         reset(&rig, offset, &metadata);
         rig.boot();
         check_decided(&mut rig, &format!("reset to {offset}"));
@@ -74,8 +74,8 @@ fn nor_are_those_beside_which_the_notes_of_a_commit_were_kept() {
 #[test]
 fn an_offset_of_others_is_no_beginning_either() {
     let mut rig = Rig::new(register());
-    rig.send(WISHES, "a", Some("1"));
-    rig.send(WISHES, "b", Some("1"));
+    rig.send(INPUT, "a", Some("1"));
+    rig.send(INPUT, "b", Some("1"));
     reset(&rig, 1, "");
     rig.boot();
     rig.settle();
@@ -104,7 +104,7 @@ fn the_operators_word_counts_once() {
     let decided = ["a", "b", "c", "a"];
     assert_eq!(rig.keys(LEDGER), decided);
     // Somebody sets offsets while it runs, and it opens its partition anew.
-    rig.send(WISHES, "e", Some("1"));
+    rig.send(INPUT, "e", Some("1"));
     reset(&rig, 6, "");
     rig.store.as_ref().unwrap().claim(0);
     rig.settle();
@@ -116,7 +116,7 @@ fn what_a_foreign_member_was_assigned_is_decided_afterwards() {
     let mut rig = Rig::new(register());
     rig.boot();
     for key in ["a", "b", "c"] {
-        rig.send(WISHES, key, Some("1"));
+        rig.send(INPUT, key, Some("1"));
         rig.settle();
     }
     let mut stranger = rig
@@ -125,7 +125,7 @@ fn what_a_foreign_member_was_assigned_is_decided_afterwards() {
             group: rig.topology.name.clone(),
             // The first of the names is assigned the only partition.
             instance: "a-stranger".to_owned(),
-            topics: vec![WISHES.to_owned()],
+            topics: vec![INPUT.to_owned()],
             partitions: PARTITIONS,
             session_timeout_ms: 6_000,
         })
@@ -137,8 +137,8 @@ fn what_a_foreign_member_was_assigned_is_decided_afterwards() {
             assigned = partitions;
         }
     }
-    rig.send(WISHES, "d", Some("1"));
-    rig.send(WISHES, "a", Some("2"));
+    rig.send(INPUT, "d", Some("1"));
+    rig.send(INPUT, "a", Some("2"));
     let committed = CommittedOffset { offset: 5, metadata: String::new() };
     stranger.commit(&[OffsetCommit { partition: assigned[0].clone(), committed }]).unwrap();
     for _ in 0..20 {
@@ -155,16 +155,16 @@ fn positions_that_the_group_does_not_know_are_committed_at_once() {
     let mut rig = Rig::new(register());
     rig.boot();
     rig.settle();
-    assert_eq!(rig.committed(WISHES).map(|c| c.offset), Some(0), "of a new application");
-    rig.send(WISHES, "a", Some("1"));
+    assert_eq!(rig.committed(INPUT).map(|c| c.offset), Some(0), "of a new application");
+    rig.send(INPUT, "a", Some("1"));
     rig.settle();
-    let committed = rig.committed(WISHES);
+    let committed = rig.committed(INPUT);
     rig.kill(0);
     rig.outside.delete_group(&rig.topology.name).unwrap();
-    assert_eq!(rig.committed(WISHES), None);
+    assert_eq!(rig.committed(INPUT), None);
     rig.boot();
     rig.settle();
-    let found = rig.committed(WISHES).unwrap();
+    let found = rig.committed(INPUT).unwrap();
     assert_eq!(found.offset, committed.unwrap().offset);
     assert!(found.metadata.starts_with("v1:"), "{found:?}");
     assert_eq!(rig.keys(LEDGER), ["a"]);

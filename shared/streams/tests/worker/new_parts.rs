@@ -5,7 +5,7 @@ use bps_streams::broker::{CommittedOffset, TopicPartition};
 use bps_streams::store::StoreBatch;
 use bps_streams::topology::record_key;
 
-use super::rig::{CHANGELOG, LEDGER, ROWS, Register, Rig, WISHES, set};
+use super::rig::{CHANGELOG, INPUT, LEDGER, ROWS, Register, Rig, set};
 
 const SEEN: &str = "seen";
 const ALSO: &str = "also";
@@ -25,7 +25,7 @@ fn with_stores(also: bool) -> Topology {
         ),
         false => (topology, vec![ROWS, SEEN]),
     };
-    let topology = topology.processor("register", || Register, [WISHES], keeps);
+    let topology = topology.processor("register", || Register, [INPUT], keeps);
     topology.sink(LEDGER, LEDGER, "register").build().unwrap()
 }
 
@@ -34,7 +34,7 @@ fn without_the_store() -> Rig {
     let mut rig = Rig::new(with_stores(false));
     rig.boot();
     for key in ["a", "b", "c"] {
-        rig.send(WISHES, key, Some(key));
+        rig.send(INPUT, key, Some(key));
         rig.settle();
     }
     rig
@@ -109,15 +109,15 @@ fn with_sources(names: &[&'static str]) -> Topology {
         .unwrap()
 }
 
-const ZEAL: &str = "zeal";
+const LAST: &str = "last";
 const MIDDLE: &str = "middle";
 
-/// Two wishes and five of zeal are decided, and nobody runs. Then these sources are read, of which
+/// Two records of the first input and five of the last are decided, and nobody runs. Then these sources are read, of which
 /// a new one holds six.
 fn changed_to(names: &[&'static str], batches_lost: usize) -> Rig {
-    let mut rig = Rig::new(with_sources(&[WISHES, ZEAL]));
+    let mut rig = Rig::new(with_sources(&[INPUT, LAST]));
     rig.boot();
-    for topic in [WISHES, ZEAL, ZEAL, ZEAL, ZEAL, ZEAL, WISHES] {
+    for topic in [INPUT, LAST, LAST, LAST, LAST, LAST, INPUT] {
         rig.send(topic, topic, Some("1"));
         rig.settle();
     }
@@ -140,13 +140,13 @@ fn check_all_of_middle(rig: &mut Rig, what: &str) {
 #[test]
 fn a_source_in_the_middle_takes_nobodys_position() {
     for batches_lost in [0, 1, 6] {
-        for names in [&[WISHES, MIDDLE, ZEAL][..], &[MIDDLE, WISHES, ZEAL], &[WISHES, MIDDLE]] {
+        for names in [&[INPUT, MIDDLE, LAST][..], &[MIDDLE, INPUT, LAST], &[INPUT, MIDDLE]] {
             let mut rig = changed_to(names, batches_lost);
             rig.boot();
             check_all_of_middle(&mut rig, &format!("{names:?}, {batches_lost} batches lost"));
         }
     }
-    let mut rig = changed_to(&[WISHES, MIDDLE, ZEAL], 0);
+    let mut rig = changed_to(&[INPUT, MIDDLE, LAST], 0);
     rig.move_on();
     check_all_of_middle(&mut rig, "on another machine");
 }
@@ -154,17 +154,7 @@ fn a_source_in_the_middle_takes_nobodys_position() {
 /// It stops with these words, also when it has built its rows by then, and decides nothing.
 #[track_caller]
 fn check_stops(rig: &mut Rig, expected: &[&str]) {
-    let decided = rig.keys(LEDGER).len();
-    for _ in 0..3 {
-        rig.boot();
-        let words = rig.words();
-        for expected in expected {
-            assert!(words.contains(expected), "{expected:?} is not in {words:?}");
-        }
-        assert!(words.contains("--skip-gap"), "{words}");
-        assert_eq!(rig.keys(LEDGER).len(), decided, "it has decided something");
-        rig.kill(0);
-    }
+    rig.stops_each_time(&[expected, &["--skip-gap"]].concat());
 }
 
 /// Somebody sets the group's offset of a topic.
@@ -176,15 +166,15 @@ fn set_offset(rig: &Rig, topic: &str, offset: u64) {
 #[test]
 fn an_offset_of_one_input_that_others_set_is_named_where_there_is_no_store() {
     let reset = || {
-        let mut rig = changed_to(&[WISHES, ZEAL], 0);
-        set_offset(&rig, ZEAL, 1);
-        rig.send(ZEAL, "last", Some("1"));
+        let mut rig = changed_to(&[INPUT, LAST], 0);
+        set_offset(&rig, LAST, 1);
+        rig.send(LAST, "last", Some("1"));
         rig.move_on();
         rig
     };
     let mut rig = reset();
     rig.kill(0);
-    let both = ["zeal-0: ", "read up to 5", "the group register", "but 1 of this one"];
+    let both = ["last-0: ", "read up to 5", "the group register", "but 1 of this one"];
     check_stops(&mut rig, &both);
     // Either way on: its own position, or the one that was set.
     rig.outside.delete_group("register").unwrap();
@@ -196,19 +186,19 @@ fn an_offset_of_one_input_that_others_set_is_named_where_there_is_no_store() {
     rig.configure = |config| config.skip_gap = true;
     rig.boot();
     rig.settle();
-    assert_eq!(rig.keys(LEDGER)[7..], ["zeal", "zeal", "zeal", "zeal", "last"]);
+    assert_eq!(rig.keys(LEDGER)[7..], ["last", "last", "last", "last", "last"]);
 }
 
 #[test]
 fn where_nobody_knows_whose_a_position_is_it_stops() {
     // What is known by number only: of two inputs, and there are three.
-    let mut rig = changed_to(&[WISHES, MIDDLE, ZEAL], 0);
+    let mut rig = changed_to(&[INPUT, MIDDLE, LAST], 0);
     rig.outside.delete_group(&rig.topology.name).unwrap();
     rig.move_on();
     rig.kill(0);
-    check_stops(&mut rig, &["wishes-0: "]);
+    check_stops(&mut rig, &["input-0: "]);
     // One in the place of another, for all that the rows tell.
-    let mut rig = changed_to(&[WISHES, MIDDLE], 0);
+    let mut rig = changed_to(&[INPUT, MIDDLE], 0);
     rig.move_on();
     rig.kill(0);
     check_stops(&mut rig, &["topic middle: ", "read up to offset 5", "in the place of another"]);
@@ -221,7 +211,7 @@ fn where_nobody_knows_whose_a_position_is_it_stops() {
 
 #[test]
 fn an_input_that_was_read_already_is_not_taken_for_a_new_one() {
-    let mut rig = changed_to(&[WISHES, MIDDLE, ZEAL], 0);
+    let mut rig = changed_to(&[INPUT, MIDDLE, LAST], 0);
     rig.boot();
     check_all_of_middle(&mut rig, "new");
     // Rows tell of two inputs, and of three: of the new one by its number.

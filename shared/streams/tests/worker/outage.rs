@@ -5,14 +5,14 @@ use bps_streams::broker::ConsumerOptions;
 use bps_streams::topology::record_key;
 use bps_streams::worker::TaskStatus;
 
-use super::rig::{LEDGER, PARTITIONS, ROWS, Register, Rig, WISHES, beginning, register, set};
+use super::rig::{INPUT, LEDGER, PARTITIONS, ROWS, Register, Rig, beginning, register, set};
 
 /// A process that restores, and has restored some of what it must.
 fn restoring() -> Rig {
     let mut rig = Rig::new(register());
     rig.boot();
     for n in 0..20 {
-        rig.send(WISHES, &n.to_string(), Some("a"));
+        rig.send(INPUT, &n.to_string(), Some("a"));
     }
     rig.settle();
     set(&rig.trouble.one_by_one, true);
@@ -78,7 +78,7 @@ fn an_assignment_without_an_input_is_waited_for_while_the_broker_is_away() {
     const MORE: &str = "more";
     let topology = beginning()
         .source(MORE, MORE, record_key)
-        .processor("register", || Register, [WISHES, MORE], [ROWS])
+        .processor("register", || Register, [INPUT, MORE], [ROWS])
         .sink(LEDGER, LEDGER, "register")
         .build();
     let mut rig = Rig::new(topology.unwrap());

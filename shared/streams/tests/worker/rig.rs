@@ -23,7 +23,7 @@ const BEGIN_MS: i64 = 1_780_000_000_000;
 /// Steps until what must happen has happened.
 const STEPS_MAX: u32 = 2_000;
 
-pub(crate) const WISHES: &str = "wishes";
+pub(crate) const INPUT: &str = "input";
 pub(crate) const ROWS: &str = "rows";
 pub(crate) const CHANGELOG: &str = "rows-changelog";
 pub(crate) const LEDGER: &str = "ledger";
@@ -49,13 +49,13 @@ impl Processor for Register {
 
 /// What the tests' topologies have in common.
 pub(crate) fn beginning() -> TopologyBuilder {
-    Topology::named("register").source(WISHES, WISHES, record_key).plain_store(ROWS, CHANGELOG)
+    Topology::named("register").source(INPUT, INPUT, record_key).plain_store(ROWS, CHANGELOG)
 }
 
-/// Reads wishes, keeps rows, and has a ledger.
+/// Reads an input, keeps rows, and has a ledger.
 pub(crate) fn register() -> Topology {
     beginning()
-        .processor("register", || Register, [WISHES], [ROWS])
+        .processor("register", || Register, [INPUT], [ROWS])
         .sink(LEDGER, LEDGER, "register")
         .build()
         .unwrap()
@@ -234,6 +234,21 @@ impl Rig {
         match self.try_to_settle() {
             Ok(()) => panic!("it goes on: {:?}", self.worker().status()),
             Err(error) => error.to_string(),
+        }
+    }
+
+    /// Each of three starts ends with these words, and decides nothing.
+    #[track_caller]
+    pub(crate) fn stops_each_time(&mut self, expected: &[&str]) {
+        let decided = self.keys(LEDGER).len();
+        for _ in 0..3 {
+            self.boot();
+            let words = self.words();
+            for expected in expected {
+                assert!(words.contains(expected), "{expected:?} is not in {words:?}");
+            }
+            assert_eq!(self.keys(LEDGER).len(), decided, "it has decided something");
+            self.kill(0);
         }
     }
 

@@ -12,7 +12,7 @@ use bps_streams::store::rocks::{MemoryBounds, RocksStore};
 use bps_streams::worker::{Worker, WorkerConfig};
 use bps_streams::{Outgoing, Topology, prepare_topics};
 
-use super::rig::{LEDGER, ROWS, Rig, WISHES, register, set};
+use super::rig::{INPUT, LEDGER, ROWS, Rig, register, set};
 
 struct Pair {
     broker: Arc<dyn Broker>,
@@ -31,7 +31,7 @@ impl Pair {
 
     fn send(&self, value: &str) {
         let record = Outgoing {
-            topic: WISHES,
+            topic: INPUT,
             partition: 0,
             timestamp: 1,
             key: Some(b"k"),
@@ -45,7 +45,7 @@ impl Pair {
     }
 
     fn committed(&self) -> u64 {
-        let at = [TopicPartition::new(WISHES, 0)];
+        let at = [TopicPartition::new(INPUT, 0)];
         let committed = self.broker.committed(&self.topology.name, &at).unwrap().remove(0);
         committed.map_or(0, |committed| committed.offset)
     }
@@ -112,12 +112,12 @@ fn an_owner_whose_rows_were_claimed_opens_them_anew() {
     let mut rig = Rig::new(register());
     rig.boot();
     for (sequence, value) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
-        rig.send(WISHES, "k", Some(value));
+        rig.send(INPUT, "k", Some(value));
         rig.settle();
         assert_eq!(rig.row("k"), Some((sequence, value.to_owned())));
         // By a worker that has not heard yet that its place is gone; at times in a transaction.
         if sequence == 2 {
-            rig.send(WISHES, "k2", Some(value));
+            rig.send(INPUT, "k2", Some(value));
             while !rig.worker().is_in_transaction() {
                 rig.step(1).unwrap();
             }
@@ -133,7 +133,7 @@ fn a_restore_whose_rows_were_claimed_begins_anew() {
     let mut rig = Rig::new(register());
     rig.boot();
     for n in 0..20 {
-        rig.send(WISHES, &format!("k{n}"), Some("a"));
+        rig.send(INPUT, &format!("k{n}"), Some("a"));
     }
     rig.settle();
     set(&rig.trouble.one_by_one, true);
