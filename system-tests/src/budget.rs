@@ -13,19 +13,41 @@ pub enum LongRun {
     Seeds,
     /// Crashes at two steps.
     Pairs,
+    /// The processor against plain maps.
+    Model,
 }
 
 /// What each has of a hundred parts.
-const SHARES: [(LongRun, u32); 3] =
-    [(LongRun::Torture, 60), (LongRun::Seeds, 20), (LongRun::Pairs, 20)];
+const SHARES: [(LongRun, u32); 4] =
+    [(LongRun::Torture, 55), (LongRun::Seeds, 18), (LongRun::Pairs, 17), (LongRun::Model, 10)];
+
+/// From so many minutes on, tests of a fixed length are longer too: they take about as much more.
+const AMPLE_MINUTES: f64 = 15.0;
+
+fn minutes() -> Option<f64> {
+    let minutes = std::env::var("BPS_LONG").ok()?;
+    Some(minutes.parse().unwrap_or_else(|_| panic!("BPS_LONG={minutes}: no minutes")))
+}
+
+/// Whether long runs are asked for, however long.
+pub fn is_asked() -> bool {
+    minutes().is_some()
+}
+
+/// Whether what takes a fixed time has its longer form: there is time enough.
+///
+/// # Panics
+/// As [`time`].
+pub fn is_ample() -> bool {
+    minutes().is_some_and(|minutes| minutes >= AMPLE_MINUTES)
+}
 
 /// How much longer than its short form a run may be; `None` where no long runs are asked for.
 ///
 /// # Panics
 /// When `BPS_LONG` is no number of minutes.
 pub fn time(run: LongRun) -> Option<Duration> {
-    let minutes = std::env::var("BPS_LONG").ok()?;
-    let minutes: f64 = minutes.parse().unwrap_or_else(|_| panic!("BPS_LONG={minutes}: no minutes"));
+    let minutes = minutes()?;
     let (_, share) = SHARES[SHARES.iter().position(|(of, _)| *of == run)?];
     Some(Duration::from_secs_f64(minutes * 60.0 * f64::from(share) / 100.0))
 }

@@ -15,11 +15,6 @@ use crate::installation::PATIENCE;
 /// How often a process is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Whether the long runs are asked for.
-pub fn is_long() -> bool {
-    std::env::var_os("BPS_LONG").is_some()
-}
-
 /// Where the project's scripts keep what they have fetched.
 pub fn cache() -> PathBuf {
     let var = |name| std::env::var_os(name).map(PathBuf::from);

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bps_streams::broker::{Isolation, OffsetSpec, TopicPartition};
+use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
 use system_tests::now_ms;
-use system_tests::processes::{Random, is_long, tell};
+use system_tests::processes::{Random, tell};
 use system_tests::rigs::kafka_address;
 use system_tests::site::{PARTITIONS, READY, Site};
 
@@ -20,7 +21,7 @@ fn killed_with_a_large_state() {
     let Some(address) = kafka_address() else {
         return tell("large state: did not run on Kafka (BPS_NO_KAFKA)");
     };
-    let (items, kills) = if is_long() { (1_000_000, 5) } else { (100_000, 2) };
+    let (items, kills) = if is_ample() { (1_000_000, 5) } else { (100_000, 2) };
     let market = Market { site: Site::new("large", &address), items };
     market.supply();
     let mut running = market.site.processor("a", 0, &address);

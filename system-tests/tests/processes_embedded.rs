@@ -12,9 +12,10 @@ use bps_streams::broker::{Isolation, OffsetSpec, TopicPartition};
 use purchase_processor::Settings;
 use system_tests::Installation;
 use system_tests::accounting::{Found, Sent};
+use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
 use system_tests::oracle::{Event, decide, merge};
-use system_tests::processes::{Process, Random, Work, free_address, is_long, tell};
+use system_tests::processes::{Process, Random, Work, free_address, tell};
 use system_tests::rigs::embedded;
 
 const SEED: u64 = 20_170_101;
@@ -29,7 +30,7 @@ const WAVES: [u64; 2] = [1, 40];
 
 #[test]
 fn bps_up_killed_in_mid_import() {
-    let (kills, restocks, purchases) = match is_long() {
+    let (kills, restocks, purchases) = match is_ample() {
         true => (20, 12_000, 180_000),
         false => (3, 4_000, 60_000),
     };
@@ -61,7 +62,7 @@ fn bps_up_killed_in_mid_import() {
         }
         up = Some(next);
     }
-    let patience = PATIENCE * if is_long() { 4 } else { 1 };
+    let patience = PATIENCE * if is_ample() { 4 } else { 1 };
     let status = import.wait(patience);
     assert!(status.success(), "the import: {status}: {}", import.log());
     wait_decided(&work, sent.purchases() as u64);

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use system_tests::budget::is_ample;
 use system_tests::load::{Pace, Progress, under_load};
-use system_tests::processes::{Process, Random, is_long, tell};
+use system_tests::processes::{Process, Random, tell};
 use system_tests::rigs::kafka_address;
 use system_tests::site::{READY, Site};
 
@@ -35,7 +36,7 @@ fn told_under_load(name: &str, story: impl FnOnce(&Site) -> Vec<Process>) {
 #[test]
 fn purchase_processor_killed_under_load() {
     told_under_load("kill-kafka", |site| {
-        let kills = if is_long() { 10 } else { 2 };
+        let kills = if is_ample() { 10 } else { 2 };
         let mut random = Random::new(SEED);
         let mut running = site.processor("a", 0, &site.address);
         for kill in 1..=kills {

@@ -9,9 +9,10 @@ use std::time::Instant;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use reqwest::Client;
 use serde_json::{Value, json};
+use system_tests::budget::is_asked;
 use system_tests::installation::PATIENCE;
 use system_tests::own_kafka::OwnKafka;
-use system_tests::processes::{Process, Work, command, is_long, tell};
+use system_tests::processes::{Process, Work, command, tell};
 
 const USERS: [&str; 5] =
     ["admin", "items-service", "purchase-service", "purchase-processor", "bps"];
@@ -100,7 +101,7 @@ async fn post(client: &Client, url: &str, body: Value) -> (u16, Value) {
 
 #[test]
 fn each_program_does_its_work_with_its_own_rights_and_no_other() {
-    if !is_long() {
+    if !is_asked() {
         tell("secured_kafka: runs with `scripts/test --long`");
         return;
     }

@@ -11,9 +11,9 @@ use bps_streams::broker::{Broker, TopicPartition};
 use bps_streams::partitioner::partition_of;
 use purchase_processor::{Settings, topology};
 use system_tests::Installation;
+use system_tests::budget::is_asked;
 use system_tests::damaged::{Damage, Damaged};
 use system_tests::oracle::{Event, decide, tally};
-use system_tests::processes::is_long;
 use system_tests::rigs::{embedded, kafka};
 use system_tests::year;
 
@@ -123,7 +123,7 @@ fn backlog(broker: Arc<dyn Broker>, name: &str, merged: &[Event]) -> Results {
     let read = installation.verify().records_read;
     eprintln!("{name}: {read} records verified in {:.1} s", started.elapsed().as_secs_f64());
     // On the embedded log no offset is free, where a result could stand once more.
-    if is_long() && name == "kafka" {
+    if is_asked() && name == "kafka" {
         damaged_results_are_found(&installation);
     }
     results

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::time::Duration;
 
 use system_tests::accounting::Sent;
+use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::own_kafka::OwnKafka;
-use system_tests::processes::{Process, Random, free_address, is_long, tell};
+use system_tests::processes::{Process, Random, free_address, tell};
 use system_tests::site::{READY, Site};
 
 #[test]
@@ -66,7 +67,7 @@ fn import(site: &Site, addresses: &[String; 2]) -> (Sent, Process) {
 
 /// SIGKILL for the broker under load, twice; in a long run once more, for longer than all time-outs.
 fn a_broker_killed_under_load_loses_nothing(kafka: &mut OwnKafka) {
-    let long = if is_long() { vec![(70_000, 70_001)] } else { Vec::new() };
+    let long = if is_ample() { vec![(70_000, 70_001)] } else { Vec::new() };
     let away = [vec![(500, 4_000); 2], long].concat();
     let name = "broker-killed";
     let site = Site::new(name, kafka.address());

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use system_tests::budget::is_ample;
 use system_tests::load::{Pace, Progress, under_load};
-use system_tests::processes::{Random, is_long, tell};
+use system_tests::processes::{Random, tell};
 use system_tests::proxy::{Proxy, Weather};
 use system_tests::site::READY;
 
@@ -17,7 +18,7 @@ fn killed_in_open_transactions_nothing_is_lost_or_doubled() {
     proxy.set_weather(Weather { latency_ms: Some((1, 6)), drips: false });
     let (through, direct) = (proxy.address(), site.address.clone());
     let progress = Progress::default();
-    let kills = if is_long() { 30 } else { 8 };
+    let kills = if is_ample() { 30 } else { 8 };
     let (sent, processes) = under_load(&site, &[&direct], Pace::brisk(52), &progress, || {
         let names = ["a", "b", "c"];
         let mut processes: Vec<_> =

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
 use bps_streams::worker::Mutant;
-use bps_streams::{Application, ApplicationConfig};
+use bps_streams::{Application, ApplicationConfig, Error};
 use purchase_processor::topology;
 use system_tests::accounting::Sent;
 use system_tests::installation::PATIENCE;
@@ -30,7 +30,7 @@ const ITEM: &str = "item-1";
 fn a_late_end_is_refused_as_the_producer_was_retired() {
     let Some(mut story) = Story::begin("late-end", None) else { return };
     story.play();
-    let (sent, site) = story.end();
+    let (sent, site) = story.end().unwrap();
     site.settle(&sent, Vec::new());
 }
 
@@ -43,7 +43,7 @@ fn a_late_end_is_refused_even_if_librdkafka_says_nothing_of_the_cut() {
         story.wave();
     }
     story.play();
-    let (sent, site) = story.end();
+    let (sent, site) = story.end().unwrap();
     site.settle(&sent, Vec::new());
 }
 
@@ -52,7 +52,14 @@ fn without_the_remedy_a_late_end_does_damage_and_it_is_found() {
     let mutant = Some(Mutant::LateEndIgnored);
     let Some(mut story) = Story::begin("late-end-mutant", mutant) else { return };
     story.play();
-    let (sent, site) = story.end();
+    let (sent, site) = match story.end() {
+        Ok(ended) => ended,
+        // Where half a transaction leaves rows behind their ledger, a restore sees it first.
+        Err(damage @ Error::RowsGone { .. }) => {
+            return tell(format_args!("late-end-mutant: the worker stops: {damage}"));
+        }
+        Err(other) => panic!("{other}"),
+    };
     let (code, verdict) = site.verify(&sent);
     tell(format_args!("late-end-mutant: bps verify: {verdict}"));
     assert_ne!(code, Some(0), "{verdict}");
@@ -86,7 +93,7 @@ impl Story {
         let restock = format!(r#"{{"restockId":"r","itemId":"{ITEM}","quantity":100000}}"#);
         let topic = story.site.installation.settings.topics.items_added.clone();
         story.append(&topic, &[restock]);
-        story.wait_decided();
+        story.wait_decided().unwrap();
         Some(story)
     }
 
@@ -113,15 +120,20 @@ impl Story {
         std::thread::sleep(Duration::from_millis(300));
     }
 
-    fn wait_decided(&mut self) {
+    /// Waits until all is decided.
+    ///
+    /// # Errors
+    /// What the processor has ended with.
+    fn wait_decided(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
         while !self.site.is_all_decided().unwrap_or(false) {
             if self.application.as_ref().unwrap().is_finished() {
-                self.application.take().unwrap().stop().unwrap();
+                self.application.take().unwrap().stop()?;
             }
             assert!(Instant::now() < deadline, "not all is decided");
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 
     /// The fault, with purchases before, in it, and after it.
@@ -145,10 +157,13 @@ impl Story {
     }
 
     /// Waits until all is decided, and ends the processor.
-    fn end(mut self) -> (Sent, Site) {
+    ///
+    /// # Errors
+    /// What it has ended with.
+    fn end(mut self) -> Result<(Sent, Site), Error> {
         self.proxy.heal();
-        self.wait_decided();
-        self.application.take().unwrap().stop().unwrap();
-        (self.sent, self.site)
+        self.wait_decided()?;
+        self.application.take().unwrap().stop()?;
+        Ok((self.sent, self.site))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
 use system_tests::load::{Pace, Progress, under_load};
-use system_tests::processes::{Random, is_long, tell};
+use system_tests::processes::{Random, tell};
 use system_tests::proxy::{EndFault, Proxy, Weather};
 use system_tests::site::READY;
 
@@ -21,7 +22,7 @@ fn a_bad_network_loses_and_doubles_nothing() {
             let mut processes = ["a", "b"].map(|member| site.processor(member, 0, &through));
             processes.iter_mut().for_each(|p| drop(p.wait_line(READY)));
             let mut random = Random::new(43);
-            for _ in 0..if is_long() { 6 } else { 2 } {
+            for _ in 0..if is_ample() { 6 } else { 2 } {
                 bad_weather(&proxy, &mut random);
                 proxy.heal();
                 let took = site.all_go_on();

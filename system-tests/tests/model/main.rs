@@ -2,20 +2,23 @@
 //! partitions, poison, stamps out of order and a bounded memory leads to the results and the rows
 //! that plain maps lead to, after each step.
 //!
-//! A failing sequence is made small by proptest, and kept in `proptest-regressions`.
+//! A failing sequence is made small by proptest.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod reference;
 mod steps;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bps_streams::partitioner::partition_of;
 use bps_streams::{Read, TestDriver};
 use proptest::prelude::*;
-use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use proptest::test_runner::TestRunner;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use purchase_processor::row::Row;
 use purchase_processor::{Settings, topology};
+use system_tests::budget::{self, LongRun};
+use system_tests::processes::tell;
 
 use crate::reference::{FUTURE_MAX, Letter, Market, PARTITIONS, Said, Stock};
 use crate::steps::{Kind, Poison, Step, Wish, steps};
@@ -198,17 +201,45 @@ fn shown(settings: &Settings, (kind, partition, offset, code): &Letter) -> [Stri
     [topic, partition.to_string(), offset.to_string(), (*code).to_owned()]
 }
 
-fn config() -> ProptestConfig {
-    let cases = if system_tests::processes::is_long() { 500_000 } else { 10_000 };
-    ProptestConfig { cases, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+/// Cases of a round; the short form is one.
+const CASES: u32 = 10_000;
+
+/// Rounds for as long as there is time.
+fn run<T>()
+where
+    T: StateMachineTest,
+    T::Reference: ReferenceStateMachine,
+{
+    let config = ProptestConfig {
+        cases: CASES,
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let until = Instant::now() + budget::time(LongRun::Model).unwrap_or_default();
+    let mut cases = 0;
+    loop {
+        let sequences = T::Reference::sequential_strategy(1..16);
+        let ran = TestRunner::new(config.clone()).run(&sequences, |(begin, steps, seen)| {
+            T::test_sequential(config.clone(), begin, steps, seen);
+            Ok(())
+        });
+        if let Err(failure) = ran {
+            panic!("{failure}");
+        }
+        cases += CASES;
+        if Instant::now() >= until {
+            return tell(format_args!("model: {cases} sequences"));
+        }
+    }
 }
 
-prop_state_machine! {
-    #![proptest_config(config())]
+#[test]
+fn the_processor_is_as_plain_maps() {
+    run::<Unbounded>();
+}
 
-    #[test]
-    fn the_processor_is_as_plain_maps(sequential 1..16 => Unbounded);
-
-    #[test]
-    fn with_a_memory_window_too(sequential 1..16 => Bounded);
+#[test]
+fn with_a_memory_window_too() {
+    run::<Bounded>();
 }

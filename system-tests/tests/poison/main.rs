@@ -15,7 +15,8 @@ use std::time::Instant;
 use bps_streams::Outgoing;
 use bps_streams::broker::Broker;
 use bps_streams::record::Header;
-use system_tests::processes::{Random, is_long, tell};
+use system_tests::budget::is_ample;
+use system_tests::processes::{Random, tell};
 use system_tests::rigs::{embedded, kafka};
 use system_tests::{Installation, Written, now_ms};
 
@@ -29,7 +30,7 @@ const ITEMS: usize = 40;
 const MEGABYTE: usize = 998_000;
 
 fn poisons() -> usize {
-    if is_long() { 100_000 } else { 10_000 }
+    if is_ample() { 100_000 } else { 10_000 }
 }
 
 #[derive(Clone, Debug)]
