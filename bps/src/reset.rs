@@ -10,7 +10,6 @@ use std::sync::Arc;
 use bps_service::settings::Period;
 use bps_streams::broker::{Broker, Isolation, OffsetSpec};
 use bps_streams::replay::{Rebuilt, Replay};
-use bps_streams::topology::Backing;
 use bps_streams::{FolderLock, SKIP_GAP, Topology};
 use purchase_processor::Settings;
 
@@ -120,7 +119,7 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
     let plan = match () {
         () if args.anew => {
             check_unused(&*broker, &topology, &[input_prefix.as_str(), output_prefix.as_str()])?;
-            anew(&state, &topology.name, &start(args))?
+            anew(&state, topology.name(), &start(args))?
         }
         () if args.skip_gap => Plan {
             marker: Some(state.join(SKIP_GAP)),
@@ -140,7 +139,7 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
         return Ok(Outcome::Done);
     }
     if args.rebuild_rows {
-        let changelogs = changelogs(&topology).join(", ");
+        let changelogs = topology.changelogs().collect::<Vec<_>>().join(", ");
         out::note(format_args!(
             "decides all inputs again, and writes to {changelogs} what it lacks"
         ));
@@ -247,18 +246,12 @@ fn sources(broker: &dyn Broker, topology: &Topology) -> Result<String, Error> {
     Ok(parts.join(", "))
 }
 
-fn changelogs(topology: &Topology) -> Vec<String> {
-    let of = |backing: &Backing| matches!(backing, Backing::Changelog { .. });
-    let stores = topology.stores.iter().filter(|store| of(&store.backing));
-    stores.map(|store| store.backing.topic().to_owned()).collect()
-}
-
 /// Writes what the changelogs lack.
 fn rebuild_rows(broker: &dyn Broker, topology: Topology) -> Result<(), Error> {
     let interrupt = Interrupt::listen();
-    let tables: Vec<String> = topology.stores.iter().map(|s| s.name.clone()).collect();
+    let tables = topology.store_names();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
-    let changelogs = changelogs(&topology).join(", ");
+    let changelogs = topology.changelogs().collect::<Vec<_>>().join(", ");
     let folder = Fresh::make(None)?;
     let store = Arc::new(open(&folder.path.join("store"), &tables)?);
     let rebuilt = Replay::new(broker, topology, store)?.rebuild(&|_, _| !interrupt.is_raised());
@@ -291,16 +284,16 @@ fn check_unused(
         let cause = format!("--output-prefix {output}: the live results lie there, take another");
         return Err(Error::Usage(cause));
     }
-    let inputs: Vec<&String> = topology.sources.iter().map(|s| &s.topic).collect();
+    let inputs: Vec<&str> = topology.sources().map(|(_, topic)| topic).collect();
     let all = topology.topics(1);
     let names: Vec<&str> = all.iter().map(|t| t.name.as_str()).collect();
     for topic in broker.describe_topics(&names)?.into_iter().flatten() {
         let at = partitions(&topic);
-        if inputs.contains(&&topic.name) {
-            let committed = broker.committed(&topology.name, &at)?;
+        if inputs.contains(&topic.name.as_str()) {
+            let committed = broker.committed(topology.name(), &at)?;
             if committed.iter().any(Option::is_some) {
                 let cause =
-                    format!("application {} has run before: take another prefix", topology.name);
+                    format!("application {} has run before: take another prefix", topology.name());
                 return Err(Error::Refused(cause));
             }
             continue;

@@ -7,7 +7,8 @@ use bps_events::{
     RestockResult, Unreadable,
 };
 use bps_streams::{
-    Context, DeadLetter, Error, Message, ProcessResult, Processor, Record, Topology, TopologyError,
+    Context, DeadLetter, Error, Keyed, Ledger, LedgerId, Message, Node, ProcessResult, Processor,
+    Record, Sink, SinkId, Source, Store, StoreId, Topology, TopologyError, Wiring,
 };
 
 use crate::Settings;
@@ -32,36 +33,54 @@ const BOOKING: &str = "booking";
 pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
     let t = &settings.topics;
     let window_ms = settings.memory_window.map(|w| w.as_millis() as i64);
-    Topology::named(&settings.application)
-        .source(RESTOCKS, &t.items_added, restocked_item)
+    let restocks = Source::new(RESTOCKS, &t.items_added, read_restock)
         .head_start(settings.clock_skew_max)
-        .future_max(settings.future_max)
-        .source(PURCHASES, &t.purchase_created, purchased_item)
-        .future_max(settings.future_max)
-        .store(STOCK, &t.stock, to_topic, from_topic)
-        .store_backed_by(DECIDED, &t.purchase_finished, |_, memo| from_memo(memo))
-        .store_backed_by(RESTOCKED, &t.restock_finished, |_, memo| from_memo(memo))
-        .tells_of(STOCK, &t.purchase_finished, item_of_result)
-        .tells_of(STOCK, &t.restock_finished, item_of_answer)
+        .future_max(settings.future_max);
+    let purchases =
+        Source::new(PURCHASES, &t.purchase_created, read_purchase).future_max(settings.future_max);
+    let decided = Ledger::new(DECIDED, &t.purchase_finished, |_, memo| from_memo(memo));
+    let restocked = Ledger::new(RESTOCKED, &t.restock_finished, |_, memo| from_memo(memo));
+    let booking = Node::new(BOOKING, move |wiring| Booking::new(wiring, window_ms));
+    Topology::named(&settings.application)
+        .store(Store::new(STOCK, &t.stock).written_as(to_topic, from_topic))
+        .ledger(decided.tells_of(STOCK, item_of_result))
+        .ledger(restocked.tells_of(STOCK, item_of_answer))
+        .sink(Sink::new(RESULTS, &t.purchase_finished))
+        .sink(Sink::new(ANSWERS, &t.restock_finished))
+        .processor(booking.reads(restocks).reads(purchases))
         .rekey(&t.rekeyed)
-        .processor(
-            BOOKING,
-            move || Booking { window_ms, ..Booking::default() },
-            [RESTOCKS, PURCHASES],
-            [STOCK, DECIDED, RESTOCKED],
-        )
-        .sink(RESULTS, &t.purchase_finished, BOOKING)
-        .sink(ANSWERS, &t.restock_finished, BOOKING)
         .dead_letters(&t.dead_letters)
         .build()
 }
 
-fn purchased_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
-    Purchase::read(record.value).map(|p| bytes(p.item_id)).map_err(dead)
+/// What is asked for, and when.
+struct Request<'a> {
+    at: i64,
+    asked: Asked<'a>,
 }
 
-fn restocked_item<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
-    Restock::read(record.value).map(|r| bytes(r.item_id)).map_err(dead)
+enum Asked<'a> {
+    Restock(Restock<'a>),
+    Purchase(Purchase<'a>),
+}
+
+impl Keyed for Request<'_> {
+    fn key(&self) -> &[u8] {
+        match &self.asked {
+            Asked::Restock(restock) => restock.item_id.as_bytes(),
+            Asked::Purchase(purchase) => purchase.item_id.as_bytes(),
+        }
+    }
+}
+
+fn read_purchase<'a>(record: &Record<'a>) -> Result<Request<'a>, DeadLetter> {
+    let asked = Asked::Purchase(Purchase::read(record.value).map_err(dead)?);
+    Ok(Request { at: record.timestamp, asked })
+}
+
+fn read_restock<'a>(record: &Record<'a>) -> Result<Request<'a>, DeadLetter> {
+    let asked = Asked::Restock(Restock::read(record.value).map_err(dead)?);
+    Ok(Request { at: record.timestamp, asked })
 }
 
 fn item_of_result<'a>(record: &Record<'a>) -> Option<Cow<'a, [u8]>> {
@@ -86,9 +105,13 @@ fn dead(error: Unreadable) -> DeadLetter {
 }
 
 /// Applies the rule to one record after another. It remembers nothing itself: its fields are
-/// buffers.
-#[derive(Default)]
+/// buffers, and where things are.
 struct Booking {
+    stock: StoreId,
+    decided: LedgerId,
+    restocked: LedgerId,
+    results: SinkId,
+    answers: SinkId,
     window_ms: Option<i64>,
     value: Vec<u8>,
     row: Vec<u8>,
@@ -96,14 +119,14 @@ struct Booking {
 }
 
 impl Processor for Booking {
-    fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult {
-        if context.source() == RESTOCKS {
-            let restock = Restock::read(record.value).map_err(dead)?;
-            Ok(self.restock(&restock, record.timestamp, context)?)
-        } else {
-            let purchase = Purchase::read(record.value).map_err(dead)?;
-            Ok(self.purchase(&purchase, record.timestamp, context)?)
+    type Input<'a> = Request<'a>;
+
+    fn process(&mut self, request: Request<'_>, context: &mut Context<'_>) -> ProcessResult {
+        match request.asked {
+            Asked::Restock(restock) => self.restock(&restock, request.at, context)?,
+            Asked::Purchase(purchase) => self.purchase(&purchase, request.at, context)?,
         }
+        Ok(())
     }
 }
 
@@ -114,6 +137,20 @@ struct Before {
 }
 
 impl Booking {
+    fn new(wiring: &Wiring<'_>, window_ms: Option<i64>) -> Self {
+        Self {
+            stock: wiring.store(STOCK),
+            decided: wiring.ledger(DECIDED),
+            restocked: wiring.ledger(RESTOCKED),
+            results: wiring.sink(RESULTS),
+            answers: wiring.sink(ANSWERS),
+            window_ms,
+            value: Vec::new(),
+            row: Vec::new(),
+            description: String::new(),
+        }
+    }
+
     fn purchase(
         &mut self,
         p: &Purchase<'_>,
@@ -123,7 +160,7 @@ impl Booking {
         let mut digits = itoa::Buffer::new();
         let content = [p.quantity.text(&mut digits), &p.purchased_by];
         let memory = Remembered::new(&p.item_id, &p.purchase_id, &content);
-        if let Some(same) = self.resend(DECIDED, &memory, context)? {
+        if let Some(same) = self.resend(self.decided, &memory, context)? {
             let names = ["purchase CONFLICTING_RESEND", "purchase RESEND"];
             context.count(names[usize::from(same)]);
             return Ok(());
@@ -149,7 +186,8 @@ impl Booking {
         }
         .write(&mut self.value);
         let (key, value) = (p.purchase_id.as_bytes(), self.value.as_slice());
-        context.send(RESULTS, Message { key, value, sequence, memo: memory.memo() })
+        let message = Message::new(key, value).sequence(sequence).memo(memory.memo());
+        context.send(self.results, message)
     }
 
     fn restock(
@@ -164,7 +202,7 @@ impl Booking {
         let mut digits = itoa::Buffer::new();
         let content = [r.quantity.text(&mut digits), &r.description];
         let memory = Remembered::new(&r.item_id, &id, &content);
-        if let Some(same) = self.resend(RESTOCKED, &memory, context)? {
+        if let Some(same) = self.resend(self.restocked, &memory, context)? {
             let names = ["restock CONFLICTING_RESEND", "restock RESEND"];
             context.count(names[usize::from(same)]);
             return Ok(());
@@ -187,13 +225,14 @@ impl Booking {
         }
         .write(&mut self.value);
         let (key, value) = (id.as_bytes(), self.value.as_slice());
-        context.send(ANSWERS, Message { key, value, sequence, memo: memory.memo() })
+        let message = Message::new(key, value).sequence(sequence).memo(memory.memo());
+        context.send(self.answers, message)
     }
 
     /// Where the wish was decided before: whether it was the same. Then nothing is emitted.
     fn resend(
         &self,
-        store: &str,
+        store: LedgerId,
         memory: &Remembered,
         context: &mut Context<'_>,
     ) -> Result<Option<bool>, Error> {
@@ -214,7 +253,7 @@ impl Booking {
 
     fn look_up(&mut self, item: &str, context: &mut Context<'_>) -> Result<Before, Error> {
         self.description.clear();
-        let Some(row) = context.get(STOCK, item.as_bytes())? else {
+        let Some(row) = context.get(self.stock, item.as_bytes())? else {
             return Ok(Before { stock: None, sequence: 0 });
         };
         let sequence = row.sequence;
@@ -239,12 +278,13 @@ impl Booking {
         };
         let row = Row { stock, updated_at: at, description: &self.description };
         row.encode(&mut self.row);
-        context.put(STOCK, item.as_bytes(), &self.row)
+        context.put(self.stock, item.as_bytes(), &self.row)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bps_streams::topology::RowOf;
     use bps_streams::{Headers, TestDriver};
 
     use super::*;
@@ -252,18 +292,19 @@ mod tests {
     #[test]
     fn results_and_answers_tell_of_the_row_of_their_item() {
         let settings = Settings::default();
-        let (t, topology) = (&settings.topics, topology(&settings).expect("well wired"));
-        let tells = topology.tells.clone();
-        let mut driver = TestDriver::new(topology);
+        let t = &settings.topics;
+        let mut driver = TestDriver::new(topology(&settings).expect("well wired"));
         let restock = br#"{"restockId":"r","itemId":"an item","quantity":5}"#;
         let purchase = br#"{"purchaseId":"p","itemId":"an item","quantity":2}"#;
         driver.send(&t.items_added, b"an item", restock, 1).expect("decided");
         driver.send(&t.purchase_created, b"an item", purchase, 2).expect("decided");
-        for tells in tells {
-            let written = driver.read(&tells.topic);
-            assert_eq!((written.len(), tells.store.as_str()), (1, STOCK));
+        let tells: [(_, RowOf); 2] =
+            [(&t.purchase_finished, item_of_result), (&t.restock_finished, item_of_answer)];
+        for (topic, row) in tells {
+            let written = driver.read(topic);
+            assert_eq!(written.len(), 1);
             let record = Record {
-                topic: &tells.topic,
+                topic,
                 partition: written[0].partition,
                 offset: 0,
                 timestamp: 0,
@@ -271,7 +312,7 @@ mod tests {
                 value: written[0].value.as_deref(),
                 headers: Headers::default(),
             };
-            assert_eq!((tells.row)(&record).as_deref(), Some(&b"an item"[..]));
+            assert_eq!(row(&record).as_deref(), Some(&b"an item"[..]));
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod accounting;
 pub mod budget;
 pub mod damaged;
+pub mod golden;
 pub mod installation;
 pub mod load;
 pub mod operator;

@@ -10,7 +10,7 @@ use bps_streams::broker::{Broker, Isolation, Now, OffsetSpec, TopicPartition};
 use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::store::{StoreBatch, TopicIds};
 use bps_streams::worker::{Worker, WorkerConfig};
-use bps_streams::{Outgoing, Prepared, Topology, prepare_topics};
+use bps_streams::{Layout, Outgoing, Topology, prepare_topics};
 use purchase_processor::{Settings, topology};
 
 const OUTSIDE: u32 = 1_000;
@@ -45,7 +45,7 @@ impl World {
 
     fn boot(&self, process: u32) -> Worker {
         let (broker, store) = self.cluster.boot(process);
-        let topics = Prepared { partitions: 1, dead_letter_partitions: 1 };
+        let topics = Layout { partitions: 1, dead_letter_partitions: 1 };
         let config = WorkerConfig::new(format!("worker-{process}"));
         Worker::on(broker, self.topology.clone(), store, topics, config).unwrap()
     }

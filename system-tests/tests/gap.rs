@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bps_streams::broker::{Broker, CleanupPolicy, Now, TopicPartition};
 use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::worker::{Worker, WorkerConfig};
-use bps_streams::{Error, Outgoing, Prepared, SKIP_GAP, Topology, prepare_topics};
+use bps_streams::{Error, Layout, Outgoing, SKIP_GAP, Topology, prepare_topics};
 use purchase_processor::{Settings, topology};
 use system_tests::installation::PATIENCE;
 use system_tests::rigs::embedded;
@@ -102,7 +102,7 @@ impl Small {
 
     /// The process starts.
     fn boot(cluster: &Cluster, topology: &Arc<Topology>) -> Worker {
-        let topics = Prepared { partitions: 1, dead_letter_partitions: 1 };
+        let topics = Layout { partitions: 1, dead_letter_partitions: 1 };
         let mut config = WorkerConfig::new("worker");
         config.queue_bytes_max = 600 * topology.inputs().len();
         let (broker, store) = cluster.boot(0);

@@ -11,7 +11,7 @@ use bps_streams::partitioner::partition_of;
 use bps_streams::record::Batch;
 use bps_streams::simulation::{Cluster, Effect, Fault, Plan};
 use bps_streams::worker::{TaskStatus, Worker, WorkerConfig};
-use bps_streams::{Outgoing, Prepared, Topology, prepare_topics};
+use bps_streams::{Layout, Outgoing, Topology, prepare_topics};
 use purchase_processor::{Settings, topology};
 
 const OUTSIDE: u32 = 1_000;
@@ -94,7 +94,7 @@ impl World {
 
     fn boot(&mut self, process: u32) {
         let (broker, store) = self.cluster.boot(process);
-        let topics = Prepared { partitions: PARTITIONS, dead_letter_partitions: PARTITIONS };
+        let topics = Layout { partitions: PARTITIONS, dead_letter_partitions: PARTITIONS };
         let config = WorkerConfig::new(format!("worker-{process}"));
         let worker = Worker::on(broker, self.topology.clone(), store, topics, config);
         self.workers.insert(process, worker.unwrap());

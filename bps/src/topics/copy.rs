@@ -4,9 +4,8 @@
 use std::time::{Duration, Instant};
 
 use bps_streams::broker::{Broker, BrokerError, Bulk, Isolation, OffsetSpec, TopicPartition};
-use bps_streams::partitioner::partition_of;
 use bps_streams::record::Batch;
-use bps_streams::topology::Source;
+use bps_streams::topology::Homes;
 use bps_streams::{Outgoing, Record, Topology, prepare_topics};
 use purchase_processor::Settings;
 
@@ -39,20 +38,21 @@ pub(super) fn run(args: &CopyArgs) -> Result<(), Error> {
     let (from, to) = (topology(from)?, topology(to)?);
     let broker = place.take()?;
     let mut spans = Vec::new();
-    for source in &from.sources {
-        spans.push(spans_of(&*broker, &source.topic)?);
+    for (_, topic) in from.sources() {
+        spans.push(spans_of(&*broker, topic)?);
     }
     let partitions = prepare_topics(&*broker, &to, *partitions)?.partitions;
     must_be_empty(&*broker, &to)?;
     let appender = broker.appender()?;
-    for ((source, spans), target) in from.sources.iter().zip(spans).zip(&to.sources) {
-        let bulk = Bulk::new(&*appender, "copy");
-        let mut copy = Copy { bulk, source, target: &target.topic, partitions };
+    let mut homes = from.homes();
+    for (((source, topic), spans), (_, target)) in from.sources().zip(spans).zip(to.sources()) {
+        let (bulk, homes) = (Bulk::new(&*appender, "copy"), &mut homes);
+        let mut copy = Copy { bulk, homes, source, target, partitions };
         for span in &spans {
             copy.partition(&*broker, span)?;
         }
         let count = copy.bulk.finish()?;
-        out::result(format_args!("{}: {count} records copied to {}", source.topic, target.topic))?;
+        out::result(format_args!("{topic}: {count} records copied to {target}"))?;
     }
     Ok(())
 }
@@ -71,10 +71,9 @@ fn spans_of(broker: &dyn Broker, topic: &str) -> Result<Vec<Span>, Error> {
 
 /// Copied twice, records would be there twice.
 fn must_be_empty(broker: &dyn Broker, to: &Topology) -> Result<(), Error> {
-    for source in &to.sources {
-        let spans = spans_of(broker, &source.topic)?;
+    for (_, topic) in to.sources() {
+        let spans = spans_of(broker, topic)?;
         if spans.iter().any(|(_, start, end)| start < end) {
-            let topic = &source.topic;
             let cause = format!("topic {topic} is not empty: take another prefix, or delete it");
             return Err(Error::Refused(cause));
         }
@@ -83,14 +82,15 @@ fn must_be_empty(broker: &dyn Broker, to: &Topology) -> Result<(), Error> {
 }
 
 /// The copy of one topic.
-struct Copy<'a> {
+struct Copy<'a, 't> {
     bulk: Bulk<'a>,
-    source: &'a Source,
+    homes: &'a mut Homes<'t>,
+    source: &'a str,
     target: &'a str,
     partitions: u32,
 }
 
-impl Copy<'_> {
+impl Copy<'_, '_> {
     /// Copies a partition, in its order.
     fn partition(&mut self, broker: &dyn Broker, (at, start, end): &Span) -> Result<(), Error> {
         let mut reader = broker.reader(&[(at.clone(), *start)], Isolation::ReadCommitted)?;
@@ -119,10 +119,8 @@ impl Copy<'_> {
 
     /// To where its key belongs; what has none keeps its place, as far as there is one.
     fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
-        let partition = match (self.source.key)(record) {
-            Ok(key) => partition_of(&key, self.partitions),
-            Err(_) => record.partition % self.partitions,
-        };
+        let home = self.homes.of(self.source, record, self.partitions);
+        let partition = home.unwrap_or(record.partition % self.partitions);
         let headers: Vec<_> = record.headers.iter().collect();
         self.bulk.append(Outgoing {
             topic: self.target,

@@ -11,36 +11,44 @@ use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::{Broker, Isolation, TopicPartition};
 use bps_streams::partitioner::partition_of;
 use bps_streams::record::Batch;
-use bps_streams::topology::record_key;
+use bps_streams::topology::as_it_is;
 use bps_streams::{
-    Application, ApplicationConfig, Context, Message, Outgoing, ProcessResult, Processor, Record,
-    Topology, prepare_topics,
+    Application, ApplicationConfig, Context, Message, Node, Outgoing, ProcessResult, Processor,
+    Record, Sink, SinkId, Source, Store, StoreId, Topology, prepare_topics,
 };
 
 const PARTITIONS: u32 = 2;
 
 /// Adds up the amounts of each account.
-struct Add;
+struct Add {
+    sums: StoreId,
+    balances: SinkId,
+}
 
 impl Processor for Add {
-    fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult {
-        let key = record.key.unwrap_or_default();
+    type Input<'a> = Record<'a>;
+
+    fn process(&mut self, amount: Record<'_>, context: &mut Context<'_>) -> ProcessResult {
+        let account = amount.key.unwrap_or_default();
         let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
-        let before = context.get("sums", key)?.and_then(|row| number(row.value)).unwrap_or(0);
-        let sum = before.saturating_add(record.value.and_then(number).unwrap_or(0));
-        let value = sum.to_string().into_bytes();
-        let sequence = context.put("sums", key, &value)?;
-        context.send("out", Message { key, value: &value, sequence, memo: &[] })?;
+        let before = context.get(self.sums, account)?.and_then(|row| number(row.value));
+        let sum = before.unwrap_or(0).saturating_add(amount.value.and_then(number).unwrap_or(0));
+        let sum = sum.to_string();
+        context.put(self.sums, account, sum.as_bytes())?;
+        context.send(self.balances, Message::new(account, sum.as_bytes()))?;
         Ok(())
     }
 }
 
 fn topology() -> Result<Topology, Box<dyn Error>> {
+    let add = Node::new("add", |wiring| Add {
+        sums: wiring.store("sums"),
+        balances: wiring.sink("balances"),
+    });
     let topology = Topology::named("ledger")
-        .source("amounts", "amounts", record_key)
-        .plain_store("sums", "account-sums")
-        .processor("add", || Add, ["amounts"], ["sums"])
-        .sink("out", "balances", "add")
+        .store(Store::new("sums", "account-sums"))
+        .sink(Sink::new("balances", "balances"))
+        .processor(add.reads(Source::new("amounts", "amounts", as_it_is)))
         .dead_letters("amount-dead-letters")
         .build()?;
     Ok(topology)

@@ -2,48 +2,78 @@
 //! read: prices go before orders of the same time, strays are moved home, rubbish is set aside.
 #![allow(clippy::print_stdout)] // an example speaks
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bps_streams::{
-    Context, DeadLetter, Message, ProcessResult, Processor, Record, TestDriver, Topology,
+    Context, DeadLetter, Keyed, Message, Node, ProcessResult, Processor, Record, Sink, SinkId,
+    Source, Store, StoreId, TestDriver, Topology,
 };
 
-/// A value is `product=number`; the product is what it belongs to, whatever its key says.
-fn product<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
+/// What lies on the topics, once it is read.
+enum Event<'a> {
+    Price { product: &'a [u8], price: &'a [u8] },
+    Order { product: &'a [u8], count: &'a [u8] },
+}
+
+impl Keyed for Event<'_> {
+    /// The product is what it belongs to, whatever the key of its record says.
+    fn key(&self) -> &[u8] {
+        match self {
+            Event::Price { product, .. } | Event::Order { product, .. } => product,
+        }
+    }
+}
+
+fn read_price<'a>(record: &Record<'a>) -> Result<Event<'a>, DeadLetter> {
+    pair(record).map(|(product, price)| Event::Price { product, price })
+}
+
+fn read_order<'a>(record: &Record<'a>) -> Result<Event<'a>, DeadLetter> {
+    pair(record).map(|(product, count)| Event::Order { product, count })
+}
+
+/// A value is `product=number`.
+fn pair<'a>(record: &Record<'a>) -> Result<(&'a [u8], &'a [u8]), DeadLetter> {
     let parts = record.value.map(|v| v.split(|b| *b == b'='));
     match parts.and_then(|mut parts| Some((parts.next()?, parts.next()?))) {
-        Some((product, _)) => Ok(Cow::Borrowed(product)),
+        Some(pair) => Ok(pair),
         None => Err(DeadLetter::new("NOT_A_PAIR", "it is not of the form product=number")),
     }
 }
 
-struct Invoice;
+struct Invoice {
+    prices: StoreId,
+    invoices: SinkId,
+}
 
 impl Processor for Invoice {
-    fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult {
-        let key = product(record)?;
-        let number = &record.value.unwrap_or_default()[key.len() + 1..];
-        if context.source() == "prices" {
-            context.put("prices", &key, number)?;
-            return Ok(());
+    type Input<'a> = Event<'a>;
+
+    fn process(&mut self, event: Event<'_>, context: &mut Context<'_>) -> ProcessResult {
+        match event {
+            Event::Price { product, price } => drop(context.put(self.prices, product, price)?),
+            Event::Order { product, count } => {
+                let price = context.get(self.prices, product)?.map(|row| row.value.to_vec());
+                let line = [count, b" x ", &price.unwrap_or_default()].concat();
+                context.send(self.invoices, Message::new(product, &line))?;
+            }
         }
-        let price = context.get("prices", &key)?.map_or(Vec::new(), |row| row.value.to_vec());
-        let line = [number, b" x ", &price].concat();
-        context.send("invoices", Message { key: &key, value: &line, ..Message::default() })?;
         Ok(())
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let invoice = Node::new("invoice", |wiring| Invoice {
+        prices: wiring.store("prices"),
+        invoices: wiring.sink("invoices"),
+    });
+    let prices = Source::new("prices", "prices", read_price).head_start(Duration::from_secs(5));
+    let orders = Source::new("orders", "orders", read_order);
     let topology = Topology::named("invoices")
-        .source("prices", "prices", product)
-        .head_start(Duration::from_secs(5))
-        .source("orders", "orders", product)
-        .plain_store("prices", "price-table")
+        .store(Store::new("prices", "price-table"))
+        .sink(Sink::new("invoices", "invoices"))
+        .processor(invoice.reads(prices).reads(orders))
         .rekey("moved")
-        .processor("invoice", || Invoice, ["prices", "orders"], ["prices"])
-        .sink("invoices", "invoices", "invoice")
         .dead_letters("rubbish")
         .build()?;
     println!("{topology}");

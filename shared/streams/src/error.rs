@@ -3,11 +3,11 @@
 use crate::broker::{BrokerError, TopicPartition};
 use crate::folder::FolderError;
 use crate::store::StoreError;
-use crate::topology::TopologyError;
 
 /// An error of the engine. None of them loses anything: a task that stops has committed or
 /// dropped its open transaction as a whole.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The broker, or the way to it.
     #[error(transparent)]
@@ -116,6 +116,16 @@ pub enum Error {
         /// The likely cause.
         cause: &'static str,
     },
+    /// A processor cannot go on, for a reason of its own.
+    #[error("{partition}, offset {offset}: {source}")]
+    Processor {
+        /// The record being processed.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: u64,
+        /// What it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A processor broke a rule of the engine, or an assertion failed: the task stops rather than
     /// go on wrong.
     #[error("{partition}, offset {offset}: {cause}")]
@@ -131,3 +141,39 @@ pub enum Error {
 
 /// Result of the engine's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is wrong with a topology.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopologyError {
+    /// Two parts have one name, or two sources one topic.
+    #[error("topology {topology}: {name:?} is there twice")]
+    Twice {
+        /// The topology.
+        topology: String,
+        /// The name or topic.
+        name: String,
+    },
+    /// A part names another that is not there.
+    #[error("topology {topology}: {by:?} names {what} {name:?}, which is not there")]
+    Unknown {
+        /// The topology.
+        topology: String,
+        /// Who names it.
+        by: String,
+        /// Of what kind it would be.
+        what: &'static str,
+        /// What is missing.
+        name: String,
+    },
+    /// A part that nothing uses, or that lacks what it needs.
+    #[error("topology {topology}: {name:?} {cause}")]
+    Dangling {
+        /// The topology.
+        topology: String,
+        /// The part.
+        name: String,
+        /// What is wrong.
+        cause: &'static str,
+    },
+}

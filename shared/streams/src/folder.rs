@@ -62,6 +62,15 @@ impl FolderLock {
     }
 }
 
+/// An id that no other process has: for folders, clusters and processes, never for decisions.
+pub(crate) fn fresh_id(prefix: &str) -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library's per-process random keys are randomness enough for a name.
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    format!("{prefix}-{:016x}", hasher.finish())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,39 +7,51 @@
 //! is restored from topics. A [`TestDriver`] runs the same topology with no broker at all:
 //!
 //! ```
-//! use bps_streams::topology::record_key;
-//! use bps_streams::{Context, Message, ProcessResult, Processor, Record, TestDriver, Topology};
+//! use bps_streams::topology::as_it_is;
+//! use bps_streams::{
+//!     Context, Message, Node, ProcessResult, Processor, Record, Sink, SinkId, Source, Store, StoreId,
+//!     TestDriver, Topology,
+//! };
 //!
 //! /// Counts the records of each key.
-//! struct Count;
+//! struct Count {
+//!     counts: StoreId,
+//!     totals: SinkId,
+//! }
 //!
 //! impl Processor for Count {
-//!     fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult {
-//!         let key = record.key.unwrap_or_default();
-//!         let count = match context.get("counts", key)? {
-//!             Some(row) => row.sequence + 1,
-//!             None => 1,
-//!         };
-//!         let text = count.to_string();
-//!         let sequence = context.put("counts", key, text.as_bytes())?;
-//!         context.send("out", Message { key, value: text.as_bytes(), sequence, memo: &[] })?;
+//!     type Input<'a> = Record<'a>;
+//!
+//!     fn process(&mut self, click: Record<'_>, context: &mut Context<'_>) -> ProcessResult {
+//!         let page = click.key.unwrap_or_default();
+//!         let before = context.get(self.counts, page)?.map_or(0, |row| number(row.value));
+//!         let count = (before + 1).to_string();
+//!         context.put(self.counts, page, count.as_bytes())?;
+//!         context.send(self.totals, Message::new(page, count.as_bytes()))?;
 //!         Ok(())
 //!     }
 //! }
 //!
+//! fn number(digits: &[u8]) -> u64 {
+//!     std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+//! }
+//!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let count = Node::new("count", |wiring| Count {
+//!     counts: wiring.store("counts"),
+//!     totals: wiring.sink("totals"),
+//! });
 //! let topology = Topology::named("counter")
-//!     .source("clicks", "clicks", record_key)
-//!     .plain_store("counts", "click-counts")
-//!     .processor("count", || Count, ["clicks"], ["counts"])
-//!     .sink("out", "clicks-so-far", "count")
+//!     .store(Store::new("counts", "click-counts"))
+//!     .sink(Sink::new("totals", "clicks-so-far"))
+//!     .processor(count.reads(Source::new("clicks", "clicks", as_it_is)))
 //!     .dead_letters("click-dead-letters")
 //!     .build()?;
 //! let mut driver = TestDriver::new(topology);
 //! driver.send("clicks", b"home", b"", 1)?;
 //! driver.send("clicks", b"home", b"", 2)?;
-//! let counts = driver.read("clicks-so-far");
-//! assert_eq!((counts[0].text(), counts[1].text()), ("1", "2"));
+//! let totals = driver.read("clicks-so-far");
+//! assert_eq!((totals[0].text(), totals[1].text()), ("1", "2"));
 //! # Ok(())
 //! # }
 //! ```
@@ -57,6 +69,7 @@ pub mod broker;
 pub mod error;
 mod folder;
 pub mod global;
+mod histogram;
 #[cfg(feature = "mutants")]
 mod mutant;
 pub mod partitioner;
@@ -66,6 +79,7 @@ pub mod processor;
 pub mod record;
 pub mod replay;
 mod seal;
+#[cfg(feature = "simulation")]
 pub mod simulation;
 mod skip_gap;
 pub mod stamp;
@@ -76,25 +90,23 @@ mod task;
 mod test_driver;
 mod topic_watch;
 pub mod topology;
+mod topology_manifest;
 pub mod worker;
 
 pub use application::{Application, ApplicationConfig};
 pub use error::{Error, Result};
 pub use folder::{FolderError, FolderLock};
-pub use prepare::{Prepared, prepare_topics};
-pub use processor::{Context, DeadLetter, Message, Origin, ProcessError, ProcessResult, Processor};
+pub use histogram::Histogram;
+pub use prepare::prepare_topics;
+pub use processor::{
+    Context, DeadLetter, Keyed, LedgerId, Message, Origin, ProcessError, ProcessResult, Processor,
+    SinkId, StoreId,
+};
 pub use record::{Headers, Outgoing, Record};
 pub use skip_gap::SKIP_GAP;
 pub use stamp::{STAMP, Stamp, TRACE};
-pub use status::{ApplicationStatus, Histogram, Observer};
+pub use status::{ApplicationStatus, Observer};
 pub use test_driver::{Read, TestDriver};
-pub use topology::{Topology, TopologyBuilder, TopologyError};
-
-/// An id that no other process has: for folders, clusters and processes, never for decisions.
-pub(crate) fn fresh_id(prefix: &str) -> String {
-    use std::hash::{BuildHasher, Hasher};
-    // The standard library's per-process random keys are randomness enough for a name.
-    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    format!("{prefix}-{:016x}", hasher.finish())
-}
+pub use topology::{
+    Layout, Ledger, Node, Sink, Source, Store, Topology, TopologyBuilder, TopologyError, Wiring,
+};

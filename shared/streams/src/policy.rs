@@ -193,6 +193,28 @@ fn copied(copies: &Copies) -> Vec<Objection> {
     objections
 }
 
+/// An error that says that a topic is another one than that which is known here.
+pub(crate) fn made_anew(topic: &str, former: &str, id: &str) -> Error {
+    let cause = format!(
+        "it was made anew: its id is {id}, and what is known here is of the one with the id \
+         {former}, whose records are gone. If all topics of the application were made anew, \
+         `reset` forgets what is known here; if it is a topic of rows alone, `reset --rebuild-rows` \
+         writes them anew; else `reset --anew --output-prefix NEW` decides what there is, into empty \
+         topics"
+    );
+    Error::Topic { topic: topic.to_owned(), cause }
+}
+
+/// What is wrong with topics of which one is wider than another, and what can be done.
+pub(crate) fn wider(partitions: u32, than: &str) -> String {
+    format!(
+        "it has {partitions} partitions, {than}: all topics of the application must have the same \
+         number. One that holds nothing yet can be deleted: the next start makes it. Of one that \
+         was made wider nothing can be taken back: `topics copy` brings what the inputs hold to \
+         those of another prefix, to be decided there"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -200,22 +222,29 @@ mod tests {
     use super::*;
     use crate::processor::{Context, ProcessResult, Processor};
     use crate::record::Record;
-    use crate::topology::record_key;
+    use crate::topology::{Node, Sink, Source, Store, as_it_is};
 
     struct Nothing;
 
     impl Processor for Nothing {
-        fn process(&mut self, _: &Record<'_>, _: &mut Context<'_>) -> ProcessResult {
+        type Input<'a> = Record<'a>;
+
+        fn process(&mut self, _: Record<'_>, _: &mut Context<'_>) -> ProcessResult {
             Ok(())
         }
     }
 
     fn topology() -> Topology {
         let hour = Duration::from_secs(3_600);
-        let topology = Topology::named("a").source("in", "in", record_key).future_max(hour);
-        let topology = topology.plain_store("rows", "rows").rekey("moved");
-        let topology = topology.processor("p", || Nothing, ["in"], ["rows"]);
-        topology.sink("out", "out", "p").dead_letters("dead").build().expect("well wired")
+        let node = Node::new("p", |wiring| {
+            wiring.store("rows");
+            wiring.sink("out");
+            Nothing
+        });
+        let node = node.reads(Source::new("in", "in", as_it_is).future_max(hour));
+        let topology = Topology::named("a").store(Store::new("rows", "rows")).rekey("moved");
+        let topology = topology.sink(Sink::new("out", "out")).processor(node);
+        topology.dead_letters("dead").build().expect("well wired")
     }
 
     type Change = fn(&mut TopicDescription, &mut TopicSettings);

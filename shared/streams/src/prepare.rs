@@ -2,29 +2,15 @@
 
 use crate::broker::Broker;
 use crate::error::{Error, Result};
-use crate::policy::{self, Found};
-use crate::topic_watch::wider;
-use crate::topology::Topology;
-
-/// What the cluster holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prepared {
-    /// Partitions of all topics but the dead letters'.
-    pub partitions: u32,
-    /// Partitions of the topic of dead letters.
-    pub dead_letter_partitions: u32,
-}
+use crate::policy::{self, Found, wider};
+use crate::topology::{Layout, Topology};
 
 /// Creates the topology's topics that are missing (with the partition count of those that exist,
 /// else `partitions`), and checks the others.
 ///
 /// # Errors
 /// A topic that cannot serve, by name, and what mends it.
-pub fn prepare_topics(
-    broker: &dyn Broker,
-    topology: &Topology,
-    partitions: u32,
-) -> Result<Prepared> {
+pub fn prepare_topics(broker: &dyn Broker, topology: &Topology, partitions: u32) -> Result<Layout> {
     let wanted = topology.topics(partitions);
     let names: Vec<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
     let found = broker.describe_topics(&names)?;
@@ -60,5 +46,5 @@ pub fn prepare_topics(
             }
         }
     }
-    Ok(Prepared { partitions: count, dead_letter_partitions })
+    Ok(Layout { partitions: count, dead_letter_partitions })
 }

@@ -6,7 +6,6 @@ use std::fmt;
 use crate::error::Error;
 use crate::record::Record;
 use crate::store::Row;
-use crate::task::Scope;
 
 /// Processes the records of one task, one at a time, in order.
 ///
@@ -14,20 +13,29 @@ use crate::task::Scope;
 /// transaction was dropped, and must decide alike then. Its decisions depend on the record, the
 /// stores and stream time alone.
 pub trait Processor: Send {
+    /// What its sources read in a record ([`crate::topology::Source::new`]). [`Record`] itself where
+    /// there is nothing to be read.
+    type Input<'a>: Keyed;
+
     /// Takes one record.
     ///
     /// # Errors
     /// A [`DeadLetter`] sends the record, as it came, to the dead letters; nothing may have been
-    /// written for it by then. Errors of the stores are passed on and stop the task.
-    fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult;
+    /// written for it by then. All else stops the task: errors of the stores, and failures of one's
+    /// own ([`ProcessError::failed`]).
+    fn process(&mut self, input: Self::Input<'_>, context: &mut Context<'_>) -> ProcessResult;
+}
 
-    /// Stream time has entered a new interval
-    /// ([`crate::topology::TopologyBuilder::punctuate_every`]).
-    ///
-    /// # Errors
-    /// Errors of the stores.
-    fn punctuate(&mut self, _context: &mut Context<'_>) -> ProcessResult {
-        Ok(())
+/// What was read in a record, which belongs to a key. The engine alone turns keys into partitions.
+pub trait Keyed {
+    /// The key.
+    fn key(&self) -> &[u8];
+}
+
+impl Keyed for Record<'_> {
+    /// That of the record; nothing where it has none.
+    fn key(&self) -> &[u8] {
+        self.key.unwrap_or_default()
     }
 }
 
@@ -36,13 +44,24 @@ pub type ProcessResult = Result<(), ProcessError>;
 
 /// Why a processor did not process a record.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProcessError {
     /// The record cannot be read: it goes to the dead letters, the partition goes on.
     #[error(transparent)]
     DeadLetter(#[from] DeadLetter),
-    /// The task cannot go on.
+    /// The engine cannot go on.
     #[error(transparent)]
-    Failed(#[from] Error),
+    Engine(#[from] Error),
+    /// The processor cannot go on, for a reason of its own.
+    #[error("{0}")]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ProcessError {
+    /// A failure of the processor's own: the task stops, and tells it with the record's place.
+    pub fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed(cause.into())
+    }
 }
 
 /// A record that cannot be processed, ever: a value, not a failure.
@@ -69,17 +88,61 @@ impl fmt::Display for DeadLetter {
 
 impl std::error::Error for DeadLetter {}
 
+/// A store that a processor reads and writes: see [`crate::topology::Wiring::store`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreId(pub(crate) usize);
+
+/// A store that is written by sending to the topic that backs it: see
+/// [`crate::topology::Wiring::ledger`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerId(pub(crate) usize);
+
+/// A topic that a processor writes: see [`crate::topology::Wiring::sink`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkId(pub(crate) usize);
+
+/// A store of either kind: rows can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readable(pub(crate) usize);
+
+impl From<StoreId> for Readable {
+    fn from(StoreId(table): StoreId) -> Self {
+        Readable(table)
+    }
+}
+
+impl From<LedgerId> for Readable {
+    fn from(LedgerId(table): LedgerId) -> Self {
+        Readable(table)
+    }
+}
+
 /// What a processor sends to a sink. It goes to the task's own partition of the sink's topic.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// Key.
-    pub key: &'a [u8],
-    /// Value.
-    pub value: &'a [u8],
-    /// How often the row that it speaks of has changed; 0 where there is none.
-    pub sequence: u64,
-    /// Goes into the stamp, and comes back when a store is restored from the topic.
-    pub memo: &'a [u8],
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) sequence: u64,
+    pub(crate) memo: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// A key and a value.
+    pub fn new(key: &'a [u8], value: &'a [u8]) -> Self {
+        Self { key, value, sequence: 0, memo: &[] }
+    }
+
+    /// How often the row that it speaks of has changed, for readers who compare the two
+    /// ([`crate::topology::Ledger::tells_of`]). It stands in the record's stamp; 0: it speaks of none.
+    pub fn sequence(self, sequence: u64) -> Self {
+        Self { sequence, ..self }
+    }
+
+    /// What comes back when a store is restored from the sink's topic
+    /// ([`crate::topology::Ledger`]). It stands in the record's stamp.
+    pub fn memo(self, memo: &'a [u8]) -> Self {
+        Self { memo, ..self }
+    }
 }
 
 /// Where a record first lay: for a moved one the place it was moved from.
@@ -93,19 +156,29 @@ pub struct Origin<'a> {
     pub offset: u64,
 }
 
+/// Shown the key and the row of one after the other; whether more are wanted.
+pub(crate) type Visit<'a> = dyn FnMut(&[u8], Row<'_>) -> bool + 'a;
+
+/// What stands behind a context: a task.
+pub(crate) trait Host {
+    fn stream_time(&self) -> i64;
+    fn partition(&self) -> u32;
+    fn get(&mut self, table: usize, key: &[u8]) -> Result<Option<Row<'_>>, Error>;
+    fn scan(&mut self, table: usize, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error>;
+    /// Sets a row, or deletes it; its new sequence.
+    fn put(&mut self, table: usize, key: &[u8], value: Option<&[u8]>) -> Result<u64, Error>;
+    fn send(&mut self, sink: usize, message: Message<'_>) -> Result<(), Error>;
+    fn broken(&self, cause: String) -> Error;
+    fn count(&mut self, name: &'static str);
+}
+
 /// What a processor may do while it holds a record.
 pub struct Context<'a> {
-    pub(crate) scope: Scope<'a>,
-    pub(crate) source: &'a str,
+    pub(crate) host: &'a mut dyn Host,
     pub(crate) origin: Origin<'a>,
 }
 
 impl Context<'_> {
-    /// Name of the source that the record came by (for a moved record: the one it first came by).
-    pub fn source(&self) -> &str {
-        self.source
-    }
-
     /// Where the record first lay.
     pub fn origin(&self) -> Origin<'_> {
         self.origin
@@ -113,54 +186,75 @@ impl Context<'_> {
 
     /// The largest timestamp of the records processed so far, this one included (ms since 1970).
     pub fn stream_time(&self) -> i64 {
-        self.scope.stream_time()
+        self.host.stream_time()
     }
 
     /// The task's partition.
     pub fn partition(&self) -> u32 {
-        self.scope.partition()
+        self.host.partition()
     }
 
     /// A row, as the open transaction has left it.
     ///
     /// # Errors
-    /// When the store cannot be read, or the processor does not keep one of this name.
-    pub fn get(&mut self, store: &str, key: &[u8]) -> Result<Option<Row<'_>>, Error> {
-        self.scope.get(store, key)
+    /// When the store cannot be read.
+    pub fn get(
+        &mut self,
+        store: impl Into<Readable>,
+        key: &[u8],
+    ) -> Result<Option<Row<'_>>, Error> {
+        let Readable(table) = store.into();
+        self.host.get(table, key)
+    }
+
+    /// Shows the rows of the task's partition in the order of their keys (bytes), from a key on, as the
+    /// open transaction has left them, until `visit` says that it has enough. The caller bounds what is
+    /// shown. The first scan in a transaction sorts what that has changed.
+    ///
+    /// # Errors
+    /// As [`Context::get`].
+    pub fn scan(
+        &mut self,
+        store: impl Into<Readable>,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], Row<'_>) -> bool,
+    ) -> Result<(), Error> {
+        let Readable(table) = store.into();
+        self.host.scan(table, from, &mut visit)
     }
 
     /// Sets a row; its sequence grows by one. Returns the new sequence.
     ///
     /// # Errors
-    /// As [`Context::get`]; a store that is backed by a sink's topic is written by sending there.
-    pub fn put(&mut self, store: &str, key: &[u8], value: &[u8]) -> Result<u64, Error> {
-        self.scope.put(store, key, Some(value))
+    /// As [`Context::get`].
+    pub fn put(&mut self, store: StoreId, key: &[u8], value: &[u8]) -> Result<u64, Error> {
+        self.host.put(store.0, key, Some(value))
     }
 
     /// Deletes a row.
     ///
     /// # Errors
     /// As [`Context::put`].
-    pub fn delete(&mut self, store: &str, key: &[u8]) -> Result<(), Error> {
-        self.scope.put(store, key, None).map(|_| ())
+    pub fn delete(&mut self, store: StoreId, key: &[u8]) -> Result<(), Error> {
+        self.host.put(store.0, key, None).map(drop)
     }
 
     /// Sends a message to a sink, stamped with stream time.
     ///
     /// # Errors
-    /// When there is no such sink, or the broker does not take it.
-    pub fn send(&mut self, sink: &str, message: Message<'_>) -> Result<(), Error> {
-        self.scope.send(sink, message)
+    /// When the broker does not take it.
+    pub fn send(&mut self, sink: SinkId, message: Message<'_>) -> Result<(), Error> {
+        self.host.send(sink.0, message)
     }
 
     /// An error that stops the task: something that must never be is, here. Better than to go on
     /// wrong.
     pub fn broken(&self, cause: impl Into<String>) -> Error {
-        self.scope.broken(cause.into())
+        self.host.broken(cause.into())
     }
 
     /// Counts an event of this name (shown with the worker's metrics).
     pub fn count(&mut self, name: &'static str) {
-        self.scope.count(name);
+        self.host.count(name);
     }
 }

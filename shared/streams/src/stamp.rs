@@ -2,9 +2,10 @@
 //! record and at which positions of the inputs it was written, by which incarnation of the task,
 //! and of which state of the row it speaks. Rows without it were written by someone else.
 //!
-//! Layout, version 1: one byte of version, then as unsigned LEB128: incarnation, row sequence,
-//! input number + 1 (0: no single record), offset of that record, number of inputs, their
-//! positions (next offset to read, after that record); then the memo, to the end.
+//! Layout, version 2: one byte of version, two of which inputs they are (little endian); then as
+//! unsigned LEB128: incarnation, row sequence, input number + 1 (0: no single record), offset of that
+//! record, number of inputs, their positions (next offset to read, after that record); then the memo,
+//! to the end. Version 1, which is read too, does not say which inputs they are.
 
 /// Name of the header.
 pub const STAMP: &str = "stamp";
@@ -12,7 +13,8 @@ pub const STAMP: &str = "stamp";
 /// The header that says which request a record belongs to (W3C Trace Context). What a processor
 /// sends of a record, and a record that is sent on to its partition, carry it as it is.
 pub const TRACE: &str = "traceparent";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const FIRST_VERSION: u8 = 1;
 
 /// What stands in the header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,8 +28,10 @@ pub struct Stamp {
     /// The record that caused this one: number of the input and offset. `None` for the rows that
     /// a commit writes.
     pub source: Option<(u32, u64)>,
-    /// Next offset to read of every input of the task, in the topology's order.
+    /// Next offset to read of every input of the task, by number.
     pub positions: Vec<u64>,
+    /// Which inputs those are: a fingerprint of their names. `None` in stamps of version 1.
+    pub inputs: Option<u16>,
     /// What the processor wants found again when a store is restored from this record.
     pub memo: Vec<u8>,
 }
@@ -39,13 +43,20 @@ pub(crate) struct StampParts<'a> {
     pub(crate) sequence: u64,
     pub(crate) source: Option<(u32, u64)>,
     pub(crate) positions: &'a [u64],
+    pub(crate) inputs: Option<u16>,
     pub(crate) memo: &'a [u8],
 }
 
 impl StampParts<'_> {
     pub(crate) fn encode(self, into: &mut Vec<u8>) {
         into.clear();
-        into.push(VERSION);
+        match self.inputs {
+            Some(inputs) => {
+                into.push(VERSION);
+                into.extend_from_slice(&inputs.to_le_bytes());
+            }
+            None => into.push(FIRST_VERSION),
+        }
         put(into, self.incarnation);
         put(into, self.sequence);
         put(into, self.source.map_or(0, |(input, _)| u64::from(input) + 1));
@@ -62,9 +73,15 @@ impl Stamp {
     /// Reads a header's value; `None` when it is not a stamp of a version known here.
     pub fn decode(bytes: &[u8]) -> Option<Stamp> {
         let (version, mut rest) = bytes.split_first()?;
-        if *version != VERSION {
-            return None;
-        }
+        let inputs = match *version {
+            FIRST_VERSION => None,
+            VERSION => {
+                let (inputs, after) = rest.split_first_chunk()?;
+                rest = after;
+                Some(u16::from_le_bytes(*inputs))
+            }
+            _ => return None,
+        };
         let incarnation = get(&mut rest)?;
         let sequence = get(&mut rest)?;
         let input = get(&mut rest)?;
@@ -75,7 +92,14 @@ impl Stamp {
         };
         let count = get(&mut rest)?;
         let positions = (0..count).map(|_| get(&mut rest)).collect::<Option<Vec<u64>>>()?;
-        Some(Stamp { incarnation, sequence, source, positions, memo: rest.to_vec() })
+        Some(Stamp { incarnation, sequence, source, positions, inputs, memo: rest.to_vec() })
+    }
+
+    /// Writes a header's value, in place of what is there.
+    pub fn encode(&self, into: &mut Vec<u8>) {
+        let Self { incarnation, sequence, source, inputs, .. } = *self;
+        let (positions, memo) = (&*self.positions, &*self.memo);
+        StampParts { incarnation, sequence, source, positions, inputs, memo }.encode(into);
     }
 }
 
@@ -111,14 +135,11 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(
             incarnation: u64, sequence: u64, source: Option<(u32, u64)>,
-            positions: Vec<u64>, memo: Vec<u8>,
+            positions: Vec<u64>, inputs: Option<u16>, memo: Vec<u8>,
         ) {
             let mut bytes = Vec::new();
-            let parts = StampParts {
-                incarnation, sequence, source, positions: &positions, memo: &memo,
-            };
-            parts.encode(&mut bytes);
-            let stamp = Stamp { incarnation, sequence, source, positions, memo };
+            let stamp = Stamp { incarnation, sequence, source, positions, inputs, memo };
+            stamp.encode(&mut bytes);
             prop_assert_eq!(Stamp::decode(&bytes), Some(stamp));
         }
 
@@ -126,5 +147,20 @@ mod tests {
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let _ = Stamp::decode(&bytes);
         }
+    }
+
+    #[test]
+    fn a_stamp_of_the_first_version_is_read() {
+        let bytes = [1, 3, 200, 1, 2, 7, 2, 8, 9, b'm'];
+        let stamp = Stamp {
+            incarnation: 3,
+            sequence: 200,
+            source: Some((1, 7)),
+            positions: vec![8, 9],
+            inputs: None,
+            memo: b"m".to_vec(),
+        };
+        assert_eq!(Stamp::decode(&bytes), Some(stamp));
+        assert_eq!(Stamp::decode(&[3, 0, 0, 0, 0, 0, 0, 0]), None, "of a later one");
     }
 }

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::folder::FolderError;
+use crate::folder::{FolderError, fresh_id};
 use crate::partitioner::murmur2;
 use crate::store::rocks::set_aside;
 
@@ -52,7 +52,7 @@ pub(crate) fn worker_ids(folder: &Path, application: &str, workers: u32) -> Resu
     };
     let found = read(&path, |text| parse(text).is_some())?.and_then(|text| parse(&text));
     // Under a fresh id the former workers are missed for a session's time, and no more.
-    let (process, ever) = found.unwrap_or_else(|| (crate::fresh_id("p"), 0));
+    let (process, ever) = found.unwrap_or_else(|| (fresh_id("p"), 0));
     let ever = workers.max(1).max(ever);
     write(&path, &format!("{process} {ever}"))?;
     Ok((0..ever).map(|n| format!("{application}-{process}-{n}")).collect())
@@ -65,7 +65,7 @@ fn check(text: &str) -> String {
 }
 
 /// What a file says. One that is damaged is moved aside, and says nothing.
-fn read(path: &Path, is_one: impl Fn(&str) -> bool) -> Result<Option<String>> {
+pub(crate) fn read(path: &Path, is_one: impl Fn(&str) -> bool) -> Result<Option<String>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -88,7 +88,7 @@ fn read(path: &Path, is_one: impl Fn(&str) -> bool) -> Result<Option<String>> {
 }
 
 /// Replaces a file as a whole: a crash leaves the old one or the new one.
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let replace = || {
         let temporary = path.with_extension("new");
         std::fs::write(&temporary, format!("{text}{CHECK}{}\n", check(text)))?;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::broker::{BrokerError, Now};
 use crate::error::{Error, Result};
 use crate::partitioner::partition_of;
-use crate::prepare::Prepared;
+
 use crate::record::{Batch, Header, Outgoing};
 use crate::store::memory::MemoryStore;
 use crate::store::{Row, StoreBatch};
 use crate::task::order::Choice;
 use crate::task::{Output, Progress, Task, TaskEnv};
-use crate::topology::Topology;
+use crate::topology::{InputKind, Layout, Topology};
 
 /// A record that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl TestDriver {
     /// As [`TestDriver::new`], with this many partitions (at least one).
     pub fn with_partitions(topology: Topology, partitions: u32) -> TestDriver {
         let count = partitions.max(1);
-        let topics = Prepared { partitions: count, dead_letter_partitions: count };
+        let topics = Layout { partitions: count, dead_letter_partitions: count };
         let store = Arc::new(MemoryStore::default());
         let env = Arc::new(TaskEnv::new(Arc::new(topology), store, topics));
         let begin = Progress { positions: vec![0; env.inputs.len()], ..Progress::default() };
@@ -224,12 +224,15 @@ impl TestDriver {
         Ok(())
     }
 
-    /// What was moved comes back by the last input.
+    /// What was moved comes back by an input of its own.
     fn deliver_moved(&mut self) {
         let Some(topic) = self.env.topology.rekey.clone() else {
             return;
         };
-        let input = self.env.topology.sources.len();
+        let is_moved = |kind: &InputKind| *kind == InputKind::Moved;
+        let Some(input) = self.env.topology.kinds.iter().position(is_moved) else {
+            return;
+        };
         let written = self.out.topics.get(&topic).cloned().unwrap_or_default();
         let from = self.read.insert(format!("{topic} (moved)"), written.len()).unwrap_or(0);
         for moved in &written[from..] {
@@ -263,7 +266,7 @@ impl TestDriver {
         let mut row = Vec::new();
         for partition in 0..self.env.partitions {
             if self.env.store.get(table, partition, key, &mut row)? {
-                return Ok(Row::decode(&row).map(|row| (row.sequence, row.value.to_vec())));
+                return Ok(Row::decode(&row).ok().map(|row| (row.sequence, row.value.to_vec())));
             }
         }
         Ok(None)

@@ -10,33 +10,12 @@ use std::time::Duration;
 
 use crate::broker::{Broker, BrokerError, TopicIdentity};
 use crate::error::{Error, Result};
+use crate::policy::{made_anew, wider};
 use crate::status::Observer;
 use crate::topology::Topology;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// An error that says that a topic is another one than that which is known here.
-pub(crate) fn made_anew(topic: &str, former: &str, id: &str) -> Error {
-    let cause = format!(
-        "it was made anew: its id is {id}, and what is known here is of the one with the id \
-         {former}, whose records are gone. If all topics of the application were made anew, \
-         `reset` forgets what is known here; if it is a topic of rows alone, `reset --rebuild-rows` \
-         writes them anew; else `reset --anew --output-prefix NEW` decides what there is, into empty \
-         topics"
-    );
-    Error::Topic { topic: topic.to_owned(), cause }
-}
-
-/// What is wrong with topics of which one is wider than another, and what can be done.
-pub(crate) fn wider(partitions: u32, than: &str) -> String {
-    format!(
-        "it has {partitions} partitions, {than}: all topics of the application must have the same \
-         number. One that holds nothing yet can be deleted: the next start makes it. Of one that \
-         was made wider nothing can be taken back: `topics copy` brings what the inputs hold to \
-         those of another prefix, to be decided there"
-    )
-}
 
 /// See the module.
 pub(crate) struct TopicWatch {

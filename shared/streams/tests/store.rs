@@ -7,7 +7,7 @@ use std::path::Path;
 use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::store::memory::MemoryStore;
 use bps_streams::store::rocks::{MemoryBounds, RocksStore};
-use bps_streams::store::{Checkpoint, Claim, Store, StoreBatch, TopicIds};
+use bps_streams::store::{Checkpoint, Claim, Stamped, Store, StoreBatch, TopicIds};
 
 const TABLES: [&str; 2] = ["one", "two"];
 
@@ -55,7 +55,10 @@ fn checkpoint(sequence: u64) -> Checkpoint {
         backing: vec![("c".to_owned(), 0)],
         ids: TopicIds::new([("a topic".to_owned(), "x-1".to_owned())].into()),
         stores: vec!["one".to_owned(), "the second".to_owned()],
-        stamped: vec![vec![1, 2], vec![u64::MAX]],
+        stamped: vec![
+            Stamped { inputs: None, positions: vec![1, 2] },
+            Stamped { inputs: Some(7), positions: vec![u64::MAX] },
+        ],
     }
 }
 
@@ -101,6 +104,35 @@ fn a_scan_goes_in_the_order_of_keys_and_stays_in_its_partition() {
             assert_eq!(scan(store, 1, partition, "", 9), [""; 0]);
         }
     });
+}
+
+#[test]
+fn one_table_of_a_partition_is_cleared() {
+    on_all(|store| {
+        put(store, &[(0, 0, "k", Some("a")), (1, 0, "k", Some("b")), (0, 1, "k", Some("c"))]);
+        store.clear(0, 0, Claim::default()).unwrap();
+        assert_eq!(scan(store, 0, 0, "", 9), [""; 0]);
+        assert_eq!(get(store, 1, 0, "k").as_deref(), Some("b"));
+        assert_eq!(get(store, 0, 1, "k").as_deref(), Some("c"));
+        put(store, &[(0, 0, "k", Some("d"))]);
+        assert_eq!(get(store, 0, 0, "k").as_deref(), Some("d"));
+        let late = store.claim(0);
+        store.claim(0);
+        store.clear(0, 0, late).unwrap();
+        assert_eq!(get(store, 0, 0, "k").as_deref(), Some("d"), "another has claimed it");
+    });
+}
+
+#[test]
+fn a_table_that_the_topology_has_no_more_keeps_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&rocks(folder.path()), &[(0, 0, "k", Some("a")), (1, 0, "k", Some("b"))]);
+    let store = |tables: &[&str]| {
+        RocksStore::open(&folder.path().join("store"), tables, MemoryBounds::default()).unwrap()
+    };
+    assert_eq!(get(&store(&["two"]), 0, 0, "k").as_deref(), Some("b"));
+    assert_eq!(get(&store(&["two", "one"]), 1, 0, "k").as_deref(), Some("a"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was moved aside");
 }
 
 #[test]

@@ -2,26 +2,30 @@
 #![allow(missing_docs)]
 
 use bps_streams::partitioner::partition_of;
+use bps_streams::topology::as_it_is;
 use bps_streams::{
-    Context, Message, ProcessResult, Processor, Record, TRACE, TestDriver, Topology,
+    Context, Message, Node, ProcessResult, Processor, Record, Sink, SinkId, Source, TRACE,
+    TestDriver, Topology,
 };
 
-struct Echo;
+struct Echo(SinkId);
 
 impl Processor for Echo {
-    fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult {
+    type Input<'a> = Record<'a>;
+
+    fn process(&mut self, record: Record<'_>, context: &mut Context<'_>) -> ProcessResult {
         let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
-        Ok(context.send("out", Message { key, value, sequence: 1, memo: &[] })?)
+        Ok(context.send(self.0, Message::new(key, value))?)
     }
 }
 
 #[test]
 fn a_trace_goes_on_to_what_comes_of_a_record_wherever_it_lies() {
+    let echo = Node::new("echo", |wiring| Echo(wiring.sink("out")));
     let topology = Topology::named("echo")
-        .source("in", "asked", |record| Ok(record.key.unwrap_or_default().into()))
+        .sink(Sink::new("out", "answered"))
+        .processor(echo.reads(Source::new("in", "asked", as_it_is)))
         .rekey("moved")
-        .processor("echo", || Echo, ["in"], [])
-        .sink("out", "answered", "echo")
         .dead_letters("dead")
         .build()
         .expect("well wired");

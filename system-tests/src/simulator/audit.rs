@@ -34,7 +34,7 @@ impl Town {
                 return Err(format!("process {process} moved its store aside: {cause}"));
             }
         }
-        let tables = self.topology.stores.len();
+        let tables = self.topology.store_names().len();
         let owners = self.owners();
         let rows = |process: u32, partition| self.cluster.rows(process, tables, partition);
         let live: Vec<_> = owners.iter().map(|(p, owner)| rows(*owner, *p)).collect();

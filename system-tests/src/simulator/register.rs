@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
 use bps_streams::record::Batch;
-use bps_streams::topology::record_key;
+use bps_streams::topology::as_it_is;
 use bps_streams::{
-    Context, DeadLetter, Outgoing, ProcessResult, Processor, Record, Topology, TopologyError,
+    Context, Node, Outgoing, ProcessResult, Processor, Record, Source, Store, StoreId, Topology,
+    TopologyError,
 };
 
 use super::audit::replay;
@@ -28,14 +29,16 @@ const KEYS: u64 = 3;
 const ROW_HEAD: usize = 16;
 
 /// Puts and deletes rows.
-struct Register;
+struct Register(StoreId);
 
 impl Processor for Register {
-    fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult {
-        let key = record.key.ok_or_else(|| DeadLetter::new("NO_KEY", "it has no key"))?;
+    type Input<'a> = Record<'a>;
+
+    fn process(&mut self, record: Record<'_>, context: &mut Context<'_>) -> ProcessResult {
+        let key = record.key.unwrap_or_default();
         match record.value {
-            Some(value) => drop(context.put(ROWS, key, value)?),
-            None => context.delete(ROWS, key)?,
+            Some(value) => drop(context.put(self.0, key, value)?),
+            None => context.delete(self.0, key)?,
         }
         Ok(())
     }
@@ -46,10 +49,10 @@ impl Processor for Register {
 /// # Errors
 /// Never: it is wired rightly.
 pub fn topology() -> Result<Topology, TopologyError> {
+    let register = Node::new("register", |wiring| Register(wiring.store(ROWS)));
     Topology::named("register")
-        .source("changes", CHANGES, record_key)
-        .plain_store(ROWS, CHANGELOG)
-        .processor("register", || Register, ["changes"], [ROWS])
+        .store(Store::new(ROWS, CHANGELOG))
+        .processor(register.reads(Source::new("changes", CHANGES, as_it_is)))
         .build()
 }
 

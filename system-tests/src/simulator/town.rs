@@ -11,7 +11,7 @@ use bps_streams::record::Batch;
 use bps_streams::simulation::Cluster;
 use bps_streams::store::StoreError;
 use bps_streams::worker::{Activity, CommitPolicy, TaskStatus, Worker, WorkerConfig};
-use bps_streams::{Error, Prepared, Topology};
+use bps_streams::{Error, Layout, Topology};
 use purchase_processor::{Settings, topology};
 
 use super::random::Random;
@@ -118,10 +118,10 @@ impl Town {
     pub fn boot(&mut self, process: u32) {
         let (broker, store) = self.cluster.boot(process);
         let topics =
-            Prepared { partitions: self.partitions, dead_letter_partitions: self.partitions };
+            Layout { partitions: self.partitions, dead_letter_partitions: self.partitions };
         let count = 1 + process % 2;
         let worker = |number: u32| {
-            let id = format!("{}-p{process}-{number}", self.topology.name);
+            let id = format!("{}-p{process}-{number}", self.topology.name());
             let mut config = WorkerConfig::new(id);
             // Small bounds, so that few records make many transactions.
             config.commit = CommitPolicy { records_max: 7, ..CommitPolicy::default() };
@@ -265,7 +265,7 @@ impl Town {
             return false;
         }
         let inputs = self.all_of(self.topology.inputs());
-        let Ok(committed) = broker.committed(&self.topology.name, &inputs) else {
+        let Ok(committed) = broker.committed(self.topology.name(), &inputs) else {
             return false;
         };
         let is_taken = |at: &TopicPartition, committed: Option<CommittedOffset>| {

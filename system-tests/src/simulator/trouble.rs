@@ -34,7 +34,7 @@ impl Town {
             // Either of its two producers.
             6 => {
                 let second = if random.chance(1, 2) { ".2" } else { "" };
-                self.cluster.fence(&format!("{}-p{process}-0{second}", self.topology.name));
+                self.cluster.fence(&format!("{}-p{process}-0{second}", self.topology.name()));
             }
             7 => self.cluster.set_disk_full(process, random.chance(1, 3)),
             8 if (numbers.len() as u32) < PROCESSES_MAX => {
@@ -76,7 +76,7 @@ impl Town {
         self.is_meddled_with = true;
         if random.chance(1, 3) {
             self.cluster.event(|| "the group is deleted".to_owned());
-            return drop(broker.delete_group(&self.topology.name));
+            return drop(broker.delete_group(self.topology.name()));
         }
         let (at, _): (Vec<_>, Vec<_>) = committed.into_iter().unzip();
         let Ok(ends) = broker.offsets(&at, OffsetSpec::End(Isolation::ReadUncommitted)) else {
@@ -86,7 +86,7 @@ impl Town {
             if random.chance(1, 2) {
                 let offset = random.below(end + 1);
                 let committed = CommittedOffset { offset, metadata: String::new() };
-                self.cluster.set_offset(&self.topology.name, at, committed);
+                self.cluster.set_offset(self.topology.name(), at, committed);
             }
         }
     }
@@ -97,7 +97,7 @@ impl Town {
         broker: &dyn Broker,
     ) -> Option<Vec<(TopicPartition, Option<CommittedOffset>)>> {
         let inputs = self.all_of(self.topology.inputs());
-        let committed = broker.committed(&self.topology.name, &inputs).ok()?;
+        let committed = broker.committed(self.topology.name(), &inputs).ok()?;
         Some(inputs.into_iter().zip(committed).collect())
     }
 

@@ -156,65 +156,18 @@ async fn full_log() {
     process.wait_line("bps up: ready");
     let client = reqwest::Client::new();
     let items = format!("http://{}/items", up.addresses[0]);
-    let url = format!("http://{}/purchases", up.addresses[1]);
     let restock = r#"{"restockId":"r","itemId":"i","quantity":1000000}"#;
     let taken = post(&client, &items, restock.to_owned()).await.unwrap();
     assert_eq!(taken.status, 202, "{}", taken.text);
-
-    let buyer = "b".repeat(20_000);
-    let purchase = |n: usize| {
-        format!(r#"{{"purchaseId":"p-{n}","itemId":"i","quantity":1,"purchasedBy":"{buyer}"}}"#)
-    };
-    let mut acknowledged = Vec::new();
-    let mut refused = None;
-    for n in 0..200 {
-        if n == 100 {
-            space.fill();
-        }
-        let Some(answer) = post(&client, &url, purchase(n)).await else { break };
-        match answer.status {
-            202 => acknowledged.push(n),
-            _ => refused = Some((n, answer)),
-        }
-        if refused.is_some() {
-            break;
-        }
-    }
-    let (first_refused, answer) = refused.expect("a request that is not taken");
-    assert!(first_refused >= 100, "{}", answer.text);
-    assert_eq!(
-        (answer.status, &*answer.kind),
-        (503, "application/problem+json"),
-        "{}",
-        answer.text
-    );
-    assert!(answer.text.contains("is full"), "{}", answer.text);
-    assert!(answer.text.contains("p-"), "the id to send again: {}", answer.text);
-
+    let url = format!("http://{}/purchases", up.addresses[1]);
+    let buyer = Buyer { client, url, name: "b".repeat(20_000) };
+    let (mut acknowledged, first_refused) = buyer.buy_until_it_is_full(&space).await;
     // There is room again: it goes on by itself, or says why it ended and goes on at the restart.
     space.free();
-    let deadline = Instant::now() + PATIENCE;
-    let mut restarts = 0;
-    loop {
-        if !process.is_running() {
-            let status = process.wait(PATIENCE);
-            assert_eq!(status.code(), Some(1), "{}", process.log());
-            let log = process.log();
-            assert!(log.contains("is full") && log.contains("start again"), "{log}");
-            restarts += 1;
-            process = up.start(&space);
-            process.wait_line("bps up: ready");
-        }
-        let answer = post(&client, &url, purchase(first_refused)).await;
-        if answer.as_ref().is_some_and(|answer| answer.status == 202) {
-            acknowledged.push(first_refused);
-            break;
-        }
-        assert!(Instant::now() < deadline, "{:?}", answer.map(|a| a.text));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let (process, restarts) = buyer.buy_again(first_refused, process, &mut up, &space).await;
+    acknowledged.push(first_refused);
     for n in 1_000..1_050 {
-        let answer = post(&client, &url, purchase(n)).await.unwrap();
+        let answer = buyer.buy(n).await.unwrap();
         assert_eq!(answer.status, 202, "{}", answer.text);
         acknowledged.push(n);
     }
@@ -224,6 +177,73 @@ async fn full_log() {
         acknowledged.len()
     ));
     settle(&space, &acknowledged);
+}
+
+/// Buys one unit at a time.
+struct Buyer {
+    client: reqwest::Client,
+    url: String,
+    name: String,
+}
+
+impl Buyer {
+    async fn buy(&self, n: usize) -> Option<Answer> {
+        let name = &self.name;
+        let body =
+            format!(r#"{{"purchaseId":"p-{n}","itemId":"i","quantity":1,"purchasedBy":"{name}"}}"#);
+        post(&self.client, &self.url, body).await
+    }
+
+    /// Which purchases were acknowledged, and which is the first one that was refused.
+    async fn buy_until_it_is_full(&self, space: &Space) -> (Vec<usize>, usize) {
+        let mut acknowledged = Vec::new();
+        for n in 0..200 {
+            if n == 100 {
+                space.fill();
+            }
+            let Some(answer) = self.buy(n).await else { break };
+            if answer.status == 202 {
+                acknowledged.push(n);
+                continue;
+            }
+            let Answer { status, kind, text } = answer;
+            assert!(n >= 100, "{text}");
+            assert_eq!((status, &*kind), (503, "application/problem+json"), "{text}");
+            assert!(text.contains("is full"), "{text}");
+            assert!(text.contains("p-"), "the id to send again: {text}");
+            return (acknowledged, n);
+        }
+        panic!("no request was refused");
+    }
+
+    /// Until it is acknowledged: the process then, and how often it was started.
+    async fn buy_again(
+        &self,
+        n: usize,
+        mut process: Process,
+        up: &mut Up,
+        space: &Space,
+    ) -> (Process, usize) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut restarts = 0;
+        loop {
+            if !process.is_running() {
+                let status = process.wait(PATIENCE);
+                assert_eq!(status.code(), Some(1), "{}", process.log());
+                let log = process.log();
+                assert!(log.contains("is full") && log.contains("start again"), "{log}");
+                restarts += 1;
+                process = up.start(space);
+                process.wait_line("bps up: ready");
+            }
+            let answer = self.buy(n).await;
+            if answer.as_ref().is_some_and(|answer| answer.status == 202) {
+                return (process, restarts);
+            }
+            assert!(Instant::now() < deadline, "{:?}", answer.map(|a| a.text));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 /// Each acknowledged purchase has its one result.

@@ -196,6 +196,7 @@ impl Coordinator {
     }
 
     /// Forgets what groups have committed of a topic that is no more.
+    #[cfg(feature = "simulation")]
     pub(crate) fn forget_topic(&mut self, topic: &str) {
         self.groups.values_mut().for_each(|g| g.offsets.retain(|at, _| at.topic != topic));
     }

@@ -29,6 +29,7 @@ pub struct Membership {
     /// The group.
     pub group: String,
     /// What the implementation needs besides (Kafka: the client's own group metadata).
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code))]
     pub(crate) native: Option<std::sync::Arc<dyn std::any::Any + Send + Sync>>,
 }
 

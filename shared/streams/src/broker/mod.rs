@@ -9,25 +9,33 @@
 mod bulk;
 pub(crate) mod coordinator;
 pub mod embedded;
+mod error;
 mod group;
+#[cfg(feature = "kafka")]
 pub mod kafka;
+mod producer;
 pub(crate) mod seat;
+#[cfg(any(feature = "kafka", feature = "simulation"))]
 pub(crate) mod slots;
 mod topic;
+#[cfg(any(feature = "kafka", feature = "simulation"))]
 pub(crate) mod turns;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use self::bulk::Bulk;
+pub(crate) use self::error::check_time;
+pub use self::error::{BrokerError, Result};
 pub use self::group::{CommittedOffset, ConsumerOptions, GroupEvent, Membership, OffsetCommit};
+pub use self::producer::{CommitStatus, Producer, ProducerMode};
 pub(crate) use self::topic::TOMBSTONES_MS;
 pub use self::topic::{
     CleanupPolicy, Copies, Timestamps, TopicDescription, TopicIdentity, TopicSettings,
 };
 #[cfg(feature = "mutants")]
 use crate::mutant::Mutant;
-use crate::record::{Batch, Outgoing, TIME_MIN};
+use crate::record::{Batch, Outgoing};
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,79 +68,6 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
-/// What a broker answers instead of a result.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum BrokerError {
-    /// Not now: the broker cannot be reached or is busy. The same call may succeed later.
-    #[error("{what}: the broker is not available ({cause})")]
-    Unavailable {
-        /// The call.
-        what: &'static str,
-        /// What the broker or the client said.
-        cause: String,
-    },
-    /// Another one has taken this producer's transactional id, or this member's instance id.
-    #[error("{what}: fenced by another instance ({cause})")]
-    Fenced {
-        /// The call.
-        what: &'static str,
-        /// What the broker or the client said.
-        cause: String,
-    },
-    /// A position that the topic does not hold (any more).
-    #[error("{partition}: offset {offset} is outside the log ({start}..={end})")]
-    OffsetOutOfRange {
-        /// Where.
-        partition: TopicPartition,
-        /// The offset asked for.
-        offset: u64,
-        /// First offset that the log still holds.
-        start: u64,
-        /// End of the log.
-        end: u64,
-    },
-    /// The topic or partition is not there.
-    #[error("{0} does not exist")]
-    UnknownPartition(TopicPartition),
-    /// The broker will not take this record, and will not take it later either.
-    #[error("{partition}: the record is refused ({cause})")]
-    Refused {
-        /// Where it was to go.
-        partition: TopicPartition,
-        /// Why.
-        cause: String,
-    },
-    /// Trying again will not help: a wrong setting, a damaged file, a bug.
-    #[error("{what}: {cause}")]
-    Fatal {
-        /// The call.
-        what: &'static str,
-        /// What went wrong.
-        cause: String,
-    },
-}
-
-impl BrokerError {
-    /// Whether the same call may succeed later.
-    pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-}
-
-/// Result of a call to a broker.
-pub type Result<T, E = BrokerError> = std::result::Result<T, E>;
-
-/// Refuses a record that is stamped before [`TIME_MIN`].
-pub(crate) fn check_time(record: &Outgoing<'_>) -> Result<()> {
-    if record.timestamp >= TIME_MIN {
-        return Ok(());
-    }
-    let partition = TopicPartition::new(record.topic, record.partition);
-    let at = record.timestamp;
-    let cause = format!("timestamp {at} is before {TIME_MIN}, the earliest of a record");
-    Err(BrokerError::Refused { partition, cause })
-}
-
 /// Whether a reader sees the records of open and aborted transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isolation {
@@ -151,47 +86,6 @@ pub enum OffsetSpec {
     End(Isolation),
     /// The first record stamped at or after this time (ms since 1970), or the end.
     Timestamp(i64),
-}
-
-/// Whether a producer writes in transactions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProducerMode {
-    /// Records and offsets become visible together or never.
-    Transactional {
-        /// Names the writer over restarts; a second producer of this id fences the first.
-        id: String,
-    },
-    /// Records are acknowledged one by one; a resend after a failure may double them.
-    AtLeastOnce,
-}
-
-/// How far a commit is.
-#[derive(Clone, Debug)]
-pub enum CommitStatus {
-    /// Not decided yet: poll again.
-    Pending,
-    /// It holds. For each partition of `backing` given to [`Producer::start_commit`], an offset
-    /// below which lie all records that this producer wrote there, and none of a later owner.
-    Committed {
-        /// In the order of `backing`.
-        ends: Vec<u64>,
-    },
-    /// It does not hold and the producer can go on after [`Producer::abort`].
-    Aborted {
-        /// Why.
-        cause: BrokerError,
-    },
-    /// It may hold or not: the producer must be retired, a new one of the same id initialised
-    /// (which settles what is in flight), and the committed offsets read.
-    Unknown {
-        /// Why.
-        cause: BrokerError,
-    },
-    /// Another producer of this id exists: nothing of this one will ever hold.
-    Fenced {
-        /// What the broker said.
-        cause: BrokerError,
-    },
 }
 
 /// A log with topics, groups and transactions.
@@ -286,32 +180,6 @@ pub trait Consumer: Send {
     /// Leaves the group for good (scaling down). Dropping without it lets the member come back
     /// under its instance name.
     fn leave(&mut self, now: Now) -> Result<()>;
-}
-
-/// A writer, mostly in transactions. A transaction begins with the first record or offset.
-pub trait Producer: Send {
-    /// Hears what its client has to tell, which would pile up otherwise; called at every step.
-    fn attend(&mut self) {}
-    /// Whether it can write: an earlier producer of the same id has been fenced and settled.
-    fn poll_ready(&mut self) -> Result<bool>;
-    /// Adds a record to the open transaction. Waits while the buffer is full.
-    fn send(&mut self, record: Outgoing<'_>) -> Result<()>;
-    /// Drains what was sent, then adds the offsets, then asks for the commit; in this order.
-    /// `backing` are partitions whose end is wanted with the outcome.
-    fn start_commit(
-        &mut self,
-        offsets: &[OffsetCommit],
-        membership: &Membership,
-        backing: &[TopicPartition],
-    ) -> Result<(), CommitStatus>;
-    /// The outcome of the commit under way.
-    fn poll_commit(&mut self) -> CommitStatus;
-    /// Drops the open transaction, if there is one. After an error the producer is replaced; so
-    /// it is when it [is tainted](Producer::is_tainted).
-    fn abort(&mut self) -> Result<()>;
-    /// Whether a call went badly enough that a delayed answer could still touch the next
-    /// transaction: then the producer is replaced before it begins one.
-    fn is_tainted(&self) -> bool;
 }
 
 /// Called once with the outcome of one [`Appender::append`], on a thread of the broker.

@@ -26,10 +26,10 @@ pub use self::rebuild::Rebuilt;
 use self::run::Run;
 use crate::broker::{Broker, BrokerError, Isolation, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
-use crate::prepare::Prepared;
+
 use crate::store::Store;
 use crate::task::TaskEnv;
-use crate::topology::Topology;
+use crate::topology::{Layout, Topology};
 
 /// Differences that are kept word for word; of the others only the number is known.
 pub const DIFFERENCES_MAX: usize = 100;
@@ -117,7 +117,7 @@ impl<'a> Replay<'a> {
             Some(topic) => count(topic)?,
             None => 0,
         };
-        let topics = Prepared { partitions, dead_letter_partitions };
+        let topics = Layout { partitions, dead_letter_partitions };
         let env = Arc::new(TaskEnv::new(Arc::new(topology), store, topics));
         Ok(Replay { broker, env, against: None })
     }

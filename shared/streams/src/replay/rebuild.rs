@@ -68,7 +68,7 @@ impl Replay<'_> {
     fn check_stopped(&self, partition: u32, reached: &Reached) -> Result<()> {
         let at = |topic: &String| TopicPartition::new(topic, partition);
         let inputs: Vec<_> = self.env.inputs.iter().map(at).collect();
-        let group = &self.env.topology.name;
+        let group = self.env.topology.name();
         if self.broker.committed(group, &inputs)? == reached.committed {
             return Ok(());
         }
@@ -100,7 +100,7 @@ impl Replay<'_> {
             }
             incarnation = incarnation.max(stamp.incarnation);
             let there = store.get(*table, partition, key, &mut row)?;
-            let found = Row::decode(&row).filter(|_| there);
+            let found = Row::decode(&row).ok().filter(|_| there);
             if is_row(record, stamp, found.map(|row| (key, row)), *to, &mut value) {
                 right.insert(key.to_vec());
             } else if found.is_none() {
@@ -109,14 +109,15 @@ impl Replay<'_> {
             Ok(())
         })?;
         let bulk = Bulk::new(appender, "rebuild");
-        let mut writer = Writer { bulk, changelog, reached, incarnation };
+        let inputs = self.env.topology.fingerprint();
+        let mut writer = Writer { bulk, changelog, reached, inputs, incarnation };
         for key in &gone {
             writer.write(key, None)?;
         }
         let mut failed = None;
         store.scan(*table, partition, &[], &mut |key, row| {
             if !right.contains(key) {
-                failed = writer.write(key, Row::decode(row)).err();
+                failed = writer.write(key, Row::decode(row).ok()).err();
             }
             failed.is_none()
         })?;
@@ -129,6 +130,8 @@ struct Writer<'a> {
     bulk: Bulk<'a>,
     changelog: &'a Changelog,
     reached: &'a Reached,
+    /// Which inputs it tells positions of.
+    inputs: u16,
     incarnation: u64,
 }
 
@@ -144,6 +147,7 @@ impl Writer<'_> {
             sequence: row.map_or(0, |row| row.sequence),
             source: None,
             positions: &self.reached.positions,
+            inputs: Some(self.inputs),
             memo: &[],
         };
         parts.encode(&mut stamp);

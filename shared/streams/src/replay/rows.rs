@@ -46,7 +46,7 @@ fn with_changelog(
     let (mut row, mut value) = (Vec::new(), Vec::new());
     let keys = last_of_each_key(broker, &at, &mut |key, record, stamp| {
         let there = env.store.get(table, partition, key, &mut row)?;
-        let replayed = Row::decode(&row).filter(|_| there);
+        let replayed = Row::decode(&row).ok().filter(|_| there);
         report.rows += 1;
         if !is_row(record, stamp, replayed.map(|row| (key, row)), *to, &mut value) {
             let (place, offset) = (topic.clone(), Some(record.offset));

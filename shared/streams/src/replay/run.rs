@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
         let at = |topic: &String| TopicPartition::new(topic, partition);
         let places: Vec<_> = env.inputs.iter().map(at).collect();
         // The group first: what it has committed lies on the topics that are asked for next.
-        let committed = broker.committed(&env.topology.name, &places)?;
+        let committed = broker.committed(env.topology.name(), &places)?;
         let mut topics: Vec<String> = env.topology.sinks.iter().map(|s| s.topic.clone()).collect();
         topics.sort();
         topics.dedup();
@@ -271,12 +271,13 @@ fn stamped(lane: &mut Lane) -> Result<Option<Stamp>> {
     Ok(None)
 }
 
-/// Whether both are the same except for their place and the incarnation of their writer.
+/// Whether both are the same except for their place, the incarnation of their writer, and the version
+/// of their stamps.
 fn is_same(a: &Record<'_>, b: &Record<'_>) -> bool {
     let headers = |record: &Record<'_>| -> Vec<(String, Option<Vec<u8>>, Option<Stamp>)> {
         let parts = record.headers.iter().map(|(name, value)| {
             let stamp = value.filter(|_| name == STAMP).and_then(Stamp::decode);
-            let stamp = stamp.map(|stamp| Stamp { incarnation: 0, ..stamp });
+            let stamp = stamp.map(|stamp| Stamp { incarnation: 0, inputs: None, ..stamp });
             let rest = value.filter(|_| stamp.is_none()).map(<[u8]>::to_vec);
             (name.to_owned(), rest, stamp)
         });

@@ -156,6 +156,15 @@ impl Store for SimulatedStore {
         })
     }
 
+    fn clear(&self, table: usize, partition: u32, claim: Claim) -> Result<()> {
+        self.claims().empty(partition, claim, || {
+            self.write("clear", |disk| {
+                disk.keep();
+                disk.tables.clear(table, partition);
+            })
+        })
+    }
+
     fn quarantine(&self, partition: u32, claim: Claim, cause: &str) -> Result<()> {
         self.claims().empty(partition, claim, || {
             self.write("quarantine", |disk| {

@@ -72,7 +72,7 @@ impl Claims {
         let last = self.of(partition);
         let last = lock(&last);
         if *last != claim {
-            tracing::warn!(partition, "a quarantine comes late: another has taken over");
+            tracing::warn!(partition, "comes late to empty it: another has taken over");
             return Ok(());
         }
         empty()

@@ -46,6 +46,10 @@ impl Tables {
         self.checkpoints.extend(batch.checkpoints(lost).cloned());
     }
 
+    pub(crate) fn clear(&mut self, table: usize, partition: u32) {
+        self.rows.retain(|(t, p, _), _| (*t, *p) != (table, partition));
+    }
+
     pub(crate) fn forget(&mut self, partition: u32) {
         self.rows.retain(|(_, p, _), _| *p != partition);
         self.checkpoints.remove(&partition);
@@ -102,6 +106,13 @@ impl Store for MemoryStore {
     fn apply(&self, batch: &StoreBatch) -> Result<BTreeSet<u32>> {
         self.claims.write(batch, |lost| {
             self.tables().apply(batch, lost);
+            Ok(())
+        })
+    }
+
+    fn clear(&self, table: usize, partition: u32, claim: Claim) -> Result<()> {
+        self.claims.empty(partition, claim, || {
+            self.tables().clear(table, partition);
             Ok(())
         })
     }

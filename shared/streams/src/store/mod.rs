@@ -1,19 +1,24 @@
 //! The port to local state: tables of rows by partition and key, and the [`Checkpoint`] that
 //! says which positions of the log they stand for. Both are written in one batch, always.
 
+mod batch;
 mod claims;
 pub mod memory;
 pub mod rocks;
+mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 
+pub use self::batch::StoreBatch;
 pub use self::claims::Claim;
 pub(crate) use self::claims::Claims;
+pub use self::row::Row;
+pub(crate) use self::row::RowError;
 
 /// What can go wrong in a store.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The files are not what was written. Where it shows at the open, the store is moved aside
     /// and begun anew; where it shows later, this error ends the run, and the next open does so.
@@ -22,6 +27,17 @@ pub enum StoreError {
          rebuilt from its topics"
     )]
     Damaged {
+        /// Where it lies.
+        folder: String,
+        /// What was found.
+        cause: String,
+    },
+    /// It holds what a later version of this program wrote. It stays as it is.
+    #[error(
+        "the store in {folder} was written by a later version of this program: {cause}; run that \
+         version, or take another folder"
+    )]
+    Newer {
         /// Where it lies.
         folder: String,
         /// What was found.
@@ -63,9 +79,18 @@ pub struct Checkpoint {
     /// Names of the stores that this holds for: one that was added since has nothing of its topic
     /// yet. Empty where an earlier version wrote it, which did not tell.
     pub stores: Vec<String>,
-    /// Next offsets to read as far as stamps have told in a restore, by number of the input: one
-    /// list for each number of inputs that there were. A task that has run since knows better.
-    pub stamped: Vec<Vec<u64>>,
+    /// Next offsets to read as far as stamps have told in a restore: one list for each set of
+    /// inputs that there was. A task that has run since knows better.
+    pub stamped: Vec<Stamped>,
+}
+
+/// Next offsets to read, by number of the input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamped {
+    /// Which inputs those are ([`crate::Stamp::inputs`]).
+    pub inputs: Option<u16>,
+    /// The offsets.
+    pub positions: Vec<u64>,
 }
 
 impl Checkpoint {
@@ -84,120 +109,12 @@ fn find(list: &[(String, u64)], topic: &str) -> Option<u64> {
     list.iter().find(|(name, _)| name == topic).map(|(_, offset)| *offset)
 }
 
-/// A row as it is stored: how often it changed, when (stream time), and the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row<'a> {
-    /// Counts the changes of this row, from 1.
-    pub sequence: u64,
-    /// Stream time of the last change (ms since 1970).
-    pub timestamp: i64,
-    /// The value.
-    pub value: &'a [u8],
-}
-
-/// Bytes in front of a row's value.
-const ROW_HEAD: usize = 16;
-
-impl<'a> Row<'a> {
-    pub(crate) fn encode(sequence: u64, timestamp: i64, value: &[u8], into: &mut Vec<u8>) {
-        into.clear();
-        into.extend_from_slice(&sequence.to_le_bytes());
-        into.extend_from_slice(&timestamp.to_le_bytes());
-        into.extend_from_slice(value);
-    }
-
-    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Row<'a>> {
-        let (head, value) = bytes.split_at_checked(ROW_HEAD)?;
-        Some(Row {
-            sequence: u64::from_le_bytes(head[..8].try_into().ok()?),
-            timestamp: i64::from_le_bytes(head[8..].try_into().ok()?),
-            value,
-        })
-    }
-}
-
-struct Write {
-    table: usize,
-    partition: u32,
-    key: Range<usize>,
-    value: Option<Range<usize>>,
-}
-
-/// Rows and checkpoints that become durable together.
-#[derive(Default)]
-pub struct StoreBatch {
-    bytes: Vec<u8>,
-    writes: Vec<Write>,
-    checkpoints: Vec<(u32, Checkpoint)>,
-    claims: Vec<(u32, Claim)>,
-}
-
-impl StoreBatch {
-    /// Sets (or with `None` deletes) a row.
-    pub fn write(&mut self, table: usize, partition: u32, key: &[u8], row: Option<&[u8]>) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let key = start..self.bytes.len();
-        let value = row.map(|row| {
-            self.bytes.extend_from_slice(row);
-            key.end..self.bytes.len()
-        });
-        self.writes.push(Write { table, partition, key, value });
-    }
-
-    /// Sets what the rows of `partition` stand for from now on.
-    pub fn checkpoint(&mut self, partition: u32, checkpoint: Checkpoint) {
-        self.checkpoints.push((partition, checkpoint));
-    }
-
-    /// Says by which claim it writes to `partition`. Without it nothing is written to a partition
-    /// that anybody has claimed.
-    pub fn hold(&mut self, partition: u32, claim: Claim) {
-        self.claims.push((partition, claim));
-    }
-
-    fn claim_of(&self, partition: u32) -> Claim {
-        let held = self.claims.iter().rev().find(|(p, _)| *p == partition);
-        held.map_or(Claim::default(), |(_, claim)| *claim)
-    }
-
-    /// Those that it writes to.
-    fn partitions(&self) -> BTreeSet<u32> {
-        // One after the other, mostly.
-        let runs = self.writes.chunk_by(|a, b| a.partition == b.partition);
-        let writes = runs.filter_map(|run| Some(run.first()?.partition));
-        writes.chain(self.checkpoints.iter().map(|(partition, _)| *partition)).collect()
-    }
-
-    #[cfg(feature = "mutants")]
-    pub(crate) fn forget_checkpoint(&mut self, partition: u32) {
-        self.checkpoints.retain(|(p, _)| *p != partition);
-    }
-
-    /// Number of rows written.
-    pub fn len(&self) -> usize {
-        self.writes.len()
-    }
-
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.checkpoints.is_empty()
-    }
-
-    /// All writes except those to the partitions that it has `lost`.
-    fn writes(
-        &self,
-        lost: &BTreeSet<u32>,
-    ) -> impl Iterator<Item = (usize, u32, &[u8], Option<&[u8]>)> {
-        self.writes.iter().filter(|w| !lost.contains(&w.partition)).map(|w| {
-            let value = w.value.clone().map(|v| &self.bytes[v]);
-            (w.table, w.partition, &self.bytes[w.key.clone()], value)
-        })
-    }
-
-    /// All checkpoints except those of the partitions that it has `lost`.
-    fn checkpoints(&self, lost: &BTreeSet<u32>) -> impl Iterator<Item = &(u32, Checkpoint)> {
-        self.checkpoints.iter().filter(|(partition, _)| !lost.contains(partition))
+/// What is wrong with a store that has given bytes which are no row.
+pub(crate) fn unreadable(store: &dyn Store, table: usize, error: RowError) -> StoreError {
+    let cause = format!("a row of table {table}: {error}");
+    match error {
+        RowError::Short => store.damaged(cause),
+        RowError::Newer(_) => StoreError::Newer { folder: store.place(), cause },
     }
 }
 
@@ -235,10 +152,17 @@ pub trait Store: Send + Sync {
     /// Applies a batch as a whole or not at all. What it has of partitions that somebody else has
     /// claimed since is left out: their owner has it from the topics. Returns those partitions.
     fn apply(&self, batch: &StoreBatch) -> Result<BTreeSet<u32>>;
+    /// Where it lies, for people.
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
     /// The error that says that what was read is not what was written.
     fn damaged(&self, cause: String) -> StoreError {
-        StoreError::Damaged { folder: "memory".to_owned(), cause }
+        StoreError::Damaged { folder: self.place(), cause }
     }
+    /// Deletes all rows of a table of a partition: those of a store that was not kept for a while.
+    /// Nothing where somebody else has claimed the partition since `claim`.
+    fn clear(&self, table: usize, partition: u32, claim: Claim) -> Result<()>;
     /// What it takes of the memory.
     fn memory(&self) -> MemoryUse {
         MemoryUse::default()

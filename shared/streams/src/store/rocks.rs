@@ -7,11 +7,12 @@
 //!
 //! What damage is, and what becomes of it, is in `damage.rs`.
 
+mod checkpoint;
 mod damage;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use rocksdb::checkpoint::Checkpoint as Snapshot;
 use rocksdb::{
@@ -20,12 +21,15 @@ use rocksdb::{
     WriteOptions,
 };
 
+use self::checkpoint::{decode_checkpoint, encode_checkpoint};
 use self::damage::{failure, free_name};
 pub(crate) use self::damage::{mark, set_aside};
 use super::{Checkpoint, Claim, Claims, MemoryUse, Result, Store, StoreBatch, StoreError};
 use crate::seal::Seal;
 
 const CHECKPOINTS: &str = "checkpoints";
+/// A table that every RocksDB has.
+const DEFAULT: &str = "default";
 
 /// How much memory the store may take, whatever the number of partitions (bytes).
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +59,9 @@ pub struct RocksStore {
 }
 
 impl RocksStore {
-    /// Opens (or makes) the store in `folder` with these tables. A damaged one is moved aside to
-    /// a folder beside it, and an empty one takes its place: it is rebuilt from its topics.
+    /// Opens (or makes) the store in `folder` with these tables; others that it has keep their
+    /// rows. A damaged one is moved aside to a folder beside it, and an empty one takes its place: it
+    /// is rebuilt from its topics.
     ///
     /// # Errors
     /// When the folder cannot be read or written.
@@ -77,11 +82,12 @@ impl RocksStore {
     fn try_open(folder: &Path, tables: &[&str], bounds: MemoryBounds) -> Result<RocksStore> {
         let cache = Cache::new_lru_cache(bounds.block_cache_bytes);
         let options = options(bounds).map_err(|error| failure(folder, "open", error))?;
-        let families = tables
-            .iter()
-            .copied()
-            .chain([CHECKPOINTS])
-            .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache, bounds)));
+        // RocksDB opens all families or none.
+        let former = former_tables(folder, &options, tables);
+        let families = tables.iter().copied().chain([CHECKPOINTS]);
+        let families = families.chain(former.iter().map(String::as_str));
+        let families =
+            families.map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache, bounds)));
         let db = DB::open_cf_descriptors(&options, folder, families);
         let db = db.map_err(|error| damage::failure_to_open(folder, error))?;
         let tables = tables.iter().map(|&name| name.to_owned()).collect();
@@ -120,12 +126,18 @@ impl RocksStore {
             "the store of this partition is quarantined and rebuilt from its topics");
         let mut writes = WriteBatch::default();
         for name in &self.tables {
-            let from = partition.to_be_bytes();
-            let to = partition.saturating_add(1).to_be_bytes();
-            writes.delete_range_cf(self.family(name)?, from, to);
+            self.delete_rows(name, partition, &mut writes)?;
         }
         writes.delete_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());
         self.db.write(writes).map_err(self.failed("quarantine"))
+    }
+
+    /// Adds the deletion of a table's rows of a partition.
+    fn delete_rows(&self, table: &str, partition: u32, writes: &mut WriteBatch) -> Result<()> {
+        let from = partition.to_be_bytes();
+        let to = partition.saturating_add(1).to_be_bytes();
+        writes.delete_range_cf(self.family(table)?, from, to);
+        Ok(())
     }
 
     fn write(&self, batch: &StoreBatch, lost: &BTreeSet<u32>) -> Result<()> {
@@ -153,6 +165,19 @@ impl RocksStore {
         self.seal.renew();
         self.db.write_opt(writes, &options).map_err(self.failed("write"))
     }
+}
+
+/// Tables that a folder has beside these: of stores that the topology has no more.
+fn former_tables(folder: &Path, options: &Options, tables: &[&str]) -> Vec<String> {
+    // A folder that cannot be listed is new, or the open will tell.
+    let mut former = DB::list_cf(options, folder).unwrap_or_default();
+    former
+        .retain(|name| name != DEFAULT && name != CHECKPOINTS && !tables.contains(&name.as_str()));
+    for name in &former {
+        tracing::warn!(folder = %folder.display(), store = %name,
+            "the topology has no such store any more: its rows stay and are not used");
+    }
+    former
 }
 
 fn options(bounds: MemoryBounds) -> std::result::Result<Options, rocksdb::Error> {
@@ -218,8 +243,8 @@ impl Store for RocksStore {
         decode_checkpoint(&row).map(Some).ok_or_else(damaged)
     }
 
-    fn damaged(&self, cause: String) -> StoreError {
-        StoreError::Damaged { folder: self.folder.display().to_string(), cause }
+    fn place(&self) -> String {
+        self.folder.display().to_string()
     }
 
     fn get(&self, table: usize, partition: u32, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
@@ -262,6 +287,14 @@ impl Store for RocksStore {
         self.claims.write(batch, |lost| self.write(batch, lost))
     }
 
+    fn clear(&self, table: usize, partition: u32, claim: Claim) -> Result<()> {
+        self.claims.empty(partition, claim, || {
+            let mut writes = WriteBatch::default();
+            self.delete_rows(&self.tables[table], partition, &mut writes)?;
+            self.db.write(writes).map_err(self.failed("clear"))
+        })
+    }
+
     fn memory(&self) -> MemoryUse {
         let families = || self.tables.iter().map(String::as_str).chain([CHECKPOINTS]);
         let of = |name: &str, property: &str| {
@@ -279,84 +312,5 @@ impl Store for RocksStore {
 
     fn quarantine(&self, partition: u32, claim: Claim, cause: &str) -> Result<()> {
         self.claims.empty(partition, claim, || self.set_aside(partition, cause))
-    }
-}
-
-/// A checkpoint as text, one fact a line: readable in a hex dump when it matters.
-fn encode_checkpoint(c: &Checkpoint) -> String {
-    use std::fmt::Write;
-    let mut text = format!("v1 {} {} {}\n", c.incarnation, c.sequence, c.stream_time);
-    for (kind, list) in [("input", &c.inputs), ("backing", &c.backing)] {
-        for (topic, offset) in list {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{kind} {offset} {topic}");
-        }
-    }
-    for (topic, id) in &*c.ids {
-        let _ = writeln!(text, "id {id} {topic}");
-    }
-    for (number, name) in c.stores.iter().enumerate() {
-        let _ = writeln!(text, "store {number} {name}");
-    }
-    for positions in &c.stamped {
-        let words: Vec<String> = positions.iter().map(u64::to_string).collect();
-        let _ = writeln!(text, "stamped {} {}", positions.len(), words.join(","));
-    }
-    text
-}
-
-fn decode_checkpoint(row: &[u8]) -> Option<Checkpoint> {
-    let mut lines = std::str::from_utf8(row).ok()?.lines();
-    let mut head = lines.next()?.strip_prefix("v1 ")?.split(' ');
-    let mut checkpoint = Checkpoint {
-        incarnation: head.next()?.parse().ok()?,
-        sequence: head.next()?.parse().ok()?,
-        stream_time: head.next()?.parse().ok()?,
-        ..Checkpoint::default()
-    };
-    for line in lines {
-        let mut words = line.splitn(3, ' ');
-        let (kind, word, name) = (words.next()?, words.next()?, words.next()?.to_owned());
-        match kind {
-            "input" => checkpoint.inputs.push((name, word.parse().ok()?)),
-            "backing" => checkpoint.backing.push((name, word.parse().ok()?)),
-            // Those of the first days have none of these.
-            "id" => drop(Arc::make_mut(&mut checkpoint.ids).insert(name, word.to_owned())),
-            "store" => checkpoint.stores.push(name),
-            "stamped" => {
-                let positions = name.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>();
-                checkpoint.stamped.push(positions.ok()?);
-            }
-            _ => return None,
-        }
-    }
-    Some(checkpoint)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checkpoint_of_the_first_days_is_read() {
-        let text = "v1 3 41 -7\ninput 5 a topic\nbacking 9 b\n";
-        let mut checkpoint = Checkpoint {
-            incarnation: 3,
-            sequence: 41,
-            stream_time: -7,
-            inputs: vec![("a topic".to_owned(), 5)],
-            backing: vec![("b".to_owned(), 9)],
-            ..Checkpoint::default()
-        };
-        assert_eq!(decode_checkpoint(text.as_bytes()), Some(checkpoint.clone()));
-        assert_eq!(encode_checkpoint(&checkpoint), text);
-        Arc::make_mut(&mut checkpoint.ids).insert("a topic".to_owned(), "x".to_owned());
-        checkpoint.stores = vec!["a store".to_owned(), "c".to_owned()];
-        checkpoint.stamped = vec![vec![4], vec![5, 0]];
-        let now =
-            format!("{text}id x a topic\nstore 0 a store\nstore 1 c\nstamped 1 4\nstamped 2 5,0\n");
-        assert_eq!(encode_checkpoint(&checkpoint), now);
-        assert_eq!(decode_checkpoint(now.as_bytes()), Some(checkpoint));
-        assert_eq!(decode_checkpoint(b"v1 3 7 -5\nnothing 4 a\n"), None);
     }
 }

@@ -1,19 +1,23 @@
 //! What a task does next: what the order says, but dead letters before all.
 
-use super::Task;
-use super::admit::admit;
+use super::admit::Judge;
 use super::order::{self, Choice};
 use super::queue::InputQueue;
+use super::{Task, moved};
 use crate::broker::Now;
-use crate::topology::Topology;
+use crate::processor::ProcessError;
+use crate::topology::{InputKind, Topology};
 
 /// How far ahead of the clock a record of each input may be stamped. One that was moved may be of
 /// any source: it is looked at where the strictest of them would have it so.
 pub(super) fn ahead_ms(topology: &Topology) -> Vec<u64> {
-    let each: Vec<u64> =
-        topology.sources.iter().map(|s| s.future_max_ms.unwrap_or(u64::MAX)).collect();
-    let moved = each.iter().copied().min().filter(|_| topology.rekey.is_some());
-    each.into_iter().chain(moved).collect()
+    let of = |source: usize| topology.sources[source].future_max_ms.unwrap_or(u64::MAX);
+    let strictest = (0..topology.sources.len()).map(of).min().unwrap_or(u64::MAX);
+    let ahead = |kind: &InputKind| match kind {
+        InputKind::Source(source) => of(*source),
+        InputKind::Moved => strictest,
+    };
+    topology.kinds.iter().map(ahead).collect()
 }
 
 impl Task {
@@ -27,7 +31,7 @@ impl Task {
     /// What the order says.
     pub(crate) fn choice(&self) -> Choice {
         let sources = &self.env.topology.sources;
-        let head_start = |input: usize| sources.get(input).and_then(|s| s.head_start_ms);
+        let head_start = |input: usize| sources[self.env.source_of(input)?].head_start_ms;
         let inputs = self.queues.iter().enumerate().map(|(i, q)| q.state(head_start(i)));
         #[cfg(feature = "mutants")]
         let inputs = inputs.map(|input| self.mistaken.map_or(input, |mistake| mistake(input)));
@@ -58,12 +62,20 @@ impl Task {
     /// Whether the head of an input becomes a dead letter. To read a record is dear: it is done
     /// where the head may hold something up, and once.
     fn is_doomed(&mut self, input: usize, now: Now) -> bool {
-        let Self { env, queues, state, .. } = self;
+        let Self { env, queues, state, processors, .. } = self;
         let queue = &mut queues[input];
         if !queue.must_be_judged(now.wall_ms.saturating_add_unsigned(env.ahead_ms[input])) {
             return false;
         }
-        let head = queue.head(&env.inputs[input], state.partition);
-        head.is_some_and(|record| admit(env, input, &record, now).is_err())
+        let Some(record) = queue.head(&env.inputs[input], state.partition) else {
+            return false;
+        };
+        let Ok((source, _)) = moved::first_place(env, input, &record) else {
+            return true;
+        };
+        let spec = &env.topology.sources[source];
+        let mut judge = Judge { env, input, source, record: &record, now };
+        let judged = processors[spec.node].take(spec.place, &record, &mut judge);
+        matches!(judged, Err(ProcessError::DeadLetter(_)))
     }
 }

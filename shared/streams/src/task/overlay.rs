@@ -1,12 +1,13 @@
 //! The open transaction's view of the stores: its own changes first, then rows read before, then
 //! the store itself. Nothing reaches the store before the broker's commit.
 
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::filter::Filter;
-use crate::store::{Result, Row, Store, StoreBatch};
+use crate::store::{Result, Row, Store, StoreBatch, unreadable};
 
 /// A row in memory. Keys and rows lie in the table's bytes, one behind the other.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(crate) struct Table {
     /// Those changed by the open transaction, in the order of their first change, so that what a
     /// commit writes does not depend on the map's order.
     dirty: Vec<u32>,
+    /// The same in the order of their keys, once the transaction has scanned.
+    pub(super) sorted: Option<BTreeMap<Vec<u8>, u32>>,
     /// Bytes held when the open transaction began.
     kept: usize,
     bounds: Bounds,
@@ -83,6 +86,7 @@ impl Table {
             rows: Vec::new(),
             bytes: Vec::new(),
             dirty: Vec::new(),
+            sorted: None,
             read: Vec::new(),
             filter: Filter::new(bounds.filter_bytes),
             untold: Some(Vec::new()),
@@ -131,16 +135,14 @@ impl Table {
                 {
                     return Ok(None);
                 }
-                if Row::decode(&self.read).is_none() {
-                    // Taken for no row at all, it would be decided on.
-                    return Err(store.damaged(format!("a row of table {table} is none")));
-                }
+                // Taken for no row at all, it would be decided on.
+                Row::decode(&self.read).map_err(|error| unreadable(store, table, error))?;
                 let place = self.insert(hash, key);
                 self.rows[place].row = Some(Place::push(&mut self.bytes, &self.read));
                 place
             }
         };
-        Ok(self.row(&self.rows[place]).and_then(Row::decode))
+        Ok(self.row(&self.rows[place]).and_then(|row| Row::decode(row).ok()))
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
@@ -165,11 +167,14 @@ impl Table {
     pub(crate) fn set(&mut self, key: &[u8], row: Option<&[u8]>) {
         let hash = self.hasher.hash_one(key);
         let place = self.find(hash, key).unwrap_or_else(|| self.insert(hash, key));
-        let Self { rows, bytes, dirty, .. } = self;
+        let Self { rows, bytes, dirty, sorted, .. } = self;
         let cached = &mut rows[place];
         if !cached.dirty {
             cached.dirty = true;
             dirty.push(place as u32);
+            if let Some(sorted) = sorted {
+                sorted.insert(key.to_vec(), place as u32);
+            }
         }
         cached.row = match (row, cached.row) {
             (None, _) => None,
@@ -190,6 +195,18 @@ impl Table {
         })
     }
 
+    /// Puts the changes in order, from now to the end of the transaction.
+    pub(super) fn sort(&mut self) {
+        let Self { rows, bytes, dirty, sorted, .. } = self;
+        let key = |place: &u32| (rows[*place as usize].key.of(bytes).to_vec(), *place);
+        sorted.get_or_insert_with(|| dirty.iter().map(key).collect());
+    }
+
+    /// The row in a place; none where it is deleted.
+    pub(super) fn row_at(&self, place: u32) -> Option<&[u8]> {
+        self.row(&self.rows[place as usize])
+    }
+
     /// Adds the changes to a store's batch.
     pub(crate) fn stage(&self, table: usize, partition: u32, batch: &mut StoreBatch) {
         for (key, row) in self.changes() {
@@ -199,6 +216,7 @@ impl Table {
 
     /// The changes hold now, and are in the store.
     pub(crate) fn committed(&mut self) {
+        self.sorted = None;
         for place in self.dirty.drain(..) {
             let cached = &mut self.rows[place as usize];
             cached.dirty = false;

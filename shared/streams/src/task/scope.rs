@@ -1,13 +1,15 @@
-//! What a processor may touch while it holds a record: the stores it keeps, its sinks, counters.
+//! A record that is being taken: what lets it in, and what a processor may touch while it holds it:
+//! stores, sinks, counters.
 
-use super::{Output, TaskEnv, TaskState};
-use crate::broker::TopicPartition;
+use super::admit::home;
+use super::{Output, TaskEnv, TaskState, moved};
+use crate::broker::{Now, TopicPartition};
 use crate::error::{Error, Result};
-use crate::processor::Message;
+use crate::processor::{Context, Host, Message, Origin, ProcessError, Visit};
 use crate::record::{Headers, Outgoing, Record};
 use crate::stamp::{STAMP, StampParts, TRACE};
 use crate::store::Row;
-use crate::topology::Backing;
+use crate::topology::{Backing, Gate};
 
 /// Longest trace that is carried on (bytes); today's are 55 long.
 const TRACE_BYTES_MAX: usize = 256;
@@ -18,19 +20,21 @@ pub(super) fn trace<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
 }
 
 /// The record at hand.
-#[derive(Clone, Copy)]
-pub(super) struct At<'a> {
+pub(super) struct Entry<'a> {
     pub(super) input: usize,
-    pub(super) offset: u64,
-    pub(super) trace: Option<&'a [u8]>,
+    pub(super) source: usize,
+    pub(super) origin: Origin<'a>,
+    pub(super) record: &'a Record<'a>,
+    pub(super) now: Now,
 }
 
-pub(crate) struct Scope<'a> {
+pub(super) struct Scope<'a> {
     env: &'a TaskEnv,
     state: &'a mut TaskState,
     out: &'a mut dyn Output,
-    processor: usize,
-    at: At<'a>,
+    entry: Entry<'a>,
+    /// That of the record, once it is let in.
+    trace: Option<&'a [u8]>,
 }
 
 impl<'a> Scope<'a> {
@@ -38,85 +42,9 @@ impl<'a> Scope<'a> {
         env: &'a TaskEnv,
         state: &'a mut TaskState,
         out: &'a mut dyn Output,
-        processor: usize,
-        at: At<'a>,
+        entry: Entry<'a>,
     ) -> Self {
-        Self { env, state, out, processor, at }
-    }
-
-    pub(crate) fn stream_time(&self) -> i64 {
-        self.state.progress.stream_time
-    }
-
-    pub(crate) fn partition(&self) -> u32 {
-        self.state.partition
-    }
-
-    pub(crate) fn count(&mut self, name: &'static str) {
-        self.state.count(name);
-    }
-
-    pub(crate) fn broken(&self, cause: String) -> Error {
-        let partition = TopicPartition::new(&self.env.inputs[self.at.input], self.state.partition);
-        Error::Invariant { partition, offset: self.at.offset, cause }
-    }
-
-    fn table(&self, name: &str) -> Result<usize> {
-        let stores = &self.env.topology.stores;
-        let keeps = &self.env.topology.processors[self.processor].keeps;
-        stores
-            .iter()
-            .position(|s| s.name == name && keeps.contains(&s.name))
-            .ok_or_else(|| self.broken(format!("the processor keeps no store {name:?}")))
-    }
-
-    pub(crate) fn get(&mut self, store: &str, key: &[u8]) -> Result<Option<Row<'_>>> {
-        let table = self.table(store)?;
-        let partition = self.state.partition;
-        Ok(self.state.tables[table].get(&*self.env.store, table, partition, key)?)
-    }
-
-    pub(crate) fn put(&mut self, store: &str, key: &[u8], value: Option<&[u8]>) -> Result<u64> {
-        let table = self.table(store)?;
-        if let Backing::Ledger { topic, .. } = &self.env.topology.stores[table].backing {
-            return Err(self.broken(format!("store {store:?} is written by sending to {topic}")));
-        }
-        self.state.written += 1;
-        let (env, partition) = (self.env, self.state.partition);
-        let rows = &mut self.state.tables[table];
-        let former = rows.get(&*env.store, table, partition, key)?.map_or(0, |r| r.sequence);
-        let timestamp = self.state.progress.stream_time;
-        let sequence = former + 1;
-        let row = value.map(|value| {
-            Row::encode(sequence, timestamp, value, &mut self.state.scratch);
-            self.state.scratch.as_slice()
-        });
-        rows.set(key, row);
-        Ok(sequence)
-    }
-
-    pub(crate) fn send(&mut self, sink: &str, message: Message<'_>) -> Result<()> {
-        let env = self.env;
-        let writer = &env.topology.processors[self.processor].name;
-        let found = env.topology.sinks.iter().find(|s| s.name == sink && s.from == *writer);
-        let topic = &found.ok_or_else(|| self.broken(format!("there is no sink {sink:?}")))?.topic;
-        self.state.written += 1;
-        let mut stamp = std::mem::take(&mut self.state.scratch);
-        let parts = StampParts {
-            incarnation: self.state.incarnation,
-            sequence: message.sequence,
-            source: Some((self.at.input as u32, self.at.offset)),
-            positions: &self.state.progress.positions,
-            memo: message.memo,
-        };
-        parts.encode(&mut stamp);
-        let (partition, timestamp) = (self.state.partition, self.state.progress.stream_time);
-        let (key, value) = (Some(message.key), Some(message.value));
-        let headers = [(STAMP, Some(stamp.as_slice())), (TRACE, self.at.trace)];
-        let headers = &headers[..1 + usize::from(self.at.trace.is_some())];
-        self.out.send(Outgoing { topic, partition, timestamp, key, value, headers })?;
-        self.state.scratch = stamp;
-        self.remember(topic, &message)
+        Self { env, state, out, entry, trace: None }
     }
 
     /// What a sink's topic backs is set by what is sent there, by the very function that a
@@ -146,5 +74,88 @@ impl<'a> Scope<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Gate for Scope<'_> {
+    /// A record of another partition is sent on, and not processed here.
+    fn admit(&mut self, key: &[u8]) -> Result<Option<Context<'_>>, ProcessError> {
+        let Entry { input, source, origin, record, now } = self.entry;
+        let partition = home(self.env, (input, source), record, key, now)?;
+        if partition != record.partition {
+            self.state.count("rekeyed");
+            moved::send_on(self.env, record, source, (key, partition), &mut *self.out)?;
+            return Ok(None);
+        }
+        let time = &mut self.state.progress.stream_time;
+        *time = record.time().max(*time);
+        self.trace = trace(record);
+        Ok(Some(Context { host: self, origin }))
+    }
+}
+
+impl Host for Scope<'_> {
+    fn stream_time(&self) -> i64 {
+        self.state.progress.stream_time
+    }
+
+    fn partition(&self) -> u32 {
+        self.state.partition
+    }
+
+    fn get(&mut self, table: usize, key: &[u8]) -> Result<Option<Row<'_>>> {
+        let partition = self.state.partition;
+        Ok(self.state.tables[table].get(&*self.env.store, table, partition, key)?)
+    }
+
+    fn scan(&mut self, table: usize, from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        let at = (table, self.state.partition);
+        Ok(self.state.tables[table].scan(&*self.env.store, at, from, visit)?)
+    }
+
+    fn put(&mut self, table: usize, key: &[u8], value: Option<&[u8]>) -> Result<u64> {
+        self.state.written += 1;
+        let (env, partition) = (self.env, self.state.partition);
+        let rows = &mut self.state.tables[table];
+        let former = rows.get(&*env.store, table, partition, key)?.map_or(0, |r| r.sequence);
+        let timestamp = self.state.progress.stream_time;
+        let sequence = former + 1;
+        let row = value.map(|value| {
+            Row::encode(sequence, timestamp, value, &mut self.state.scratch);
+            self.state.scratch.as_slice()
+        });
+        rows.set(key, row);
+        Ok(sequence)
+    }
+
+    fn send(&mut self, sink: usize, message: Message<'_>) -> Result<()> {
+        let topic = &self.env.topology.sinks[sink].topic;
+        self.state.written += 1;
+        let mut stamp = std::mem::take(&mut self.state.scratch);
+        let parts = StampParts {
+            incarnation: self.state.incarnation,
+            sequence: message.sequence,
+            source: Some((self.entry.input as u32, self.entry.record.offset)),
+            positions: &self.state.progress.positions,
+            inputs: Some(self.env.topology.fingerprint()),
+            memo: message.memo,
+        };
+        parts.encode(&mut stamp);
+        let (partition, timestamp) = (self.state.partition, self.state.progress.stream_time);
+        let (key, value) = (Some(message.key), Some(message.value));
+        let headers = [(STAMP, Some(stamp.as_slice())), (TRACE, self.trace)];
+        let headers = &headers[..1 + usize::from(self.trace.is_some())];
+        self.out.send(Outgoing { topic, partition, timestamp, key, value, headers })?;
+        self.state.scratch = stamp;
+        self.remember(topic, &message)
+    }
+
+    fn broken(&self, cause: String) -> Error {
+        let Record { topic, partition, offset, .. } = *self.entry.record;
+        Error::Invariant { partition: TopicPartition::new(topic, partition), offset, cause }
+    }
+
+    fn count(&mut self, name: &'static str) {
+        self.state.count(name);
     }
 }

@@ -1,47 +1,13 @@
 //! Puts a [`Topology`] together and refuses one that is wired wrongly, before any broker call.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::Duration;
 
-use super::{
-    Backing, FromChangelog, FromLedger, KeyOf, ProcessorSpec, RowOf, Sink, Source, StoreSpec,
-    Tells, ToChangelog, Topology,
-};
+use super::parts::{Ledger, Node, Reader, Sink, Source, Store};
+use super::wiring::{Used, erase};
+use super::{Backing, InputKind, NodeSpec, SinkSpec, SourceSpec, StoreSpec, Tells, Topology};
+use crate::error::TopologyError;
+use crate::partitioner::murmur2;
 use crate::processor::Processor;
-
-/// What is wrong with a topology.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TopologyError {
-    /// Two parts have one name, or two sources one topic.
-    #[error("topology {topology}: {name:?} is there twice")]
-    Twice {
-        /// The topology.
-        topology: String,
-        /// The name or topic.
-        name: String,
-    },
-    /// A part names another that is not there.
-    #[error("topology {topology}: {by:?} names {name:?}, which is not there")]
-    Unknown {
-        /// The topology.
-        topology: String,
-        /// Who names it.
-        by: String,
-        /// What is missing.
-        name: String,
-    },
-    /// A part that nothing uses, or that lacks what it needs.
-    #[error("topology {topology}: {name:?} {cause}")]
-    Dangling {
-        /// The topology.
-        topology: String,
-        /// The part.
-        name: String,
-        /// What is wrong.
-        cause: &'static str,
-    },
-}
 
 /// Builds a [`Topology`]; mistakes are told by [`TopologyBuilder::build`].
 #[must_use = "a topology is made by build()"]
@@ -55,87 +21,61 @@ impl TopologyBuilder {
             topology: Topology {
                 name,
                 sources: Vec::new(),
-                processors: Vec::new(),
+                nodes: Vec::new(),
                 stores: Vec::new(),
                 tells: Vec::new(),
                 sinks: Vec::new(),
                 rekey: None,
                 dead_letters: None,
+                kinds: Vec::new(),
+                fingerprints: Vec::new(),
             },
         }
     }
 
-    /// Reads `topic`; `key` tells where each record belongs.
-    pub fn source(mut self, name: &str, topic: impl Into<String>, key: KeyOf) -> Self {
-        self.topology.sources.push(Source {
-            name: name.to_owned(),
-            topic: topic.into(),
-            key,
-            head_start_ms: None,
-            future_max_ms: None,
-        });
+    /// Keeps a store.
+    pub fn store(mut self, store: Store) -> Self {
+        let Store { name, changelog: topic, to, from } = store;
+        let backing = Backing::Changelog { topic, to, from };
+        self.topology.stores.push(StoreSpec { name, backing });
         self
     }
 
-    /// Lets the records of the last source go before those of sources without a head start, unless
-    /// they are stamped later by more than this. One that is stamped further ahead holds up none of
-    /// those behind it: it goes early, with them.
-    pub fn head_start(mut self, by: Duration) -> Self {
-        if let Some(source) = self.topology.sources.last_mut() {
-            source.head_start_ms = Some(by.as_millis() as u64);
+    /// Keeps a store that is backed by the topic of a sink.
+    pub fn ledger(mut self, ledger: Ledger) -> Self {
+        let Ledger { name, topic, from, tells } = ledger;
+        if let Some((store, row)) = tells {
+            self.topology.tells.push(Tells { store, topic: topic.clone(), row });
         }
+        let backing = Backing::Ledger { topic, from };
+        self.topology.stores.push(StoreSpec { name, backing });
         self
     }
 
-    /// Makes dead letters of the last source's records that are stamped further ahead of the
-    /// clock than this; its topic, where it is created, refuses them at the door.
-    pub fn future_max(mut self, by: Duration) -> Self {
-        if let Some(source) = self.topology.sources.last_mut() {
-            source.future_max_ms = Some(by.as_millis() as u64);
-        }
+    /// Writes a topic.
+    pub fn sink(mut self, sink: Sink) -> Self {
+        let Sink { name, topic } = sink;
+        self.topology.sinks.push(SinkSpec { name, topic });
         self
     }
 
-    /// A store with a compacted changelog of its own, whose records have the form that `to`
-    /// writes and `from` reads.
-    pub fn store(
-        mut self,
-        name: &str,
-        changelog: impl Into<String>,
-        to: ToChangelog,
-        from: FromChangelog,
-    ) -> Self {
-        let backing = Backing::Changelog { topic: changelog.into(), to, from };
-        self.topology.stores.push(StoreSpec { name: name.to_owned(), backing });
-        self
-    }
-
-    /// A store with a compacted changelog of its own, whose records are the rows as they are.
-    pub fn plain_store(self, name: &str, changelog: impl Into<String>) -> Self {
-        let to: ToChangelog = |_, row, into| into.extend_from_slice(row);
-        self.store(name, changelog, to, |_, value| Ok(value.to_vec()))
-    }
-
-    /// A store that remembers what `from` reads in the records that the task itself writes to
-    /// `topic`: that topic is its log, there is no second copy.
-    pub fn store_backed_by(
-        mut self,
-        name: &str,
-        topic: impl Into<String>,
-        from: FromLedger,
-    ) -> Self {
-        let backing = Backing::Ledger { topic: topic.into(), from };
-        self.topology.stores.push(StoreSpec { name: name.to_owned(), backing });
-        self
-    }
-
-    /// Says that the records of `topic`, which backs another store, speak of rows of `store`: the
-    /// sequence in the stamp of each is that of the row whose key `row` reads. A store that is
-    /// built from its changelog is then compared with what they tell, and is not used where the
-    /// changelog has lost rows. For rows that are never deleted.
-    pub fn tells_of(mut self, store: &str, topic: impl Into<String>, row: RowOf) -> Self {
-        let (store, topic) = (store.to_owned(), topic.into());
-        self.topology.tells.push(Tells { store, topic, row });
+    /// Processes what a node's sources read.
+    pub fn processor<P: Processor + 'static>(mut self, node: Node<P>) -> Self {
+        let Node { name, make, sources } = node;
+        let make = erase(make, &sources);
+        let node = self.topology.nodes.len();
+        let spec = |(place, source): (usize, Source<Reader<P>>)| SourceSpec {
+            name: source.name,
+            topic: source.topic,
+            number: source.number,
+            node,
+            place,
+            head_start_ms: source.head_start_ms,
+            future_max_ms: source.future_max_ms,
+        };
+        self.topology.sources.extend(sources.into_iter().enumerate().map(spec));
+        let (keeps, writes) = (Vec::new(), Vec::new());
+        self.topology.nodes.push(NodeSpec { name, make, keeps, writes });
         self
     }
 
@@ -151,87 +91,96 @@ impl TopologyBuilder {
         self
     }
 
-    /// A processor that reads these sources and keeps these stores.
-    pub fn processor<P: Processor + 'static>(
-        mut self,
-        name: &str,
-        factory: impl Fn() -> P + Send + Sync + 'static,
-        reads: impl IntoIterator<Item = &'static str>,
-        keeps: impl IntoIterator<Item = &'static str>,
-    ) -> Self {
-        self.topology.processors.push(ProcessorSpec {
-            name: name.to_owned(),
-            factory: Arc::new(move || Box::new(factory())),
-            reads: reads.into_iter().map(str::to_owned).collect(),
-            keeps: keeps.into_iter().map(str::to_owned).collect(),
-            punctuate_every_ms: None,
-        });
-        self
-    }
-
-    /// Calls the last processor's `punctuate` whenever stream time enters a new interval of this
-    /// length.
-    pub fn punctuate_every(mut self, interval: Duration) -> Self {
-        if let Some(processor) = self.topology.processors.last_mut() {
-            processor.punctuate_every_ms = Some(interval.as_millis().max(1) as u64);
-        }
-        self
-    }
-
-    /// Writes what processor `from` sends under this name to `topic`.
-    pub fn sink(mut self, name: &str, topic: impl Into<String>, from: &str) -> Self {
-        let (name, topic, from) = (name.to_owned(), topic.into(), from.to_owned());
-        self.topology.sinks.push(Sink { name, topic, from });
-        self
-    }
-
     /// The topology.
     ///
     /// # Errors
     /// The first wiring mistake found.
-    pub fn build(self) -> Result<Topology, TopologyError> {
+    pub fn build(mut self) -> Result<Topology, TopologyError> {
         let t = &self.topology;
         self.unique(t.sources.iter().map(|s| s.name.as_str()))?;
-        self.unique(t.inputs().iter().map(String::as_str))?;
-        self.unique(t.processors.iter().map(|p| p.name.as_str()))?;
+        let read = t.sources.iter().map(|s| &s.topic).chain(&t.rekey);
+        self.unique(read.map(String::as_str))?;
+        self.unique(t.nodes.iter().map(|n| n.name.as_str()))?;
         self.unique(t.stores.iter().map(|s| s.name.as_str()))?;
         self.unique(t.sinks.iter().map(|s| s.name.as_str()))?;
         if t.sources.is_empty() {
             return Err(self.dangling(&t.name, "reads nothing"));
         }
-        for processor in &t.processors {
-            for name in &processor.reads {
-                self.known(&processor.name, name, t.sources.iter().any(|s| s.name == *name))?;
-            }
-            for name in &processor.keeps {
-                self.known(&processor.name, name, t.store_index(name).is_some())?;
-            }
+        self.topology.kinds = self.number_inputs()?;
+        self.topology.fingerprints = self.fingerprints();
+        for node in 0..self.topology.nodes.len() {
+            self.wire(node)?;
         }
-        for sink in &t.sinks {
-            self.known(&sink.name, &sink.from, t.processors.iter().any(|p| p.name == sink.from))?;
-        }
-        for tells in &t.tells {
-            self.known(&tells.topic, &tells.store, t.store_index(&tells.store).is_some())?;
-            let is_it = |s: &StoreSpec| s.backing.topic() == tells.topic && s.name != tells.store;
-            if !t.stores.iter().any(is_it) {
-                return Err(self.dangling(&tells.topic, "tells of rows and backs no store"));
-            }
-        }
-        self.wired()?;
+        self.check_stores()?;
+        self.check_sinks()?;
         Ok(self.topology)
     }
 
-    fn wired(&self) -> Result<(), TopologyError> {
+    /// Gives each input its number.
+    fn number_inputs(&self) -> Result<Vec<InputKind>, TopologyError> {
         let t = &self.topology;
-        for source in &t.sources {
-            match t.processors.iter().filter(|p| p.reads.contains(&source.name)).count() {
-                0 => return Err(self.dangling(&source.name, "is read by no processor")),
-                1 => {}
-                _ => return Err(self.dangling(&source.name, "is read by two processors")),
+        let mut kinds = vec![None; t.sources.len() + usize::from(t.rekey.is_some())];
+        for (index, source) in t.sources.iter().enumerate() {
+            let Some(number) = source.number else { continue };
+            match kinds.get_mut(number) {
+                Some(free @ None) => *free = Some(InputKind::Source(index)),
+                Some(_) => return Err(self.dangling(&source.name, "has the number of another")),
+                None => return Err(self.dangling(&source.name, "leaves a number out before it")),
             }
         }
-        for store in &t.stores {
-            match t.processors.iter().filter(|p| p.keeps.contains(&store.name)).count() {
+        let unnumbered = t.sources.iter().enumerate().filter(|(_, s)| s.number.is_none());
+        let unnumbered = unnumbered.map(|(index, _)| InputKind::Source(index));
+        let mut rest = unnumbered.chain(t.rekey.is_some().then_some(InputKind::Moved));
+        Ok(kinds.into_iter().filter_map(|kind| kind.or_else(|| rest.next())).collect())
+    }
+
+    /// One for each number of inputs that there may have been.
+    fn fingerprints(&self) -> Vec<u16> {
+        let mut names = Vec::new();
+        let add = |kind: &InputKind| {
+            let name = match kind {
+                InputKind::Source(source) => self.topology.sources[*source].name.as_str(),
+                // No name of a source: those are not empty.
+                InputKind::Moved => "",
+            };
+            names.extend_from_slice(&(name.len() as u32).to_le_bytes());
+            names.extend_from_slice(name.as_bytes());
+            murmur2(&names) as u16
+        };
+        self.topology.kinds.iter().map(add).collect()
+    }
+
+    /// Makes a node's processor once, to see what it asks for.
+    fn wire(&mut self, node: usize) -> Result<(), TopologyError> {
+        let (_, used) = self.topology.try_make(&self.topology.nodes[node].make);
+        let Used { stores, sinks, unknown } = used;
+        let spec = &self.topology.nodes[node];
+        if let Some((what, name)) = unknown.into_iter().next() {
+            let (topology, by) = (self.topology.name.clone(), spec.name.clone());
+            return Err(TopologyError::Unknown { topology, by, what, name });
+        }
+        if !self.topology.sources.iter().any(|source| source.node == node) {
+            return Err(self.dangling(&spec.name, "reads no source"));
+        }
+        let spec = &mut self.topology.nodes[node];
+        (spec.keeps, spec.writes) = (stores, sinks);
+        Ok(())
+    }
+
+    fn check_stores(&self) -> Result<(), TopologyError> {
+        let t = &self.topology;
+        for tells in &t.tells {
+            let is_it = |s: &StoreSpec| {
+                s.name == tells.store && matches!(s.backing, Backing::Changelog { .. })
+            };
+            if !t.stores.iter().any(is_it) {
+                let (topology, by) = (t.name.clone(), tells.topic.clone());
+                let (what, name) = ("store", tells.store.clone());
+                return Err(TopologyError::Unknown { topology, by, what, name });
+            }
+        }
+        for (table, store) in t.stores.iter().enumerate() {
+            match t.nodes.iter().filter(|n| n.keeps.contains(&table)).count() {
                 0 => return Err(self.dangling(&store.name, "is kept by no processor")),
                 1 => {}
                 _ => return Err(self.dangling(&store.name, "is kept by two processors")),
@@ -254,6 +203,15 @@ impl TopologyBuilder {
         Ok(())
     }
 
+    fn check_sinks(&self) -> Result<(), TopologyError> {
+        for (number, sink) in self.topology.sinks.iter().enumerate() {
+            if !self.topology.nodes.iter().any(|node| node.writes.contains(&number)) {
+                return Err(self.dangling(&sink.name, "is written by no processor"));
+            }
+        }
+        Ok(())
+    }
+
     fn unique<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), TopologyError> {
         let mut seen = HashSet::new();
         for name in names {
@@ -263,14 +221,6 @@ impl TopologyBuilder {
             }
         }
         Ok(())
-    }
-
-    fn known(&self, by: &str, name: &str, known: bool) -> Result<(), TopologyError> {
-        if known {
-            return Ok(());
-        }
-        let topology = self.topology.name.clone();
-        Err(TopologyError::Unknown { topology, by: by.to_owned(), name: name.to_owned() })
     }
 
     fn dangling(&self, name: &str, cause: &'static str) -> TopologyError {

@@ -3,31 +3,19 @@
 //! driver runs the same one.
 
 mod builder;
+mod parts;
 mod print;
+mod wiring;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-pub use self::builder::{TopologyBuilder, TopologyError};
+pub use self::builder::TopologyBuilder;
+pub use self::parts::{Ledger, Node, Sink, Source, Store, as_it_is};
+pub(crate) use self::wiring::{AnyProcessor, Gate, Make};
+pub use self::wiring::{Homes, Wiring};
 use crate::broker::{CleanupPolicy, TopicDescription};
-use crate::processor::{DeadLetter, Processor};
+pub use crate::error::TopologyError;
 use crate::record::Record;
-
-/// The key that a record belongs to, read from its value or its key; what cannot be read becomes
-/// a dead letter. The engine alone turns keys into partitions.
-pub type KeyOf = for<'a> fn(&Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter>;
-
-/// The key of a record as it is; one without a key is a dead letter `NO_KEY`.
-///
-/// # Errors
-/// The dead letter.
-pub fn record_key<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, DeadLetter> {
-    let key = record.key.map(Cow::Borrowed);
-    key.ok_or_else(|| DeadLetter::new("NO_KEY", "it has no key"))
-}
-
-/// Makes a processor for one task.
-pub type ProcessorFactory = Arc<dyn Fn() -> Box<dyn Processor> + Send + Sync>;
 
 /// Writes a row for its changelog: readable by people, for instance.
 pub type ToChangelog = fn(key: &[u8], row: &[u8], into: &mut Vec<u8>);
@@ -38,24 +26,26 @@ pub type FromChangelog = fn(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String>
 /// What a ledger record says of the store it backs: key and value, or nothing.
 pub type FromLedger = for<'a> fn(&Record<'a>, memo: &[u8]) -> Option<(Vec<u8>, Vec<u8>)>;
 
-/// A topic that is read.
+/// The key of the row that a record speaks of; nothing where it speaks of none.
+pub type RowOf = for<'a> fn(&Record<'a>) -> Option<Cow<'a, [u8]>>;
+
+/// A source, as the engine knows it.
 #[derive(Clone)]
-pub struct Source {
-    /// Name in the topology.
-    pub name: String,
-    /// The topic.
-    pub topic: String,
-    /// Where a record belongs.
-    pub key: KeyOf,
-    /// Its records go before those of inputs without one unless stamped this much later (ms).
-    pub head_start_ms: Option<u64>,
-    /// Records stamped further ahead of the clock become dead letters (ms).
-    pub future_max_ms: Option<u64>,
+pub(crate) struct SourceSpec {
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    /// Its number among the inputs, where it is given one.
+    number: Option<usize>,
+    /// The node that reads it, and its place there.
+    pub(crate) node: usize,
+    pub(crate) place: usize,
+    pub(crate) head_start_ms: Option<u64>,
+    pub(crate) future_max_ms: Option<u64>,
 }
 
 /// What a store is restored from.
 #[derive(Clone)]
-pub enum Backing {
+pub(crate) enum Backing {
     /// A compacted topic of its own, one row per changed key and transaction.
     Changelog {
         /// The topic.
@@ -76,7 +66,7 @@ pub enum Backing {
 
 impl Backing {
     /// The topic.
-    pub fn topic(&self) -> &str {
+    pub(crate) fn topic(&self) -> &str {
         match self {
             Self::Changelog { topic, .. } | Self::Ledger { topic, .. } => topic,
         }
@@ -85,72 +75,73 @@ impl Backing {
 
 /// A table of local state.
 #[derive(Clone)]
-pub struct StoreSpec {
-    /// Name in the topology.
-    pub name: String,
-    /// What it is restored from.
-    pub backing: Backing,
+pub(crate) struct StoreSpec {
+    pub(crate) name: String,
+    pub(crate) backing: Backing,
 }
-
-/// The key of the row that a record speaks of; nothing where it speaks of none.
-pub type RowOf = for<'a> fn(&Record<'a>) -> Option<Cow<'a, [u8]>>;
 
 /// A ledger whose records speak of rows of another store.
 #[derive(Clone)]
-pub struct Tells {
+pub(crate) struct Tells {
     /// Name of the store.
-    pub store: String,
+    pub(crate) store: String,
     /// The ledger's topic.
-    pub topic: String,
+    pub(crate) topic: String,
     /// Of which row.
-    pub row: RowOf,
+    pub(crate) row: RowOf,
 }
 
-/// A node that processes records.
+/// A node, as the engine knows it.
 #[derive(Clone)]
-pub struct ProcessorSpec {
-    /// Name in the topology.
-    pub name: String,
-    /// Makes one for a task.
-    pub factory: ProcessorFactory,
-    /// Names of the sources it reads.
-    pub reads: Vec<String>,
-    /// Names of the stores it keeps.
-    pub keeps: Vec<String>,
-    /// Stream time between two calls of [`Processor::punctuate`] (ms).
-    pub punctuate_every_ms: Option<u64>,
+pub(crate) struct NodeSpec {
+    pub(crate) name: String,
+    make: Make,
+    /// The stores and sinks that it has asked for.
+    pub(crate) keeps: Vec<usize>,
+    pub(crate) writes: Vec<usize>,
 }
 
 /// A topic that is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sink {
-    /// Name in the topology.
-    pub name: String,
-    /// The topic.
-    pub topic: String,
-    /// Name of the processor that writes it.
-    pub from: String,
+pub(crate) struct SinkSpec {
+    pub(crate) name: String,
+    pub(crate) topic: String,
+}
+
+/// Which records an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputKind {
+    /// Those of a source.
+    Source(usize),
+    /// Those that lay in a wrong partition, of any source.
+    Moved,
 }
 
 /// A whole application: see [`Topology::named`].
 #[derive(Clone)]
 pub struct Topology {
-    /// Name of the application: its group, and the beginning of its transactional ids.
-    pub name: String,
-    /// What is read, in the order in which ties of time are broken.
-    pub sources: Vec<Source>,
-    /// What processes.
-    pub processors: Vec<ProcessorSpec>,
-    /// What is remembered.
-    pub stores: Vec<StoreSpec>,
+    name: String,
+    pub(crate) sources: Vec<SourceSpec>,
+    pub(crate) nodes: Vec<NodeSpec>,
+    pub(crate) stores: Vec<StoreSpec>,
     /// What ledgers tell of rows: a restore compares the two.
-    pub tells: Vec<Tells>,
-    /// What is written.
-    pub sinks: Vec<Sink>,
-    /// Where records go that lie in a partition that is not their key's.
-    pub rekey: Option<String>,
-    /// Where records go that cannot be read.
-    pub dead_letters: Option<String>,
+    pub(crate) tells: Vec<Tells>,
+    pub(crate) sinks: Vec<SinkSpec>,
+    pub(crate) rekey: Option<String>,
+    pub(crate) dead_letters: Option<String>,
+    /// What is read, by number; ties of time are broken in this order.
+    pub(crate) kinds: Vec<InputKind>,
+    /// Of the first input, of the first two, and so on: which inputs those are.
+    fingerprints: Vec<u16>,
+}
+
+/// How many partitions its topics have on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Partitions of all topics but the dead letters'.
+    pub partitions: u32,
+    /// Partitions of the topic of dead letters.
+    pub dead_letter_partitions: u32,
 }
 
 impl Topology {
@@ -160,10 +151,48 @@ impl Topology {
         TopologyBuilder::new(name.into())
     }
 
-    /// The topics that are read, in the order of a task's inputs: the sources', then the one of
-    /// moved records.
+    /// Name of the application: its group, and the beginning of its transactional ids.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topics that are read, by the number of the input.
     pub fn inputs(&self) -> Vec<String> {
-        self.sources.iter().map(|s| &s.topic).chain(&self.rekey).cloned().collect()
+        let topic = |kind: &InputKind| match kind {
+            InputKind::Source(source) => Some(self.sources[*source].topic.clone()),
+            InputKind::Moved => self.rekey.clone(),
+        };
+        self.kinds.iter().filter_map(topic).collect()
+    }
+
+    /// Which inputs there are, in which order.
+    pub(crate) fn fingerprint(&self) -> u16 {
+        self.fingerprints.last().copied().unwrap_or_default()
+    }
+
+    /// Whether positions that a stamp tells are of the first inputs of now, by number.
+    pub(crate) fn has_numbers(&self, inputs: Option<u16>, count: usize) -> bool {
+        match inputs {
+            Some(inputs) => {
+                count > 0 && self.fingerprints.get(count - 1).is_some_and(|known| *known == inputs)
+            }
+            // Of version 1. Who numbers an input has added it behind those that there were.
+            None if self.sources.iter().any(|source| source.number.is_some()) => {
+                count <= self.kinds.len()
+            }
+            None => count == self.kinds.len(),
+        }
+    }
+
+    /// The sources, by name and topic, as they are declared.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter().map(|source| (source.name.as_str(), source.topic.as_str()))
+    }
+
+    /// The changelogs of its stores.
+    pub fn changelogs(&self) -> impl Iterator<Item = &str> {
+        let changelogs = |store: &&StoreSpec| matches!(store.backing, Backing::Changelog { .. });
+        self.stores.iter().filter(changelogs).map(|store| store.backing.topic())
     }
 
     /// The topics that back a store, each once.
@@ -223,7 +252,7 @@ impl Topology {
     }
 
     /// Names of the stores, in the order of their tables.
-    pub(crate) fn store_names(&self) -> Vec<String> {
+    pub fn store_names(&self) -> Vec<String> {
         self.stores.iter().map(|store| store.name.clone()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Backing, Topology};
+use super::{Backing, SourceSpec, Topology};
 
 impl fmt::Display for Topology {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,8 +17,10 @@ impl fmt::Display for Topology {
         if let Some(topic) = &self.rekey {
             writeln!(f, "  rekey     {topic} (records of a wrong partition)")?;
         }
-        for p in &self.processors {
-            let (reads, keeps) = (p.reads.join(", "), p.keeps.join(", "));
+        for (node, p) in self.nodes.iter().enumerate() {
+            let reads: Vec<&str> = self.sources_of(node).map(|s| s.name.as_str()).collect();
+            let keeps: Vec<&str> = p.keeps.iter().map(|s| self.stores[*s].name.as_str()).collect();
+            let (reads, keeps) = (reads.join(", "), keeps.join(", "));
             writeln!(f, "  processor {} reads [{reads}] keeps [{keeps}]", p.name)?;
         }
         for s in &self.stores {
@@ -31,8 +33,10 @@ impl fmt::Display for Topology {
                 }
             }
         }
-        for s in &self.sinks {
-            writeln!(f, "  sink      {} -> {} (from {})", s.name, s.topic, s.from)?;
+        for (number, s) in self.sinks.iter().enumerate() {
+            let from = self.nodes.iter().filter(|n| n.writes.contains(&number));
+            let from: Vec<&str> = from.map(|n| n.name.as_str()).collect();
+            writeln!(f, "  sink      {} -> {} (from {})", s.name, s.topic, from.join(", "))?;
         }
         if let Some(topic) = &self.dead_letters {
             writeln!(f, "  dead letters -> {topic}")?;
@@ -42,25 +46,29 @@ impl fmt::Display for Topology {
 }
 
 impl Topology {
+    fn sources_of(&self, node: usize) -> impl Iterator<Item = &SourceSpec> {
+        self.sources.iter().filter(move |source| source.node == node)
+    }
+
     /// The topology as a Mermaid flowchart.
     pub fn mermaid(&self) -> String {
         let mut lines = vec!["flowchart LR".to_owned()];
         let topic = |name: &str| format!("{name}([{name}])");
-        for p in &self.processors {
-            for s in self.sources.iter().filter(|s| p.reads.contains(&s.name)) {
+        for (node, p) in self.nodes.iter().enumerate() {
+            for s in self.sources_of(node) {
                 lines.push(format!("    {} -->|{}| {}", topic(&s.topic), s.name, p.name));
             }
             if let Some(rekey) = &self.rekey {
                 lines.push(format!("    {} -->|moved| {}", topic(rekey), p.name));
                 lines.push(format!("    {} -.->|wrong partition| {}", p.name, topic(rekey)));
             }
-            for s in self.stores.iter().filter(|s| p.keeps.contains(&s.name)) {
+            for s in p.keeps.iter().map(|table| &self.stores[*table]) {
                 lines.push(format!("    {} --- {}[({})]", p.name, s.name, s.name));
                 if let Backing::Changelog { topic: name, .. } = &s.backing {
                     lines.push(format!("    {} -->|changelog| {}", s.name, topic(name)));
                 }
             }
-            for s in self.sinks.iter().filter(|s| s.from == p.name) {
+            for s in p.writes.iter().map(|sink| &self.sinks[*sink]) {
                 lines.push(format!("    {} -->|{}| {}", p.name, s.name, topic(&s.topic)));
             }
             if let Some(dead) = &self.dead_letters {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Worker;
 use super::commit::Concluded;
 use crate::broker::{Now, TopicPartition};
-use crate::status::Histogram;
+use crate::histogram::Histogram;
 use crate::task::Task;
 
 /// What a crash may do to results.

@@ -1,5 +1,5 @@
 //! A worker: one consumer, one producer, some tasks, one thread. It is a state machine that
-//! [`Worker::step`] moves on; [`Worker::run`] merely repeats the step.
+//! [`Worker::step`] moves on; [`Worker::run`] (`run.rs`) merely repeats the step.
 //!
 //! ```text
 //!   poll -> open (assigned) -> restore -> fetch -> order -> process -> commit -> apply
@@ -22,6 +22,7 @@ mod open;
 mod positions;
 mod process;
 mod restore;
+mod run;
 mod standstill;
 mod takeover;
 mod told;
@@ -30,7 +31,6 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use self::commit::{Commit, Concluded};
@@ -40,14 +40,13 @@ pub use self::mutant::Mutant;
 use self::open::{Assigned, Opening};
 use self::standstill::Standstill;
 use crate::broker::{
-    Broker, BrokerError, Consumer, ConsumerOptions, GroupEvent, Now, Producer, ProducerMode,
-    TopicPartition,
+    Broker, Consumer, ConsumerOptions, GroupEvent, Now, Producer, ProducerMode, TopicPartition,
 };
 use crate::error::{Error, Result};
-use crate::prepare::Prepared;
+
 use crate::store::Store;
 use crate::task::TaskEnv;
-use crate::topology::Topology;
+use crate::topology::{Layout, Topology};
 
 /// Whether a step found something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +108,7 @@ impl Worker {
         broker: Arc<dyn Broker>,
         topology: Arc<Topology>,
         store: Arc<dyn Store>,
-        topics: Prepared,
+        topics: Layout,
         config: WorkerConfig,
     ) -> Result<Worker> {
         Self::new(broker, Arc::new(TaskEnv::new(topology, store, topics)), config)
@@ -122,7 +121,7 @@ impl Worker {
     ) -> Result<Worker> {
         #[cfg(feature = "mutants")]
         broker.mutate(config.mutant);
-        let group = env.topology.name.clone();
+        let group = env.topology.name().to_owned();
         let consumer = broker.consumer(ConsumerOptions {
             group: group.clone(),
             instance: config.id.clone(),
@@ -248,11 +247,6 @@ impl Worker {
         }
     }
 
-    fn consumer_pause(&self, wait: Duration) {
-        // Only while a commit's outcome is being looked for and the broker is away.
-        std::thread::sleep(wait.min(Duration::from_millis(10)));
-    }
-
     fn ready_producer(&mut self) -> Result<()> {
         match self.producer.poll_ready() {
             Ok(ready) => {
@@ -318,53 +312,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Repeats [`Worker::step`] until `shutdown` is set, then commits what is open. `clock` tells
-    /// the time.
-    ///
-    /// # Errors
-    /// As [`Worker::step`].
-    pub fn run(
-        &mut self,
-        shutdown: &AtomicBool,
-        clock: impl Fn() -> Now,
-        mut watch: impl FnMut(&Worker),
-    ) -> Result<()> {
-        while !shutdown.load(Ordering::Relaxed) {
-            self.step(clock(), Duration::from_millis(50))?;
-            watch(self);
-        }
-        self.finish(clock)
-    }
-
-    /// Commits what is open, within a bounded time.
-    fn finish(&mut self, clock: impl Fn() -> Now) -> Result<()> {
-        let deadline_ms = clock().monotonic_ms + FINISH_MS_MAX;
-        while self.transaction_since.is_some() && clock().monotonic_ms < deadline_ms {
-            let now = clock();
-            let step = match &self.commit {
-                None => self.start_commit(now).map(|()| Activity::Busy),
-                Some(_) => self.settle(now),
-            };
-            match step {
-                Err(Error::Broker(BrokerError::Unavailable { .. })) => self.consumer_pause(WAIT),
-                other => drop(other?),
-            }
-        }
-        if self.transaction_since.is_some() {
-            self.drop_transaction(clock())?;
-        }
-        self.close_tasks();
-        Ok(())
-    }
-
-    /// Leaves the group for good: its partitions go to others at once.
-    ///
-    /// # Errors
-    /// When the broker cannot be reached; the session's end does the same, later.
-    pub fn leave(&mut self, now: Now) -> Result<()> {
-        Ok(self.consumer.leave(now)?)
-    }
-
     /// What the worker is doing.
     pub fn status(&self) -> WorkerStatus {
         let (tasks, positions) = (self.tasks(), self.processed());
@@ -385,10 +332,6 @@ impl Worker {
         self.tasks.iter().map(|(partition, assigned)| (*partition, status(assigned))).collect()
     }
 }
-
-/// Time in which a stopping worker must settle its open transaction; else it is dropped.
-const FINISH_MS_MAX: u64 = 8_000;
-const WAIT: Duration = Duration::from_millis(10);
 
 fn producer_mode(config: &WorkerConfig) -> ProducerMode {
     match config.guarantee {

@@ -101,6 +101,6 @@ impl Restore {
         }
         let mut row = Vec::new();
         let there = env.store.get(table, self.partition, key, &mut row)?;
-        Ok(there && Row::decode(&row).is_some_and(|row| row.sequence > sequence))
+        Ok(there && Row::decode(&row).is_ok_and(|row| row.sequence > sequence))
     }
 }

@@ -123,7 +123,7 @@ impl Worker {
             let known = self.look_up(partition, &ids)?;
             self.check_ids(&known)?;
             let checkpoint = self.usable_checkpoint((partition, claim), &known)?;
-            let missing = self.missing(partition, &known, checkpoint.as_ref())?;
+            let missing = self.missing((partition, claim), &known, checkpoint.as_ref())?;
             let from = (checkpoint, missing);
             #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
             let mut restore = Restore::begin((partition, claim), &known, from, now);
@@ -299,7 +299,7 @@ impl Worker {
     /// backs another lacks all of it.
     fn missing(
         &self,
-        partition: u32,
+        (partition, claim): (u32, Claim),
         known: &Known,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Vec<Missing>> {
@@ -309,10 +309,18 @@ impl Worker {
             let stores = self.env.topology.stores.iter().enumerate();
             for (table, store) in stores.filter(|(_, s)| s.backing.topic() == topic) {
                 let is_kept = match checkpoint {
-                    Some(c) if !c.stores.is_empty() => c.stores.contains(&store.name),
+                    Some(c) if !c.stores.is_empty() => {
+                        c.stores.contains(&store.name) && c.backing(topic).is_some()
+                    }
                     _ => self.has_rows(table, partition)?,
                 };
-                position = if is_kept { position } else { *start };
+                if !is_kept {
+                    position = *start;
+                    if self.has_rows(table, partition)? {
+                        // Of a time when it was kept: what was deleted since would come back.
+                        self.env.store.clear(table, partition, claim)?;
+                    }
+                }
             }
             let (topic, position) = (topic.clone(), position.max(*start));
             missing.push(Missing { topic, from: position, position, end: *end });

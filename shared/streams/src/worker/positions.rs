@@ -5,7 +5,7 @@ use super::topic_ids::KnownBy;
 use super::{Assigned, Worker};
 use crate::broker::{Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
-use crate::store::Checkpoint;
+use crate::store::{Checkpoint, Stamped};
 use crate::task::{Progress, Task};
 
 impl Worker {
@@ -147,16 +147,20 @@ impl Worker {
         }
     }
 
-    /// What stamps tell of an input, if their numbers are those of now for all that the store tells;
-    /// and of how many inputs those are whose numbers are not.
+    /// What stamps tell of an input, if their numbers are those of now for all that is known; and of
+    /// how many inputs those are whose numbers are not.
     fn by_stamps(&self, stored: &Checkpoint, input: usize) -> (Option<u64>, usize) {
         let inputs = &self.env.inputs;
         let names = stored.inputs.iter().map(|(name, _)| name);
         // Where there were more or fewer, the stamps of then differ by that.
         let is_same = names.len() == 0 || names.len() != inputs.len() || names.eq(inputs);
-        let is_now = |told: &&Vec<u64>| is_same && told.len() == inputs.len();
-        let told = stored.stamped.iter().find(is_now).map(|told| told[input]);
+        let is_now = |told: &&Stamped| {
+            let has_numbers = self.env.topology.has_numbers(told.inputs, told.positions.len());
+            has_numbers && (is_same || told.inputs.is_some())
+        };
+        let of_now = stored.stamped.iter().filter(is_now);
+        let told = of_now.filter_map(|told| told.positions.get(input)).max();
         let others = stored.stamped.iter().filter(|told| !is_now(told));
-        (told, others.map(Vec::len).max().unwrap_or(0))
+        (told.copied(), others.map(|told| told.positions.len()).max().unwrap_or(0))
     }
 }

@@ -17,7 +17,7 @@ use crate::broker::{Broker, Isolation, Now, OffsetSpec, Reader, TopicPartition};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Record};
 use crate::stamp::{STAMP, Stamp};
-use crate::store::{Checkpoint, Claim, Row, StoreBatch, TopicIds};
+use crate::store::{Checkpoint, Claim, Row, Stamped, StoreBatch, TopicIds};
 use crate::task::{Metadata, TaskEnv};
 use crate::topology::Backing;
 
@@ -325,14 +325,14 @@ impl Reached {
             (checkpoint.incarnation, checkpoint.sequence) = (stamp.incarnation, 0);
         }
         checkpoint.stream_time = checkpoint.stream_time.max(record.timestamp);
-        let count = stamp.positions.len();
-        let known = checkpoint.stamped.iter().position(|told| told.len() == count);
-        let known = known.unwrap_or_else(|| {
-            checkpoint.stamped.push(vec![0; count]);
+        let Stamp { inputs, ref positions, .. } = *stamp;
+        let is_same =
+            |told: &Stamped| (told.inputs, told.positions.len()) == (inputs, positions.len());
+        let known = checkpoint.stamped.iter().position(is_same).unwrap_or_else(|| {
+            checkpoint.stamped.push(Stamped { inputs, positions: vec![0; positions.len()] });
             checkpoint.stamped.len() - 1
         });
-        let told = &mut checkpoint.stamped[known];
-        for (told, position) in told.iter_mut().zip(&stamp.positions) {
+        for (told, position) in checkpoint.stamped[known].positions.iter_mut().zip(positions) {
             *told = (*told).max(*position);
         }
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::partitioner::murmur2;
 use crate::record::Record;
 use crate::stamp::Stamp;
-use crate::store::Row;
+use crate::store::{Row, unreadable};
 use crate::task::TaskEnv;
 
 /// What an operator may do where a changelog has lost rows.
@@ -59,12 +59,19 @@ impl Told {
 
     /// Compares it with the rows, once all of them are there.
     pub(super) fn check(&self, env: &TaskEnv, partition: u32) -> Result<()> {
-        let mut row = Vec::new();
+        let (store, mut row) = (&*env.store, Vec::new());
         // Which one is named must not depend on the map's order.
         let mut first: Option<(&Telling, u64)> = None;
         for told in self.0.values() {
-            let there = env.store.get(told.table, partition, &told.key, &mut row)?;
-            let found = Row::decode(&row).filter(|_| there).map_or(0, |row| row.sequence);
+            let there = store.get(told.table, partition, &told.key, &mut row)?;
+            let found = match there {
+                true => {
+                    Row::decode(&row)
+                        .map_err(|error| unreadable(store, told.table, error))?
+                        .sequence
+                }
+                false => 0,
+            };
             let is_first = |(other, _): &(&Telling, u64)| {
                 (told.which, told.offset) < (other.which, other.offset)
             };

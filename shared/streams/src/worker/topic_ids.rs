@@ -13,9 +13,9 @@ use super::Worker;
 use super::open::Known;
 use crate::broker::{BrokerError, TopicPartition};
 use crate::error::{Error, Result};
+use crate::policy::made_anew;
 use crate::store::{Checkpoint, Claim, StoreBatch, TopicIds};
 use crate::task::Metadata;
-use crate::topic_watch::made_anew;
 
 impl Worker {
     /// Ids of the topics of which positions are kept.

@@ -38,7 +38,7 @@ fn check_decided(rig: &mut Rig, what: &str) {
 fn reset(rig: &Rig, offset: u64, metadata: &str) {
     let metadata = metadata.to_owned();
     rig.cluster.set_offset(
-        &rig.topology.name,
+        rig.topology.name(),
         TopicPartition::new(INPUT, 0),
         CommittedOffset { offset, metadata },
     );
@@ -122,7 +122,7 @@ fn what_a_foreign_member_was_assigned_is_decided_afterwards() {
     let mut stranger = rig
         .outside
         .consumer(ConsumerOptions {
-            group: rig.topology.name.clone(),
+            group: rig.topology.name().to_owned(),
             // The first of the names is assigned the only partition.
             instance: "a-stranger".to_owned(),
             topics: vec![INPUT.to_owned()],
@@ -160,7 +160,7 @@ fn positions_that_the_group_does_not_know_are_committed_at_once() {
     rig.settle();
     let committed = rig.committed(INPUT);
     rig.kill(0);
-    rig.outside.delete_group(&rig.topology.name).unwrap();
+    rig.outside.delete_group(rig.topology.name()).unwrap();
     assert_eq!(rig.committed(INPUT), None);
     rig.boot();
     rig.settle();

@@ -3,24 +3,20 @@
 
 use std::sync::Arc;
 
-use bps_streams::Topology;
 use bps_streams::replay::Replay;
 use bps_streams::store::memory::MemoryStore;
+use bps_streams::{Ledger, Topology};
 
-use super::rig::{CHANGELOG, INPUT, LEDGER, ROWS, Register, Rig, beginning};
+use super::rig::{CHANGELOG, INPUT, LEDGER, ROWS, Rig, beginning, node};
 
 const SEEN: &str = "seen";
 const REBUILD: &str = "--rebuild-rows";
 
 /// A ledger that backs a store of its own, and whose records tell of rows.
 fn told() -> Topology {
-    beginning()
-        .store_backed_by(SEEN, LEDGER, |record, _| Some((record.key?.to_vec(), Vec::new())))
-        .tells_of(ROWS, LEDGER, |record| record.key.map(Into::into))
-        .processor("register", || Register, [INPUT], [ROWS, SEEN])
-        .sink(LEDGER, LEDGER, "register")
-        .build()
-        .unwrap()
+    let seen = Ledger::new(SEEN, LEDGER, |record, _| Some((record.key?.to_vec(), Vec::new())));
+    let seen = seen.tells_of(ROWS, |record| record.key.map(Into::into));
+    beginning().ledger(seen).processor(node(&[INPUT], &[SEEN])).build().unwrap()
 }
 
 /// Rows `a` (changed twice) and `b`, whose process is gone.
@@ -76,7 +72,7 @@ fn and_a_ledger_of_which_the_store_knows_more() {
     rig.lose_tail(LEDGER, 2);
     check_names(&mut rig, &["ledger-0: ", "up to 5", "ends at 2", "`verify` names"]);
     // Whether the group knows of it or not.
-    rig.outside.delete_group(&rig.topology.name).unwrap();
+    rig.outside.delete_group(rig.topology.name()).unwrap();
     check_names(&mut rig, &["ledger-0: ", "up to 5", "ends at 2", "`verify` names"]);
 }
 
@@ -139,7 +135,7 @@ fn where_all_was_made_anew_it_begins_anew() {
     for topic in [INPUT, CHANGELOG, LEDGER] {
         rig.lose_tail(topic, 0);
     }
-    rig.outside.delete_group(&rig.topology.name).unwrap();
+    rig.outside.delete_group(rig.topology.name()).unwrap();
     rig.send(INPUT, "c", Some("1"));
     rig.boot();
     rig.settle();

@@ -1,11 +1,11 @@
 //! A topology that has gained a store, or a source, since its topics and its store were written.
 
-use bps_streams::Topology;
 use bps_streams::broker::{CommittedOffset, TopicPartition};
 use bps_streams::store::StoreBatch;
-use bps_streams::topology::record_key;
+use bps_streams::topology::as_it_is;
+use bps_streams::{Ledger, Source, Topology};
 
-use super::rig::{CHANGELOG, INPUT, LEDGER, ROWS, Register, Rig, set};
+use super::rig::{INPUT, LEDGER, Rig, beginning, node, set};
 
 const SEEN: &str = "seen";
 const ALSO: &str = "also";
@@ -14,19 +14,16 @@ const ALSO_TABLE: usize = 2;
 
 /// A ledger that backs one store, or two.
 fn with_stores(also: bool) -> Topology {
-    let topology = super::rig::beginning()
-        .store_backed_by(SEEN, LEDGER, |record, _| Some((record.key?.to_vec(), b"seen".to_vec())));
-    let (topology, keeps) = match also {
-        true => (
-            topology.store_backed_by(ALSO, LEDGER, |record, _| {
-                Some((record.key?.to_vec(), record.value?.to_vec()))
-            }),
-            vec![ROWS, SEEN, ALSO],
-        ),
-        false => (topology, vec![ROWS, SEEN]),
-    };
-    let topology = topology.processor("register", || Register, [INPUT], keeps);
-    topology.sink(LEDGER, LEDGER, "register").build().unwrap()
+    let seen =
+        Ledger::new(SEEN, LEDGER, |record, _| Some((record.key?.to_vec(), b"seen".to_vec())));
+    let mut topology = beginning().ledger(seen);
+    if also {
+        topology = topology.ledger(Ledger::new(ALSO, LEDGER, |record, _| {
+            Some((record.key?.to_vec(), record.value?.to_vec()))
+        }));
+    }
+    let ledgers: &[&str] = if also { &[SEEN, ALSO] } else { &[SEEN] };
+    topology.processor(node(&[INPUT], ledgers)).build().unwrap()
 }
 
 /// Three keys were put by a topology without the store.
@@ -99,14 +96,7 @@ fn also_where_the_checkpoint_does_not_tell_of_stores() {
 
 /// Reads these topics in this order.
 fn with_sources(names: &[&'static str]) -> Topology {
-    let begin = Topology::named("register");
-    let topology = names.iter().fold(begin, |t, name| t.source(name, *name, record_key));
-    topology
-        .plain_store(ROWS, CHANGELOG)
-        .processor("register", || Register, names.to_vec(), [ROWS])
-        .sink(LEDGER, LEDGER, "register")
-        .build()
-        .unwrap()
+    beginning().processor(node(names, &[])).build().unwrap()
 }
 
 const LAST: &str = "last";
@@ -193,7 +183,7 @@ fn an_offset_of_one_input_that_others_set_is_named_where_there_is_no_store() {
 fn where_nobody_knows_whose_a_position_is_it_stops() {
     // What is known by number only: of two inputs, and there are three.
     let mut rig = changed_to(&[INPUT, MIDDLE, LAST], 0);
-    rig.outside.delete_group(&rig.topology.name).unwrap();
+    rig.outside.delete_group(rig.topology.name()).unwrap();
     rig.move_on();
     rig.kill(0);
     check_stops(&mut rig, &["input-0: "]);
@@ -201,7 +191,7 @@ fn where_nobody_knows_whose_a_position_is_it_stops() {
     let mut rig = changed_to(&[INPUT, MIDDLE], 0);
     rig.move_on();
     rig.kill(0);
-    check_stops(&mut rig, &["topic middle: ", "read up to offset 5", "in the place of another"]);
+    check_stops(&mut rig, &["middle-0: ", "rows tell of other inputs"]);
     // The operator's word.
     set_offset(&rig, MIDDLE, 0);
     rig.configure = |config| config.skip_gap = true;
@@ -219,4 +209,37 @@ fn an_input_that_was_read_already_is_not_taken_for_a_new_one() {
     rig.move_on();
     rig.kill(0);
     check_stops(&mut rig, &["middle"]);
+}
+
+const ADDED: &str = "added";
+
+/// Reads an input, and what is moved; later another input too, behind those.
+fn with_moved(is_added: bool) -> Topology {
+    let mut node = node(&[INPUT], &[]);
+    if is_added {
+        node = node.reads(Source::new(ADDED, ADDED, as_it_is).number(2));
+    }
+    beginning().processor(node).rekey("moved").dead_letters("dead").build().unwrap()
+}
+
+#[test]
+fn an_added_input_is_read_from_its_beginning_though_only_stamps_tell_of_the_others() {
+    let mut rig = Rig::new(with_moved(false));
+    rig.boot();
+    // What does not say from where it was moved is put aside; its position counts.
+    for (topic, key) in [("moved", "x"), ("moved", "y"), (INPUT, "a"), (INPUT, "b"), (INPUT, "c")] {
+        rig.send(topic, key, Some("1"));
+        rig.settle();
+    }
+    rig.kill(0);
+    rig.change_to(with_moved(true));
+    for key in ["d", "e", "f"] {
+        rig.send(ADDED, key, Some("1"));
+    }
+    rig.send(INPUT, "g", Some("1"));
+    rig.outside.delete_group(rig.topology.name()).unwrap();
+    rig.move_on();
+    rig.settle();
+    assert_eq!(rig.keys(LEDGER), ["a", "b", "c", "g", "d", "e", "f"]);
+    assert_eq!(rig.keys("dead"), ["x", "y"]);
 }

@@ -2,10 +2,9 @@
 
 use bps_streams::Error;
 use bps_streams::broker::ConsumerOptions;
-use bps_streams::topology::record_key;
 use bps_streams::worker::TaskStatus;
 
-use super::rig::{INPUT, LEDGER, PARTITIONS, ROWS, Register, Rig, beginning, register, set};
+use super::rig::{INPUT, PARTITIONS, Rig, beginning, node, register, set};
 
 /// A process that restores, and has restored some of what it must.
 fn restoring() -> Rig {
@@ -76,16 +75,12 @@ fn a_restore_that_the_broker_does_not_serve_is_named_after_a_minute() {
 #[test]
 fn an_assignment_without_an_input_is_waited_for_while_the_broker_is_away() {
     const MORE: &str = "more";
-    let topology = beginning()
-        .source(MORE, MORE, record_key)
-        .processor("register", || Register, [INPUT, MORE], [ROWS])
-        .sink(LEDGER, LEDGER, "register")
-        .build();
+    let topology = beginning().processor(node(&[INPUT, MORE], &[])).build();
     let mut rig = Rig::new(topology.unwrap());
     let mut stranger = rig
         .outside
         .consumer(ConsumerOptions {
-            group: rig.topology.name.clone(),
+            group: rig.topology.name().to_owned(),
             // The first of the names is assigned the only partition.
             instance: "a-stranger".to_owned(),
             topics: vec![MORE.to_owned()],

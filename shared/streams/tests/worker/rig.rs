@@ -8,11 +8,11 @@ use bps_streams::broker::{Broker, CommittedOffset, Isolation, Now, OffsetSpec, T
 use bps_streams::record::Batch;
 use bps_streams::simulation::{Cluster, Effect, Fault, Plan};
 use bps_streams::store::Store;
-use bps_streams::topology::record_key;
+use bps_streams::topology::as_it_is;
 use bps_streams::worker::{Activity, TaskStatus, Worker, WorkerConfig};
 use bps_streams::{
-    Context, DeadLetter, Error, Message, Outgoing, Prepared, ProcessResult, Processor, Record,
-    Topology, TopologyBuilder, prepare_topics,
+    Context, Error, Layout, Message, Node, Outgoing, ProcessResult, Processor, Record, Sink,
+    SinkId, Source, Store as StoreOf, StoreId, Topology, TopologyBuilder, prepare_topics,
 };
 
 pub(crate) const PARTITIONS: u32 = 1;
@@ -29,36 +29,48 @@ pub(crate) const CHANGELOG: &str = "rows-changelog";
 pub(crate) const LEDGER: &str = "ledger";
 
 /// Puts and deletes rows, and tells of each in the ledger.
-pub(crate) struct Register;
+pub(crate) struct Register {
+    rows: StoreId,
+    ledger: SinkId,
+}
 
 impl Processor for Register {
-    fn process(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> ProcessResult {
-        let key = record.key.ok_or_else(|| DeadLetter::new("NO_KEY", "it has no key"))?;
+    type Input<'a> = Record<'a>;
+
+    fn process(&mut self, record: Record<'_>, context: &mut Context<'_>) -> ProcessResult {
+        let key = record.key.unwrap_or_default();
         let sequence = match record.value {
-            Some(value) => context.put(ROWS, key, value)?,
+            Some(value) => context.put(self.rows, key, value)?,
             None => {
-                context.delete(ROWS, key)?;
+                context.delete(self.rows, key)?;
                 0
             }
         };
         let value = record.value.unwrap_or_default();
-        context.send(LEDGER, Message { key, value, sequence, memo: &[] })?;
+        context.send(self.ledger, Message::new(key, value).sequence(sequence))?;
         Ok(())
     }
 }
 
 /// What the tests' topologies have in common.
 pub(crate) fn beginning() -> TopologyBuilder {
-    Topology::named("register").source(INPUT, INPUT, record_key).plain_store(ROWS, CHANGELOG)
+    Topology::named("register").store(StoreOf::new(ROWS, CHANGELOG)).sink(Sink::new(LEDGER, LEDGER))
+}
+
+/// A processor that reads these topics, and keeps these stores beside its rows.
+pub(crate) fn node(topics: &[&str], ledgers: &'static [&str]) -> Node<Register> {
+    let node = Node::new("register", move |wiring| {
+        for ledger in ledgers {
+            wiring.ledger(ledger);
+        }
+        Register { rows: wiring.store(ROWS), ledger: wiring.sink(LEDGER) }
+    });
+    topics.iter().fold(node, |node, topic| node.reads(Source::new(*topic, *topic, as_it_is)))
 }
 
 /// Reads an input, keeps rows, and has a ledger.
 pub(crate) fn register() -> Topology {
-    beginning()
-        .processor("register", || Register, [INPUT], [ROWS])
-        .sink(LEDGER, LEDGER, "register")
-        .build()
-        .unwrap()
+    beginning().processor(node(&[INPUT], &[])).build().unwrap()
 }
 
 /// What goes wrong, for all effects until it is set back.
@@ -151,8 +163,8 @@ impl Rig {
     /// The process begins.
     pub(crate) fn boot(&mut self) {
         let (broker, store) = self.cluster.boot(self.process);
-        let topics = Prepared { partitions: PARTITIONS, dead_letter_partitions: PARTITIONS };
-        let mut config = WorkerConfig::new(format!("{}-0", self.topology.name));
+        let topics = Layout { partitions: PARTITIONS, dead_letter_partitions: PARTITIONS };
+        let mut config = WorkerConfig::new(format!("{}-0", self.topology.name()));
         (self.configure)(&mut config);
         self.store = Some(store.clone());
         self.worker =
@@ -260,7 +272,7 @@ impl Rig {
     /// What the group has committed of an input.
     pub(crate) fn committed(&self, topic: &str) -> Option<CommittedOffset> {
         let at = [TopicPartition::new(topic, 0)];
-        self.outside.committed(&self.topology.name, &at).unwrap().remove(0)
+        self.outside.committed(self.topology.name(), &at).unwrap().remove(0)
     }
 
     /// Keys of the committed records of a topic, in order.

@@ -46,13 +46,13 @@ impl Pair {
 
     fn committed(&self) -> u64 {
         let at = [TopicPartition::new(INPUT, 0)];
-        let committed = self.broker.committed(&self.topology.name, &at).unwrap().remove(0);
+        let committed = self.broker.committed(self.topology.name(), &at).unwrap().remove(0);
         committed.map_or(0, |committed| committed.offset)
     }
 
     fn row(&self) -> Option<(u64, String)> {
         let mut row = Vec::new();
-        let table = self.topology.stores.iter().position(|s| s.name == ROWS).unwrap();
+        let table = self.topology.store_names().iter().position(|name| name == ROWS).unwrap();
         let there = self.store.get(table, 0, b"k", &mut row).unwrap();
         there.then(|| {
             let text = String::from_utf8(row[16..].to_vec()).unwrap();
@@ -102,7 +102,8 @@ fn a_batch_of_a_former_owner_changes_nothing() {
     check(Arc::new(MemoryStore::default()));
     let folder = tempfile::tempdir().unwrap();
     let tables = register();
-    let tables: Vec<&str> = tables.stores.iter().map(|s| s.name.as_str()).collect();
+    let tables = tables.store_names();
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let store = RocksStore::open(&folder.path().join("store"), &tables, MemoryBounds::default());
     check(Arc::new(store.unwrap()));
 }

@@ -43,19 +43,8 @@ impl Rec {
     }
 
     pub(crate) fn set_stamp(&mut self, stamp: &Stamp) {
-        let mut bytes = vec![1];
-        let (input, offset) = stamp.source.map_or((0, 0), |(i, o)| (u64::from(i) + 1, o));
-        let numbers = [stamp.incarnation, stamp.sequence, input, offset];
-        let numbers = numbers.into_iter().chain([stamp.positions.len() as u64]);
-        for mut number in numbers.chain(stamp.positions.iter().copied()) {
-            while number >= 0x80 {
-                bytes.push(number as u8 | 0x80);
-                number >>= 7;
-            }
-            bytes.push(number as u8);
-        }
-        bytes.extend_from_slice(&stamp.memo);
-        assert_eq!(Stamp::decode(&bytes).as_ref(), Some(stamp));
+        let mut bytes = Vec::new();
+        stamp.encode(&mut bytes);
         self.headers.retain(|(name, _)| name != STAMP);
         self.headers.push((STAMP.to_owned(), Some(bytes)));
     }

@@ -33,7 +33,7 @@ impl Drop for Followed {
 
 impl Follower {
     pub(super) fn open(folder: &Path) -> Result<Follower> {
-        let scratch = std::env::temp_dir().join(crate::fresh_id("follow"));
+        let scratch = std::env::temp_dir().join(crate::folder::fresh_id("follow"));
         let log = Log::follow(&folder.join("log"), &scratch)?;
         Ok(Follower { shared: Arc::new(Followed { log, scratch }) })
     }

@@ -188,7 +188,7 @@ impl Log {
                 return Err(BrokerError::Fatal { what: "follow", cause });
             }
             None => {
-                let id = crate::fresh_id("embedded");
+                let id = crate::folder::fresh_id("embedded");
                 db.put_cf(meta, FORMAT, FORMAT_NOW).map_err(failed(&db, "open"))?;
                 db.put_cf(meta, CLUSTER, &id).map_err(failed(&db, "open"))?;
                 id

@@ -1,6 +1,8 @@
 //! Reading the embedded log: what is visible is durable.
 
-use rocksdb::ReadOptions;
+use std::ops::Range;
+
+use rocksdb::{DBRawIterator, ReadOptions};
 
 use super::catalogue::read_bounds;
 use super::codec::{self, Records};
@@ -32,16 +34,7 @@ impl Log {
         if from == end {
             return Ok(end);
         }
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(codec::record_key(id, at.partition, 0));
-        options.set_iterate_upper_bound(codec::record_key(id, at.partition, end));
-        let mut rows = self.db.raw_iterator_cf_opt(family(&self.db, RECORDS)?, options);
-        let key = codec::record_key(id, at.partition, from);
-        rows.seek(key);
-        if !has_gaps && rows.key() != Some(&key[..]) {
-            // It is in the midst of a row, which begins before it; whatever is behind that one.
-            rows.seek_for_prev(key);
-        }
+        let mut rows = self.rows((id, at.partition), from..end, has_gaps)?;
         let damage = |offset, cause: &str| {
             // Retention may have cut meanwhile what was still there when this reading began.
             let start = read_bounds(&self.db, id, at)?.start;
@@ -89,6 +82,26 @@ impl Log {
             return damage(next, &format!("there is no record, but the log ends at {end}"));
         }
         Ok(end)
+    }
+
+    /// The rows of a partition, by the id of its topic, from the one that holds the first offset on.
+    fn rows(
+        &self,
+        (id, partition): (u32, u32),
+        offsets: Range<u64>,
+        has_gaps: bool,
+    ) -> Result<DBRawIterator<'_>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(codec::record_key(id, partition, 0));
+        options.set_iterate_upper_bound(codec::record_key(id, partition, offsets.end));
+        let mut rows = self.db.raw_iterator_cf_opt(family(&self.db, RECORDS)?, options);
+        let key = codec::record_key(id, partition, offsets.start);
+        rows.seek(key);
+        if !has_gaps && rows.key() != Some(&key[..]) {
+            // It is in the midst of a row, which begins before it; whatever is behind that one.
+            rows.seek_for_prev(key);
+        }
+        Ok(rows)
     }
 
     /// Offset of the first record stamped at or after `timestamp`, or the end.
