@@ -8,7 +8,7 @@ use std::time::Instant;
 use bps_streams::worker::{Mutant, WorkerConfig};
 use system_tests::budget::{self, LongRun};
 use system_tests::simulator::campaign::{self, Failure, Tally};
-use system_tests::simulator::{Scenario, register, simulate};
+use system_tests::simulator::{Scenario, register, relay, simulate};
 
 /// What one run of the tests may spend on each engine.
 const SEEDS: u64 = 2_000;
@@ -44,6 +44,11 @@ fn run(seeds: Range<u64>, scenario: fn(u64) -> Scenario, flag: &str) -> Tally {
 #[test]
 fn no_seed_breaks_rows_that_come_and_go() {
     say(&format!("{:?}", run(0..SEEDS, register::scenario, " --register")));
+}
+
+#[test]
+fn no_seed_breaks_a_loop() {
+    say(&format!("{:?}", run(0..SEEDS, relay::scenario, " --relay")));
 }
 
 /// How many seeds of this play it took to find an engine that is set like this.

@@ -104,7 +104,7 @@ pub use processor::{
 };
 pub use record::{Headers, Outgoing, Record};
 pub use skip_gap::SKIP_GAP;
-pub use stamp::{STAMP, Stamp, TRACE};
+pub use stamp::{Clocks, STAMP, Stamp, TRACE};
 pub use status::{ApplicationStatus, Observer};
 pub use test_driver::{Read, TestDriver};
 pub use topology::{

@@ -3,9 +3,10 @@
 //! and of which state of the row it speaks. Rows without it were written by someone else.
 //!
 //! Layout, version 2: one byte of version, two of which inputs they are (little endian); then as
-//! unsigned LEB128: incarnation, row sequence, input number + 1 (0: no single record), offset of that
-//! record, number of inputs, their positions (next offset to read, after that record); then the memo,
-//! to the end. Version 1, which is read too, does not say which inputs they are.
+//! unsigned LEB128: partition of the writer + 1 (0: the record's own), due clock, running clock,
+//! incarnation, row sequence, input number + 1 (0: no single record), offset of that record, number of
+//! inputs, their positions (next offset to read, after that record); then the memo, to the end.
+//! Version 1, which is read too, begins with the incarnation.
 
 /// Name of the header.
 pub const STAMP: &str = "stamp";
@@ -32,8 +33,21 @@ pub struct Stamp {
     pub positions: Vec<u64>,
     /// Which inputs those are: a fingerprint of their names. `None` in stamps of version 1.
     pub inputs: Option<u16>,
+    /// The partition of the task that wrote it; `None`: that of the record.
+    pub writer: Option<u32>,
+    /// The task's clocks.
+    pub clocks: Clocks,
     /// What the processor wants found again when a store is restored from this record.
     pub memo: Vec<u8>,
+}
+
+/// What moves by records alone, and lets rows fall due; 0: it has not begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Clocks {
+    /// The latest time of the records processed, less the head start of their sources (ms since 1970).
+    pub due_ms: u64,
+    /// How long the task has run (ms).
+    pub running_ms: u64,
 }
 
 /// The parts of a stamp, borrowed, for encoding without a copy.
@@ -44,6 +58,8 @@ pub(crate) struct StampParts<'a> {
     pub(crate) source: Option<(u32, u64)>,
     pub(crate) positions: &'a [u64],
     pub(crate) inputs: Option<u16>,
+    pub(crate) writer: Option<u32>,
+    pub(crate) clocks: Clocks,
     pub(crate) memo: &'a [u8],
 }
 
@@ -54,6 +70,9 @@ impl StampParts<'_> {
             Some(inputs) => {
                 into.push(VERSION);
                 into.extend_from_slice(&inputs.to_le_bytes());
+                put(into, self.writer.map_or(0, |partition| u64::from(partition) + 1));
+                put(into, self.clocks.due_ms);
+                put(into, self.clocks.running_ms);
             }
             None => into.push(FIRST_VERSION),
         }
@@ -73,33 +92,43 @@ impl Stamp {
     /// Reads a header's value; `None` when it is not a stamp of a version known here.
     pub fn decode(bytes: &[u8]) -> Option<Stamp> {
         let (version, mut rest) = bytes.split_first()?;
-        let inputs = match *version {
-            FIRST_VERSION => None,
+        let mut stamp = Stamp::default();
+        match *version {
+            FIRST_VERSION => {}
             VERSION => {
                 let (inputs, after) = rest.split_first_chunk()?;
                 rest = after;
-                Some(u16::from_le_bytes(*inputs))
+                stamp.inputs = Some(u16::from_le_bytes(*inputs));
+                stamp.writer = less_one(get(&mut rest)?)?;
+                let (due_ms, running_ms) = (get(&mut rest)?, get(&mut rest)?);
+                stamp.clocks = Clocks { due_ms, running_ms };
             }
             _ => return None,
-        };
-        let incarnation = get(&mut rest)?;
-        let sequence = get(&mut rest)?;
-        let input = get(&mut rest)?;
-        let offset = get(&mut rest)?;
-        let source = match input.checked_sub(1) {
-            Some(input) => Some((u32::try_from(input).ok()?, offset)),
-            None => None,
-        };
+        }
+        stamp.incarnation = get(&mut rest)?;
+        stamp.sequence = get(&mut rest)?;
+        let (input, offset) = (less_one(get(&mut rest)?)?, get(&mut rest)?);
+        stamp.source = input.map(|input| (input, offset));
         let count = get(&mut rest)?;
-        let positions = (0..count).map(|_| get(&mut rest)).collect::<Option<Vec<u64>>>()?;
-        Some(Stamp { incarnation, sequence, source, positions, inputs, memo: rest.to_vec() })
+        stamp.positions = (0..count).map(|_| get(&mut rest)).collect::<Option<Vec<u64>>>()?;
+        stamp.memo = rest.to_vec();
+        Some(stamp)
     }
 
     /// Writes a header's value, in place of what is there.
     pub fn encode(&self, into: &mut Vec<u8>) {
-        let Self { incarnation, sequence, source, inputs, .. } = *self;
+        let Self { incarnation, sequence, source, inputs, writer, clocks, .. } = *self;
         let (positions, memo) = (&*self.positions, &*self.memo);
-        StampParts { incarnation, sequence, source, positions, inputs, memo }.encode(into);
+        StampParts { incarnation, sequence, source, positions, inputs, writer, clocks, memo }
+            .encode(into);
+    }
+}
+
+/// A number of which 0 stands for none, and that is written one higher. `None`: it is too large.
+fn less_one(number: u64) -> Option<Option<u32>> {
+    match number.checked_sub(1) {
+        Some(number) => u32::try_from(number).ok().map(Some),
+        None => Some(None),
     }
 }
 
@@ -135,10 +164,16 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(
             incarnation: u64, sequence: u64, source: Option<(u32, u64)>,
-            positions: Vec<u64>, inputs: Option<u16>, memo: Vec<u8>,
+            positions: Vec<u64>, inputs: Option<u16>, writer: Option<u32>, due_ms: u64,
+            running_ms: u64, memo: Vec<u8>,
         ) {
             let mut bytes = Vec::new();
-            let stamp = Stamp { incarnation, sequence, source, positions, inputs, memo };
+            let stamp = Stamp { incarnation, sequence, source, positions, memo, ..Stamp::default() };
+            let clocks = Clocks { due_ms, running_ms };
+            let stamp = match inputs {
+                Some(_) => Stamp { inputs, writer, clocks, ..stamp },
+                None => stamp,
+            };
             stamp.encode(&mut bytes);
             prop_assert_eq!(Stamp::decode(&bytes), Some(stamp));
         }
@@ -157,8 +192,8 @@ mod tests {
             sequence: 200,
             source: Some((1, 7)),
             positions: vec![8, 9],
-            inputs: None,
             memo: b"m".to_vec(),
+            ..Stamp::default()
         };
         assert_eq!(Stamp::decode(&bytes), Some(stamp));
         assert_eq!(Stamp::decode(&[3, 0, 0, 0, 0, 0, 0, 0]), None, "of a later one");

@@ -12,7 +12,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::{Row, StoreBatch};
 use crate::task::order::Choice;
 use crate::task::{Output, Progress, Task, TaskEnv};
-use crate::topology::{InputKind, Layout, Topology};
+use crate::topology::{Layout, Topology};
 
 /// A record that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +69,15 @@ impl Output for Collected {
 }
 
 /// A topology under test: [`TestDriver::send`] what comes in, [`TestDriver::read`] what comes
-/// out. Each record is decided before the next one is sent; moved records come back by the topic
-/// of moved records, as on a broker.
+/// out. Each record is decided before the next one is sent; what is written to a topic that is read,
+/// moved records among it, comes in as on a broker.
 pub struct TestDriver {
     env: Arc<TaskEnv>,
     tasks: Vec<Task>,
     out: Collected,
     read: BTreeMap<String, usize>,
+    /// How many records of those that were written to an input have come in.
+    delivered: BTreeMap<usize, usize>,
     counters: BTreeMap<&'static str, u64>,
     now: Now,
     asked: u64,
@@ -102,6 +104,7 @@ impl TestDriver {
             tasks: tasks.collect(),
             out: Collected::default(),
             read: BTreeMap::new(),
+            delivered: BTreeMap::new(),
             counters: BTreeMap::new(),
             now: Now { monotonic_ms: 0, wall_ms: i64::MAX },
             asked: 0,
@@ -207,7 +210,7 @@ impl TestDriver {
                 return Ok(());
             }
             self.commit()?;
-            self.deliver_moved();
+            self.deliver();
         }
     }
 
@@ -224,23 +227,18 @@ impl TestDriver {
         Ok(())
     }
 
-    /// What was moved comes back by an input of its own.
-    fn deliver_moved(&mut self) {
-        let Some(topic) = self.env.topology.rekey.clone() else {
-            return;
-        };
-        let is_moved = |kind: &InputKind| *kind == InputKind::Moved;
-        let Some(input) = self.env.topology.kinds.iter().position(is_moved) else {
-            return;
-        };
-        let written = self.out.topics.get(&topic).cloned().unwrap_or_default();
-        let from = self.read.insert(format!("{topic} (moved)"), written.len()).unwrap_or(0);
-        for moved in &written[from..] {
-            self.push(input, moved.partition, |offset, batch| {
-                let headers = moved.headers.iter().map(|(n, v)| (n.as_str(), v.as_deref()));
-                let (key, value) = (moved.key.as_deref(), moved.value.as_deref());
-                batch.push(offset, moved.timestamp, key, value, headers);
-            });
+    /// What was written to an input comes in: what was moved, and what a loop sends.
+    fn deliver(&mut self) {
+        for (input, topic) in self.env.inputs.clone().into_iter().enumerate() {
+            let written = self.out.topics.get(&topic).cloned().unwrap_or_default();
+            let from = self.delivered.insert(input, written.len()).unwrap_or(0);
+            for record in &written[from..] {
+                self.push(input, record.partition, |offset, batch| {
+                    let headers = record.headers.iter().map(|(n, v)| (n.as_str(), v.as_deref()));
+                    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+                    batch.push(offset, record.timestamp, key, value, headers);
+                });
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use system_tests::simulator::campaign::{self, Tally};
-use system_tests::simulator::{Scenario, register};
+use system_tests::simulator::{Scenario, register, relay};
 
 /// The real engine and rule on a simulated cluster: every seed is a run with its own faults, run
 /// twice and checked. Exits with 1 at the first seed that fails, and shows its shortest run.
@@ -23,6 +23,9 @@ struct Flags {
     /// With a topology whose rows come and go, instead of the product's
     #[arg(long)]
     register: bool,
+    /// With a topology that talks to itself
+    #[arg(long, conflicts_with = "register")]
+    relay: bool,
     /// Lines of the trace shown of a failure (the last ones); 0: all
     #[arg(long, default_value_t = 60)]
     lines: usize,
@@ -34,8 +37,12 @@ fn say(text: &str) {
 }
 
 fn main() -> ExitCode {
-    let Flags { seeds, from, register, lines } = Flags::parse();
-    let scenario = if register { register::scenario } else { Scenario::new };
+    let Flags { seeds, from, register, relay, lines } = Flags::parse();
+    let scenario = match () {
+        () if register => register::scenario,
+        () if relay => relay::scenario,
+        () => Scenario::new,
+    };
     let begin = Instant::now();
     let told = Mutex::new(Instant::now());
     let live = std::io::stderr().is_terminal();

@@ -4,7 +4,8 @@
 //! Reading order: [`random`], [`chaos`] (what goes wrong with an effect), [`market`] (who writes
 //! the inputs), [`town`] (processes) and `trouble` (what goes wrong with them), `audit` (the
 //! verdict), this file (a run from its beginning to its verdict), [`campaign`] (many runs),
-//! [`script`] (a crash at every step), [`register`] (another topology, whose rows come and go).
+//! [`script`] (a crash at every step), [`register`] and [`relay`] (other
+//! topologies: whose rows come and go, which talks to itself).
 
 mod audit;
 pub mod campaign;
@@ -12,6 +13,7 @@ pub mod chaos;
 pub mod market;
 pub mod random;
 pub mod register;
+pub mod relay;
 pub mod script;
 pub mod town;
 mod trouble;

@@ -12,7 +12,7 @@ use super::{Progress, Replay, ReplayReport};
 use crate::broker::{Appender, BrokerError, Bulk, TopicPartition};
 use crate::error::{Error, Result};
 use crate::record::Outgoing;
-use crate::stamp::{STAMP, StampParts};
+use crate::stamp::{Clocks, STAMP, StampParts};
 use crate::store::Row;
 use crate::topology::{Backing, ToChangelog};
 
@@ -148,6 +148,8 @@ impl Writer<'_> {
             source: None,
             positions: &self.reached.positions,
             inputs: Some(self.inputs),
+            writer: None,
+            clocks: Clocks::default(),
             memo: &[],
         };
         parts.encode(&mut stamp);

@@ -18,21 +18,51 @@ const BATCH_RECORDS: u64 = 20_000;
 /// What the task writes to the topics that are compared.
 #[derive(Default)]
 struct Captured {
-    topics: Vec<String>,
+    /// Where: topic and partition.
+    places_of: Vec<TopicPartition>,
     records: Batch,
-    /// Index of the topic of each.
+    /// Index of the place of each.
     places: Vec<usize>,
 }
 
 impl Output for Captured {
     fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
-        // Moved records lie in other partitions, and dead letters bear the time of writing.
-        if let Some(place) = self.topics.iter().position(|t| t == record.topic) {
+        // Moved records are none of the rule's, and dead letters bear the time of writing.
+        let is_it =
+            |at: &TopicPartition| (&*at.topic, at.partition) == (record.topic, record.partition);
+        if let Some(place) = self.places_of.iter().position(is_it) {
             let Outgoing { timestamp, key, value, headers, .. } = record;
             self.records.push(0, timestamp, key, value, headers.iter().copied());
             self.places.push(place);
         }
         Ok(())
+    }
+}
+
+/// A partition that the task has written to.
+struct Written {
+    lane: Lane,
+    /// Other tasks write there too: which one this is.
+    writer: Option<u32>,
+}
+
+impl Written {
+    /// The stamp of the next record of this task's; others wrote the rest.
+    fn stamp(&mut self) -> Result<Option<Stamp>> {
+        while let Some(record) = self.lane.head()? {
+            if let Some(stamp) = record.headers.get(STAMP).and_then(Stamp::decode)
+                && (self.writer.is_none() || stamp.writer == self.writer)
+            {
+                return Ok(Some(stamp));
+            }
+            self.lane.advance();
+        }
+        Ok(None)
+    }
+
+    /// That of the next record, if it came of this one.
+    fn is_of(&mut self, source: (u32, u64)) -> Result<bool> {
+        Ok(self.stamp()?.is_some_and(|stamp| stamp.source == Some(source)))
     }
 }
 
@@ -59,7 +89,7 @@ pub(super) struct Run<'a> {
     task: Task,
     incarnation: u64,
     inputs: Vec<Lane>,
-    outputs: Vec<Lane>,
+    outputs: Vec<Written>,
     committed: Vec<Option<CommittedOffset>>,
     early: &'a HashSet<Spot>,
     captured: Captured,
@@ -76,14 +106,9 @@ impl<'a> Run<'a> {
         let places: Vec<_> = env.inputs.iter().map(at).collect();
         // The group first: what it has committed lies on the topics that are asked for next.
         let committed = broker.committed(env.topology.name(), &places)?;
-        let mut topics: Vec<String> = env.topology.sinks.iter().map(|s| s.topic.clone()).collect();
-        topics.sort();
-        topics.dedup();
-        let lanes = |topics: &[String]| -> Result<Vec<Lane>> {
-            topics.iter().map(|topic| Lane::whole(broker, at(topic))).collect()
-        };
-        let outputs = lanes(&topics)?;
-        let inputs = lanes(&env.inputs)?;
+        let outputs = outputs(broker, &env, partition)?;
+        let inputs = env.inputs.iter().map(|topic| Lane::whole(broker, at(topic)));
+        let inputs = inputs.collect::<Result<Vec<Lane>>>()?;
         if let Some(cut) = inputs.iter().find(|lane| lane.start > 0) {
             let cause = format!("it begins at offset {}: what was before is gone", cut.start);
             return Err(Error::Topic { topic: cut.at.to_string(), cause });
@@ -93,7 +118,10 @@ impl<'a> Run<'a> {
             task: Task::new(env.clone(), partition, 1, begin),
             incarnation: 0,
             committed,
-            captured: Captured { topics, ..Captured::default() },
+            captured: Captured {
+                places_of: outputs.iter().map(|written| written.lane.at.clone()).collect(),
+                ..Captured::default()
+            },
             env,
             partition,
             inputs,
@@ -144,8 +172,8 @@ impl<'a> Run<'a> {
     /// The record whose outputs come next: that with the lowest positions.
     fn next_decided(&mut self) -> Result<Option<Decided>> {
         let mut next: Option<Decided> = None;
-        for lane in &mut self.outputs {
-            let Some(stamp) = stamped(lane)? else { continue };
+        for written in &mut self.outputs {
+            let Some(stamp) = written.stamp()? else { continue };
             self.incarnation = self.incarnation.max(stamp.incarnation);
             let Some((input, offset)) = stamp.source else { continue };
             let sum: u64 = stamp.positions.iter().sum();
@@ -171,7 +199,7 @@ impl<'a> Run<'a> {
         {
             self.process(input, report)?;
             for index in 0..self.captured.places.len() {
-                let topic = &self.captured.topics[self.captured.places[index]];
+                let topic = &self.captured.places_of[self.captured.places[index]].topic;
                 let (partition, offset) = (self.partition, Some(offset));
                 let recorded = "nothing".to_owned();
                 let replayed =
@@ -208,37 +236,38 @@ impl<'a> Run<'a> {
 
     /// Compares what came of a record with what is recorded of it.
     fn compare(&mut self, source: (usize, u64), report: &mut ReplayReport) -> Result<()> {
-        for (place, lane) in self.outputs.iter_mut().enumerate() {
-            let mine =
-                (0..self.captured.places.len()).filter(|i| self.captured.places[*i] == place);
-            for index in mine {
+        let source = (source.0 as u32, source.1);
+        for (place, written) in self.outputs.iter_mut().enumerate() {
+            let TopicPartition { topic, partition } = written.lane.at.clone();
+            let mut note = |offset, recorded: Option<String>, replayed: Option<String>| {
+                let nothing = || "nothing".to_owned();
+                let place = topic.clone();
+                let recorded = recorded.unwrap_or_else(nothing);
+                let replayed = replayed.unwrap_or_else(nothing);
+                report.note(Difference { place, partition, offset, recorded, replayed });
+            };
+            let (mut outputs, places) = (0, &self.captured.places);
+            for index in (0..places.len()).filter(|index| places[*index] == place) {
                 let replayed = self.captured.records.get(index, "", 0);
-                let expected = Some((source.0 as u32, source.1));
-                let is_its = stamped(lane)?.is_some_and(|stamp| stamp.source == expected);
-                let recorded = if is_its { lane.head()? } else { None };
-                let offset = recorded.as_ref().map(|r| r.offset);
+                let is_its = written.is_of(source)?;
+                let recorded = if is_its { written.lane.head()? } else { None };
                 if !recorded.as_ref().is_some_and(|r| is_same(r, &replayed)) {
-                    let recorded = recorded.map_or_else(|| "nothing".to_owned(), |r| shown(&r));
-                    let (place, partition) = (lane.at.topic.clone(), self.partition);
-                    let replayed = shown(&replayed);
-                    report.note(Difference { place, partition, offset, recorded, replayed });
+                    let offset = recorded.as_ref().map(|r| r.offset);
+                    note(offset, recorded.as_ref().map(shown), Some(shown(&replayed)));
                 }
                 if is_its {
-                    report.outputs += 1;
-                    lane.advance();
+                    outputs += 1;
+                    written.lane.advance();
                 }
             }
             // What the replay did not give.
-            while stamped(lane)?.is_some_and(|s| s.source == Some((source.0 as u32, source.1))) {
-                let (place, partition) = (lane.at.topic.clone(), self.partition);
-                let recorded = lane.head()?;
-                let offset = recorded.as_ref().map(|r| r.offset);
-                let recorded = recorded.map_or_else(String::new, |r| shown(&r));
-                let replayed = "nothing".to_owned();
-                report.note(Difference { place, partition, offset, recorded, replayed });
-                report.outputs += 1;
-                lane.advance();
+            while written.is_of(source)? {
+                let recorded = written.lane.head()?;
+                note(recorded.as_ref().map(|r| r.offset), recorded.as_ref().map(shown), None);
+                outputs += 1;
+                written.lane.advance();
             }
+            report.outputs += outputs;
         }
         self.clear();
         Ok(())
@@ -260,15 +289,25 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The stamp of a lane's next record that has one; others wrote the rest.
-fn stamped(lane: &mut Lane) -> Result<Option<Stamp>> {
-    while let Some(record) = lane.head()? {
-        if let Some(stamp) = record.headers.get(STAMP).and_then(Stamp::decode) {
-            return Ok(Some(stamp));
+/// What a task has written to: its own partitions of the topics of sinks, and of those of keyed ones
+/// all.
+fn outputs(broker: &dyn Broker, env: &TaskEnv, partition: u32) -> Result<Vec<Written>> {
+    let mut topics: Vec<(&str, bool)> =
+        env.topology.sinks.iter().map(|sink| (sink.topic.as_str(), sink.is_keyed)).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    let mut outputs = Vec::new();
+    for (topic, is_keyed) in topics {
+        let (partitions, writer) = match is_keyed {
+            true => (0..env.partitions, Some(partition)),
+            false => (partition..partition + 1, None),
+        };
+        for partition in partitions {
+            let lane = Lane::whole(broker, TopicPartition::new(topic, partition))?;
+            outputs.push(Written { lane, writer });
         }
-        lane.advance();
     }
-    Ok(None)
+    Ok(outputs)
 }
 
 /// Whether both are the same except for their place, the incarnation of their writer, and the version

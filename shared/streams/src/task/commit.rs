@@ -4,7 +4,7 @@ use super::{Metadata, Output, Task, TaskState};
 use crate::broker::{CommittedOffset, OffsetCommit, TopicPartition};
 use crate::error::Result;
 use crate::record::Outgoing;
-use crate::stamp::{STAMP, StampParts};
+use crate::stamp::{Clocks, STAMP, StampParts};
 use crate::store::{Checkpoint, Row, StoreBatch};
 use crate::task::overlay::Table;
 use crate::topology::Backing;
@@ -30,6 +30,8 @@ impl Task {
                     source: None,
                     positions: &state.progress.positions,
                     inputs: Some(env.topology.fingerprint()),
+                    writer: None,
+                    clocks: Clocks::default(),
                     memo: &[],
                 };
                 parts.encode(&mut stamp);

@@ -5,11 +5,12 @@ use super::admit::home;
 use super::{Output, TaskEnv, TaskState, moved};
 use crate::broker::{Now, TopicPartition};
 use crate::error::{Error, Result};
+use crate::partitioner::partition_of;
 use crate::processor::{Context, Host, Message, Origin, ProcessError, Visit};
 use crate::record::{Headers, Outgoing, Record};
-use crate::stamp::{STAMP, StampParts, TRACE};
+use crate::stamp::{Clocks, STAMP, StampParts, TRACE};
 use crate::store::Row;
-use crate::topology::{Backing, Gate};
+use crate::topology::{Backing, Gate, SinkSpec};
 
 /// Longest trace that is carried on (bytes); today's are 55 long.
 const TRACE_BYTES_MAX: usize = 256;
@@ -129,7 +130,11 @@ impl Host for Scope<'_> {
     }
 
     fn send(&mut self, sink: usize, message: Message<'_>) -> Result<()> {
-        let topic = &self.env.topology.sinks[sink].topic;
+        let SinkSpec { topic, is_keyed, .. } = &self.env.topology.sinks[sink];
+        let partition = match is_keyed {
+            true => partition_of(message.key, self.env.partitions),
+            false => self.state.partition,
+        };
         self.state.written += 1;
         let mut stamp = std::mem::take(&mut self.state.scratch);
         let parts = StampParts {
@@ -138,10 +143,12 @@ impl Host for Scope<'_> {
             source: Some((self.entry.input as u32, self.entry.record.offset)),
             positions: &self.state.progress.positions,
             inputs: Some(self.env.topology.fingerprint()),
+            writer: is_keyed.then_some(self.state.partition),
+            clocks: Clocks::default(),
             memo: message.memo,
         };
         parts.encode(&mut stamp);
-        let (partition, timestamp) = (self.state.partition, self.state.progress.stream_time);
+        let timestamp = self.state.progress.stream_time;
         let (key, value) = (Some(message.key), Some(message.value));
         let headers = [(STAMP, Some(stamp.as_slice())), (TRACE, self.trace)];
         let headers = &headers[..1 + usize::from(self.trace.is_some())];

@@ -54,8 +54,8 @@ impl TopologyBuilder {
 
     /// Writes a topic.
     pub fn sink(mut self, sink: Sink) -> Self {
-        let Sink { name, topic } = sink;
-        self.topology.sinks.push(SinkSpec { name, topic });
+        let Sink { name, topic, is_keyed } = sink;
+        self.topology.sinks.push(SinkSpec { name, topic, is_keyed });
         self
     }
 
@@ -194,6 +194,11 @@ impl TopologyBuilder {
                 Backing::Ledger { .. } if read || !written => {
                     return Err(self.dangling(&store.name, "must be backed by a topic of a sink"));
                 }
+                Backing::Ledger { .. }
+                    if t.sinks.iter().any(|s| s.topic == topic && s.is_keyed) =>
+                {
+                    return Err(self.dangling(&store.name, "is backed by a topic of a keyed sink"));
+                }
                 Backing::Changelog { .. } if read || written => {
                     return Err(self.dangling(&store.name, "must have a changelog of its own"));
                 }
@@ -207,6 +212,12 @@ impl TopologyBuilder {
         for (number, sink) in self.topology.sinks.iter().enumerate() {
             if !self.topology.nodes.iter().any(|node| node.writes.contains(&number)) {
                 return Err(self.dangling(&sink.name, "is written by no processor"));
+            }
+            let mut others = self.topology.sinks.iter().filter(|other| other.topic == sink.topic);
+            if others.any(|other| other.is_keyed != sink.is_keyed) {
+                return Err(
+                    self.dangling(&sink.name, "shares its topic, and one of the two is keyed")
+                );
             }
         }
         Ok(())
@@ -226,5 +237,112 @@ impl TopologyBuilder {
     fn dangling(&self, name: &str, cause: &'static str) -> TopologyError {
         let topology = self.topology.name.clone();
         TopologyError::Dangling { topology, name: name.to_owned(), cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processor::{Context, ProcessResult};
+    use crate::record::Record;
+    use crate::topology::{Source, Wiring, as_it_is};
+
+    struct Nothing;
+
+    impl Processor for Nothing {
+        type Input<'a> = Record<'a>;
+
+        fn process(&mut self, _: Record<'_>, _: &mut Context<'_>) -> ProcessResult {
+            Ok(())
+        }
+    }
+
+    /// One that asks for these parts.
+    fn node(name: &str, ask: fn(&Wiring<'_>)) -> Node<Nothing> {
+        Node::new(name, move |wiring| {
+            ask(wiring);
+            Nothing
+        })
+    }
+
+    fn good() -> Node<Nothing> {
+        let ask = |wiring: &Wiring<'_>| {
+            wiring.store("rows");
+            wiring.ledger("told");
+            wiring.sink("out");
+        };
+        node("n", ask).reads(Source::new("in", "in", as_it_is))
+    }
+
+    fn parts() -> TopologyBuilder {
+        Topology::named("t")
+            .store(Store::new("rows", "rows"))
+            .ledger(Ledger::new("told", "out", |_, _| None))
+            .sink(Sink::new("out", "out"))
+    }
+
+    #[track_caller]
+    fn check(topology: TopologyBuilder, expected: &str) {
+        let refused = topology.build().err().map(|error| error.to_string());
+        assert_eq!(refused.unwrap_or_default(), expected);
+    }
+
+    #[test]
+    fn what_is_wired_wrongly_is_refused_by_name() {
+        check(parts().processor(good()), "");
+        let unknown = |ask: fn(&Wiring<'_>)| {
+            let node = node("n", ask).reads(Source::new("in", "in", as_it_is));
+            parts().processor(node)
+        };
+        let missing = |part: &str| format!("topology t: \"n\" names {part}, which is not there");
+        check(unknown(|w| _ = w.store("row")), &missing("store \"row\""));
+        check(unknown(|w| _ = w.store("told")), &missing("store \"told\""));
+        check(unknown(|w| _ = w.ledger("rows")), &missing("ledger \"rows\""));
+        check(unknown(|w| _ = w.sink("rows")), &missing("sink \"rows\""));
+        let dangling = |name: &str, cause: &str| format!("topology t: {name:?} {cause}");
+        check(parts(), &dangling("t", "reads nothing"));
+        let idle = node("idle", |_| ());
+        check(parts().processor(good()).processor(idle), &dangling("idle", "reads no source"));
+        let more = parts().store(Store::new("more", "more")).processor(good());
+        check(more, &dangling("more", "is kept by no processor"));
+        let more = parts().sink(Sink::new("more", "more")).processor(good());
+        check(more, &dangling("more", "is written by no processor"));
+        let twice = parts().store(Store::new("rows", "other")).processor(good());
+        check(twice, "topology t: \"rows\" is there twice");
+        let read = Source::new("rows", "rows", as_it_is);
+        let read = parts().processor(good().reads(read));
+        check(read, &dangling("rows", "must have a changelog of its own"));
+    }
+
+    #[test]
+    fn a_keyed_sink_backs_no_store() {
+        let keyed = Topology::named("t")
+            .store(Store::new("rows", "rows"))
+            .ledger(Ledger::new("told", "out", |_, _| None))
+            .sink(Sink::new("out", "out").keyed());
+        let cause = "topology t: \"told\" is backed by a topic of a keyed sink";
+        check(keyed.processor(good()), cause);
+    }
+
+    #[test]
+    fn inputs_are_numbered_as_they_are_told_to() {
+        let source = |name: &str| Source::new(name, name, as_it_is);
+        let inputs = |node: Node<Nothing>| {
+            let topology = Topology::named("t").processor(node).rekey("moved").build();
+            topology.map(|topology| topology.inputs().join(" ")).map_err(|error| error.to_string())
+        };
+        let of = |node: Node<Nothing>| inputs(node).unwrap_or_else(|error| error);
+        let both = || node("n", |_| ()).reads(source("a")).reads(source("b"));
+        assert_eq!(of(both()), "a b moved");
+        assert_eq!(of(both().reads(source("c"))), "a b c moved");
+        assert_eq!(of(both().reads(source("c").number(3))), "a b moved c");
+        assert_eq!(
+            of(node("n", |_| ()).reads(source("a").number(1)).reads(source("b"))),
+            "b a moved"
+        );
+        let twice = both().reads(source("c").number(3)).reads(source("d").number(3));
+        assert_eq!(of(twice), "topology t: \"d\" has the number of another");
+        let gap = both().reads(source("c").number(4));
+        assert_eq!(of(gap), "topology t: \"c\" leaves a number out before it");
     }
 }

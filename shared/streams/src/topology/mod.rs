@@ -106,6 +106,8 @@ pub(crate) struct NodeSpec {
 pub(crate) struct SinkSpec {
     pub(crate) name: String,
     pub(crate) topic: String,
+    /// A message goes to the partition of its key, not to the task's own.
+    pub(crate) is_keyed: bool,
 }
 
 /// Which records an input holds.

@@ -109,16 +109,24 @@ impl Ledger {
     }
 }
 
-/// A topic that is written, in the task's own partition.
+/// A topic that is written, in the task's own partition unless it is keyed.
 pub struct Sink {
     pub(super) name: String,
     pub(super) topic: String,
+    pub(super) is_keyed: bool,
 }
 
 impl Sink {
     /// Writes `topic`.
     pub fn new(name: impl Into<String>, topic: impl Into<String>) -> Self {
-        Self { name: name.into(), topic: topic.into() }
+        Self { name: name.into(), topic: topic.into(), is_keyed: false }
+    }
+
+    /// Sends each message to the partition of its key: to another task, mostly, if this or another
+    /// topology reads the topic. It has as many partitions as all topics of the topology. It cannot back
+    /// a store, as several tasks write to a partition of it; a stamp tells which.
+    pub fn keyed(self) -> Self {
+        Self { is_keyed: true, ..self }
     }
 }
 

@@ -36,7 +36,8 @@ impl fmt::Display for Topology {
         for (number, s) in self.sinks.iter().enumerate() {
             let from = self.nodes.iter().filter(|n| n.writes.contains(&number));
             let from: Vec<&str> = from.map(|n| n.name.as_str()).collect();
-            writeln!(f, "  sink      {} -> {} (from {})", s.name, s.topic, from.join(", "))?;
+            let keyed = if s.is_keyed { ", keyed" } else { "" };
+            writeln!(f, "  sink      {} -> {} (from {}{keyed})", s.name, s.topic, from.join(", "))?;
         }
         if let Some(topic) = &self.dead_letters {
             writeln!(f, "  dead letters -> {topic}")?;
@@ -69,7 +70,8 @@ impl Topology {
                 }
             }
             for s in p.writes.iter().map(|sink| &self.sinks[*sink]) {
-                lines.push(format!("    {} -->|{}| {}", p.name, s.name, topic(&s.topic)));
+                let keyed = if s.is_keyed { ", keyed" } else { "" };
+                lines.push(format!("    {} -->|{}{keyed}| {}", p.name, s.name, topic(&s.topic)));
             }
             if let Some(dead) = &self.dead_letters {
                 lines.push(format!("    {} -.->|unreadable| {}", p.name, topic(dead)));
