@@ -15,8 +15,9 @@ use bps_streams::store::{Store, StoreBatch};
 use bps_streams::worker::{Worker, WorkerConfig};
 use bps_streams::{Outgoing, prepare_topics};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use purchase_processor::booking::{Stock, Wish, purchase};
+use purchase_processor::command::purchase::rule::decide;
 use purchase_processor::memory::Remembered;
+use purchase_processor::stock::Stock;
 use purchase_processor::{Settings, topology};
 use system_tests::processes::Random;
 
@@ -34,8 +35,7 @@ const ROW_BYTES: usize = 24;
 
 fn rule(c: &mut Criterion) {
     let stock = Some(Stock { supplied: 120, booked: 37 });
-    let wish = Wish { quantity: Some(2), too_old: false };
-    c.bench_function("rule", |b| b.iter(|| purchase(black_box(stock), black_box(wish))));
+    c.bench_function("rule", |b| b.iter(|| decide(black_box(stock), black_box(Some(2)))));
 }
 
 fn events(c: &mut Criterion) {

@@ -1,16 +1,18 @@
 //! Decides every purchase against what is left of its item, and answers each once.
 //!
-//! Reading order: [`booking`] (the rule, pure), [`row`] and [`memory`] (what is kept), then
-//! `topology` (the only place where rule and engine meet); [`program`], [`flags`], [`run`] and
+//! Reading order: [`stock`] and [`command`] (a folder for each kind of command, its rule among it, and
+//! what is done with all of them), [`row`] and [`memory`] (what is kept), `topology` (how it is wired);
+//! [`program`], [`flags`], [`run`] and
 //! [`metrics`] are the program around it.
 
-pub mod booking;
+pub mod command;
 pub mod flags;
 pub mod memory;
 pub mod metrics;
 pub mod program;
 pub mod row;
 pub mod run;
+pub mod stock;
 mod topology;
 
 use std::time::Duration;

@@ -4,23 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bps_events::Reason;
 use bps_service::health::Trouble;
 use bps_service::metrics::{Metrics, Sheet, Source};
 use bps_streams::worker::{TaskStatus, WorkerStatus};
 use bps_streams::{ApplicationStatus, Histogram, Observer};
-
-/// What is counted of a purchase that was decided so, and of a restock.
-pub(crate) fn counters(reason: Option<Reason>) -> [&'static str; 2] {
-    match reason {
-        None => ["purchase SUCCESS", "restock SUCCESS"],
-        Some(Reason::InsufficientStock) => ["purchase INSUFFICIENT_STOCK"; 2],
-        Some(Reason::UnknownItem) => ["purchase UNKNOWN_ITEM"; 2],
-        Some(Reason::InvalidQuantity) => ["purchase INVALID_QUANTITY", "restock INVALID_QUANTITY"],
-        Some(Reason::TooOld) => ["purchase TOO_OLD", "restock TOO_OLD"],
-        Some(Reason::Overflow) => ["restock OVERFLOW"; 2],
-    }
-}
 
 /// Shows a processor among these numbers from now on.
 pub fn watch(metrics: &Metrics, observer: &Observer) {
@@ -186,18 +173,6 @@ mod tests {
             (told(&[runs], Some(10), 0), None),
         ] {
             assert_eq!(trouble.as_deref(), expected);
-        }
-    }
-
-    #[test]
-    fn every_counter_says_of_what_kind_it_is() {
-        for reason in [None, Some(Reason::InvalidQuantity), Some(Reason::TooOld)] {
-            let outcome = reason.map_or("SUCCESS", Reason::code);
-            let names = counters(reason);
-            assert_eq!(names, [format!("purchase {outcome}"), format!("restock {outcome}")]);
-        }
-        for reason in [Reason::InsufficientStock, Reason::UnknownItem, Reason::Overflow] {
-            assert!(counters(Some(reason))[0].ends_with(&format!(" {}", reason.code())));
         }
     }
 }

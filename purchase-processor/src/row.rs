@@ -2,7 +2,7 @@
 
 use bps_events::StockRow;
 
-use crate::booking::Stock;
+use crate::stock::Stock;
 
 /// What the store holds of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]

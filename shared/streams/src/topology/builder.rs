@@ -153,7 +153,11 @@ impl TopologyBuilder {
     /// Makes a node's processor once, to see what it asks for.
     fn wire(&mut self, node: usize) -> Result<(), TopologyError> {
         let (_, used) = self.topology.try_make(&self.topology.nodes[node].make);
-        let Used { stores, sinks, unknown } = used;
+        let Used { mut stores, mut sinks, unknown } = used;
+        for asked in [&mut stores, &mut sinks] {
+            asked.sort_unstable();
+            asked.dedup();
+        }
         let spec = &self.topology.nodes[node];
         if let Some((what, name)) = unknown.into_iter().next() {
             let (topology, by) = (self.topology.name.clone(), spec.name.clone());
