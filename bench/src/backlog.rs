@@ -11,7 +11,7 @@ use crate::contender::Contender;
 use crate::measured::memory_kib;
 use crate::plots;
 use crate::say;
-use crate::site::Site;
+use crate::kafka_installation::KafkaInstallation;
 use crate::workload::Workload;
 
 const PARTITIONS: u32 = 4;
@@ -46,16 +46,16 @@ pub(crate) struct Result {
 /// # Errors
 /// A run that fails, or whose results are not what they must be.
 pub(crate) fn run(
-    site: &mut Site,
+    kafka: &mut KafkaInstallation,
     results: Option<&Path>,
 ) -> std::result::Result<Result, AnyError> {
-    let input = site.input(Workload::Backlog, PARTITIONS);
-    site.fill(&input, Workload::Backlog, PARTITIONS)?;
-    let entry = site.enter(Contender::Ours, &input, WORKERS, PARTITIONS)?;
-    let mut process = site.start(&entry);
+    let input = kafka.input(Workload::Backlog, PARTITIONS);
+    kafka.fill(&input, Workload::Backlog, PARTITIONS)?;
+    let entry = kafka.enter(Contender::Ours, &input, WORKERS, PARTITIONS)?;
+    let mut process = kafka.start(&entry);
     let (pid, mut seen) = (process.pid(), Vec::new());
     let started = Instant::now();
-    site.watch(&entry, &mut process, PATIENCE, |records| {
+    kafka.watch(&entry, &mut process, PATIENCE, |records| {
         let memory_mib = memory_kib(pid)? as f64 / 1024.0;
         let seconds = started.elapsed().as_secs_f64();
         if records > 0 {
@@ -63,9 +63,9 @@ pub(crate) fn run(
         }
         Ok(())
     })?;
-    Site::stop(process);
-    site.check(&entry)?;
-    site.clear(&entry)?;
+    KafkaInstallation::stop(process);
+    kafka.check(&entry)?;
+    kafka.clear(&entry)?;
     if let Some(folder) = results {
         draw(&seen, &folder.join("backlog.svg"))?;
     }

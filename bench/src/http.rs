@@ -8,7 +8,7 @@ use bps_service::exit::AnyError;
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
 use system_tests::processes::{Process, Work, free_address};
-use system_tests::site;
+use system_tests::kafka_installation;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ struct Shop {
     items: String,
     purchases: String,
     _processes: Vec<Process>,
-    _site: Option<site::Site>,
+    _installed: Option<kafka_installation::KafkaInstallation>,
     _work: Work,
 }
 
@@ -63,23 +63,23 @@ impl Shop {
         let mut up = Process::start_up(&work, "up", &work.path("data"), &addresses, &[]);
         up.wait_line("bps up: ready");
         let [items, purchases] = addresses.map(|address| format!("http://{address}"));
-        Shop { items, purchases, _processes: vec![up], _site: None, _work: work }
+        Shop { items, purchases, _processes: vec![up], _installed: None, _work: work }
     }
 
     fn on_kafka(kafka: &str) -> Shop {
         let work = Work::new("bench-http");
-        let site = site::Site::new("bench", kafka);
-        let mut processes = vec![site.processor("processor", 0, kafka)];
+        let installed = kafka_installation::KafkaInstallation::new("bench", kafka);
+        let mut processes = vec![installed.processor("processor", 0, kafka)];
         let mut start = |program: &str| {
             let state = work.path(program).display().to_string();
             let flags = ["--listen", "127.0.0.1:0", "--state", &state];
-            let mut process = site.program(program, program, kafka, &flags);
+            let mut process = installed.program(program, program, kafka, &flags);
             let url = process.wait_line(program);
             processes.push(process);
             url
         };
         let (items, purchases) = (start("items-service"), start("purchase-service"));
-        Shop { items, purchases, _processes: processes, _site: Some(site), _work: work }
+        Shop { items, purchases, _processes: processes, _installed: Some(installed), _work: work }
     }
 
     async fn stock(&self, client: &Client) -> std::result::Result<(), AnyError> {

@@ -6,10 +6,10 @@ use bps_service::exit::AnyError;
 use serde::{Deserialize, Serialize};
 
 use crate::contender::Contender;
-use crate::live::Live;
+use crate::open_loop::OpenLoop;
 use crate::measured::{Spread, percentile};
 use crate::say;
-use crate::site::Site;
+use crate::kafka_installation::KafkaInstallation;
 use crate::workload::Workload;
 
 /// Purchases before this do not count: the virtual machine of the other one compiles meanwhile.
@@ -39,7 +39,7 @@ pub(crate) struct Result {
 /// # Errors
 /// A purchase that gets no result, or not the one that it must have.
 pub(crate) fn run(
-    site: &mut Site,
+    kafka: &mut KafkaInstallation,
     who: &[Contender],
     rates: &[u64],
     runs: usize,
@@ -49,7 +49,7 @@ pub(crate) fn run(
         for who in who {
             let mut took = Vec::new();
             for round in 1..=runs {
-                let one = once(site, *who, *rate)
+                let one = once(kafka, *who, *rate)
                     .map_err(|e| format!("{} at {rate} a second: {e}", who.title()))?;
                 say(format_args!(
                     "{round}/{runs} {:<26} {rate:>5} a second: p50 {:.1} p90 {:.1} p99 {:.1} \
@@ -70,30 +70,30 @@ pub(crate) fn run(
     Ok(results)
 }
 
-fn once(site: &mut Site, who: Contender, rate: u64) -> std::result::Result<[f64; 4], AnyError> {
-    let input = site.fresh("live");
-    let items = site.fill(&input, Workload::Shelf, 4)?.items();
-    let entry = site.enter(who, &input, 2, 4)?;
-    let mut running = site.start(&entry);
-    site.wait_decided(&entry, &mut running, PATIENCE)?;
-    let live = Live::begin(site, &entry, &items, rate)?;
-    let (from, to) = (live.after(WARM_UP), live.after(WARM_UP + MEASURED));
+fn once(kafka: &mut KafkaInstallation, who: Contender, rate: u64) -> std::result::Result<[f64; 4], AnyError> {
+    let input = kafka.fresh("live");
+    let items = kafka.fill(&input, Workload::Shelf, 4)?.items();
+    let entry = kafka.enter(who, &input, 2, 4)?;
+    let mut running = kafka.start(&entry);
+    kafka.wait_decided(&entry, &mut running, PATIENCE)?;
+    let open_loop = OpenLoop::begin(kafka, &entry, &items, rate)?;
+    let (from, to) = (open_loop.after(WARM_UP), open_loop.after(WARM_UP + MEASURED));
     let mut latencies = vec![None; (to - from) as usize];
     let mut open = latencies.len();
     while open > 0 {
         running.must_run();
-        let arrival = live.next(PATIENCE)?;
+        let arrival = open_loop.next(PATIENCE)?;
         if !(from..to).contains(&arrival.number) {
             continue;
         }
-        let took = arrival.at.saturating_duration_since(live.due(arrival.number));
+        let took = arrival.at.saturating_duration_since(open_loop.due(arrival.number));
         let place = &mut latencies[(arrival.number - from) as usize];
         if place.replace(took.as_secs_f64() * 1_000.0).is_some() {
             return Err(format!("purchase {} has a second result", arrival.number).into());
         }
         open -= 1;
     }
-    site.conclude(&entry, running, &live.end()?, PATIENCE)?;
+    kafka.conclude(&entry, running, &open_loop.end()?, PATIENCE)?;
     let mut latencies: Vec<f64> = latencies.into_iter().flatten().collect();
     latencies.sort_by(f64::total_cmp);
     Ok([0.5, 0.9, 0.99, 0.999].map(|part| percentile(&latencies, part)))

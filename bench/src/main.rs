@@ -7,13 +7,13 @@ mod embedded;
 mod expected;
 mod http;
 mod latency;
-mod live;
+mod open_loop;
 mod measured;
 mod plots;
-mod race;
+mod throughput;
 mod recovery;
 mod report;
-mod site;
+mod kafka_installation;
 mod topics;
 mod workload;
 
@@ -24,9 +24,9 @@ use bps_service::exit::AnyError;
 use clap::{Parser, ValueEnum};
 
 use crate::contender::Contender;
-use crate::race::Heat;
+use crate::throughput::Heat;
 use crate::report::Report;
-use crate::site::Site;
+use crate::kafka_installation::KafkaInstallation;
 use crate::workload::Workload;
 
 /// As the programs have it: the embedded log is measured in this process.
@@ -121,14 +121,14 @@ fn say(line: impl Display) {
 fn main() -> Result<(), AnyError> {
     let flags = Flags::parse();
     let runs = if flags.quick { 1 } else { flags.runs };
-    let mut site = Site::new(&flags.kafka, flags.broker_pid, &flags.streams)?;
+    let mut installed = KafkaInstallation::new(&flags.kafka, flags.broker_pid, &flags.streams)?;
     let mut report = Report::open(flags.results.as_deref(), flags.does_all())?;
     if flags.does(Part::Throughput) {
         let who = flags.who(&Contender::RACING);
         for workload in flags.workloads() {
             let heat = |who: &Contender| Heat { who: *who, workload, workers: 2, partitions: 4 };
             let heats: Vec<Heat> = who.iter().map(heat).collect();
-            report.throughput(race::run(&mut site, &heats, runs)?)?;
+            report.throughput(throughput::run(&mut installed, &heats, runs)?)?;
         }
     }
     if flags.does(Part::Scaling) {
@@ -136,16 +136,16 @@ fn main() -> Result<(), AnyError> {
         let heat = |(workers, partitions)| Heat { who, workload, workers, partitions };
         // Two workers on four partitions are among the throughput.
         let heats = [(1, 4), (4, 4), (2, 1), (2, 16), (2, 64)].map(heat);
-        report.throughput(race::run(&mut site, &heats, runs)?)?;
+        report.throughput(throughput::run(&mut installed, &heats, runs)?)?;
     }
     if flags.does(Part::Latency) {
         let rates: &[u64] = if flags.quick { &[2_000] } else { &[500, 2_000, 5_000] };
         let who = [Contender::Ours, Contender::KafkaStreams, Contender::KafkaStreamsPrompt];
-        report.latency(latency::run(&mut site, &flags.who(&who), rates, runs)?)?;
+        report.latency(latency::run(&mut installed, &flags.who(&who), rates, runs)?)?;
     }
     if flags.does(Part::Recovery) {
         let who = [Contender::Ours, Contender::KafkaStreams];
-        report.recovery(recovery::run(&mut site, &flags.who(&who), runs)?)?;
+        report.recovery(recovery::run(&mut installed, &flags.who(&who), runs)?)?;
     }
     if flags.does(Part::Http) {
         report.http(http::run(&flags.kafka, &[200, 500, 1_000], runs)?)?;
@@ -154,7 +154,7 @@ fn main() -> Result<(), AnyError> {
         report.embedded(embedded::run(runs)?)?;
     }
     if flags.does(Part::Backlog) {
-        report.backlog(backlog::run(&mut site, flags.results.as_deref())?)?;
+        report.backlog(backlog::run(&mut installed, flags.results.as_deref())?)?;
     }
     println!("{}", report.table());
     Ok(())

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::contender::Contender;
 use crate::measured::Spread;
 use crate::workload::Workload;
-use crate::{latency, race};
+use crate::{latency, throughput};
 
 const COLOURS: [RGBColor; 5] = [
     RGBColor(31, 97, 165),
@@ -25,7 +25,7 @@ const FONT: &str = "sans-serif";
 ///
 /// # Errors
 /// When the file cannot be written.
-pub(crate) fn throughput(file: &Path, results: &[race::Result]) -> Result<(), AnyError> {
+pub(crate) fn throughput(file: &Path, results: &[throughput::Result]) -> Result<(), AnyError> {
     let contenders = Contender::RACING;
     let of = |workload: Workload, who: Contender| {
         let found = results

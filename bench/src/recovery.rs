@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use system_tests::processes::Process;
 
 use crate::contender::Contender;
-use crate::live::Live;
+use crate::open_loop::OpenLoop;
 use crate::measured::Spread;
 use crate::say;
-use crate::site::Site;
+use crate::kafka_installation::KafkaInstallation;
 use crate::workload::Workload;
 
 const PARTITIONS: u32 = 4;
@@ -44,64 +44,64 @@ pub(crate) struct Result {
 /// # Errors
 /// When someone does not come back, or a result is not what it must be after all of it.
 pub(crate) fn run(
-    site: &mut Site,
+    kafka: &mut KafkaInstallation,
     who: &[Contender],
     runs: usize,
 ) -> std::result::Result<Vec<Result>, AnyError> {
     let mut results = Vec::new();
     for who in who {
-        let one = measure(site, *who, runs).map_err(|e| format!("{}: {e}", who.title()))?;
+        let one = measure(kafka, *who, runs).map_err(|e| format!("{}: {e}", who.title()))?;
         results.push(one);
     }
     Ok(results)
 }
 
-fn measure(site: &mut Site, who: Contender, runs: usize) -> std::result::Result<Result, AnyError> {
-    let input = site.fresh("recovery");
-    let items = site.fill(&input, Workload::Zipf, PARTITIONS)?.items();
-    let entry = site.enter(who, &input, WORKERS, PARTITIONS)?;
-    let mut running = site.start(&entry);
-    site.wait_decided(&entry, &mut running, PATIENCE)?;
-    let live = Live::begin(site, &entry, &items, RATE)?;
+fn measure(kafka: &mut KafkaInstallation, who: Contender, runs: usize) -> std::result::Result<Result, AnyError> {
+    let input = kafka.fresh("recovery");
+    let items = kafka.fill(&input, Workload::Zipf, PARTITIONS)?.items();
+    let entry = kafka.enter(who, &input, WORKERS, PARTITIONS)?;
+    let mut running = kafka.start(&entry);
+    kafka.wait_decided(&entry, &mut running, PATIENCE)?;
+    let open_loop = OpenLoop::begin(kafka, &entry, &items, RATE)?;
     let mut restarts = (Vec::new(), Vec::new());
     for round in 1..=runs {
         std::thread::sleep(CALM);
         let killed = Instant::now();
         running.kill();
-        running = site.start(&entry);
-        let (first, all) = back(&live, killed)?;
+        running = kafka.start(&entry);
+        let (first, all) = back(&open_loop, killed)?;
         tell(who, round, runs, "restarted after kill -9: first result after", first);
         restarts.0.push(first);
         restarts.1.push(all);
     }
     let mut takeovers = Vec::new();
     for round in 1..=runs {
-        let second = site.beside(&entry)?;
-        let other = site.start(&second);
+        let second = kafka.beside(&entry)?;
+        let other = kafka.start(&second);
         // It restores all that it takes over.
-        back(&live, Instant::now() + CALM)?;
+        back(&open_loop, Instant::now() + CALM)?;
         std::thread::sleep(CALM);
         let killed = Instant::now();
         running.kill();
-        let (_, all) = back(&live, killed)?;
+        let (_, all) = back(&open_loop, killed)?;
         tell(who, round, runs, "taken over by another process: all partitions after", all);
         takeovers.push(all);
-        Site::stop(other);
-        running = site.start(&entry);
-        back(&live, Instant::now())?;
+        KafkaInstallation::stop(other);
+        running = kafka.start(&entry);
+        back(&open_loop, Instant::now())?;
     }
     let (mut restores, mut rows) = (Vec::new(), Vec::new());
     for round in 1..=runs {
-        Site::stop(running);
+        KafkaInstallation::stop(running);
         std::fs::remove_dir_all(entry.folder.join("state"))?;
         let started = Instant::now();
-        running = site.start(&entry);
-        let (_, all) = back(&live, started)?;
+        running = kafka.start(&entry);
+        let (_, all) = back(&open_loop, started)?;
         tell(who, round, runs, "started with an empty disk: all partitions after", all);
         restores.push(all);
         rows.extend(rows_per_s(&running));
     }
-    site.conclude(&entry, running, &live.end()?, PATIENCE)?;
+    kafka.conclude(&entry, running, &open_loop.end()?, PATIENCE)?;
     Ok(Result {
         who,
         restart_first: Spread::of(restarts.0),
@@ -118,8 +118,8 @@ fn tell(who: Contender, round: usize, runs: usize, what: &str, seconds: f64) {
 
 /// Seconds until the first partition and all of them have brought a result of a purchase that was
 /// sent after `since`.
-fn back(live: &Live, since: Instant) -> std::result::Result<(f64, f64), AnyError> {
-    let (first, all) = live.all_back(since, PARTITIONS, PATIENCE)?;
+fn back(open_loop: &OpenLoop, since: Instant) -> std::result::Result<(f64, f64), AnyError> {
+    let (first, all) = open_loop.all_back(since, PARTITIONS, PATIENCE)?;
     let after = |at: Instant| at.saturating_duration_since(since).as_secs_f64();
     Ok((after(first), after(all)))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::contender::Contender;
 use crate::measured::Spread;
 use crate::workload::Workload;
-use crate::{backlog, embedded, http, latency, plots, race, recovery};
+use crate::{backlog, embedded, http, latency, plots, throughput, recovery};
 
 /// Where the figures are kept.
 const FIGURES: &str = "figures.json";
@@ -20,7 +20,7 @@ const FIGURES: &str = "figures.json";
 struct Figures {
     machine: String,
     date: String,
-    throughput: Vec<race::Result>,
+    throughput: Vec<throughput::Result>,
     latency: Vec<latency::Result>,
     recovery: Vec<recovery::Result>,
     http: Vec<http::Result>,
@@ -72,7 +72,7 @@ impl Report {
     ///
     /// # Errors
     /// When it cannot be kept.
-    pub(crate) fn throughput(&mut self, results: Vec<race::Result>) -> Result<(), AnyError> {
+    pub(crate) fn throughput(&mut self, results: Vec<throughput::Result>) -> Result<(), AnyError> {
         replace(&mut self.figures.throughput, results, |r| r.heat);
         self.save()
     }
@@ -147,7 +147,7 @@ impl Report {
     }
 
     fn write_throughput(&self, text: &mut String) -> std::fmt::Result {
-        let mut workloads: BTreeMap<Workload, Vec<&race::Result>> = BTreeMap::new();
+        let mut workloads: BTreeMap<Workload, Vec<&throughput::Result>> = BTreeMap::new();
         for result in self.figures.throughput.iter().filter(|r| r.is_standard()) {
             workloads.entry(result.heat.workload).or_default().push(result);
         }

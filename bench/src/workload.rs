@@ -54,7 +54,7 @@ impl Workload {
     pub(crate) fn events(self) -> Box<dyn Iterator<Item = Event>> {
         match self {
             Self::Year => Box::new(year::events().into_iter()),
-            // About one wish in ten cannot be granted.
+            // About one request in ten cannot be granted.
             Self::Uniform => made(100_000, 1_000_000, 25, |_| 1.0),
             Self::Zipf => made(1_000_000, 2_000_000, 40, |rank| rank.powf(-0.9)),
             Self::Hot => made(1, 1_000_000, 1_800_000, |_| 1.0),

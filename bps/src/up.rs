@@ -157,15 +157,15 @@ fn up(settings: &Settings, _spans: Spans) -> Result<(), AnyError> {
         };
         let processor = std::thread::Builder::new().spawn_scoped(scope, decide)?;
         let served = runtime.block_on(async {
-            let [restocks, wishes] = &services;
+            let [restocks, purchases_service] = &services;
             // The one ends what it has begun though the other has failed.
-            let paths = crate::page::router(restocks.router(), wishes.router());
-            let (restocks, wishes, page) = tokio::join!(
+            let paths = crate::page::router(restocks.router(), purchases_service.router());
+            let (restocks, purchases_service, page) = tokio::join!(
                 restocks.serve(items, shutdown.clone()),
-                wishes.serve(purchases, shutdown.clone()),
+                purchases_service.serve(purchases, shutdown.clone()),
                 server::serve(page, paths, shutdown.clone()),
             );
-            restocks.and(wishes).and(page)
+            restocks.and(purchases_service).and(page)
         });
         shutdown.request();
         let decided = processor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -44,9 +44,9 @@ impl Paths {
 
 /// Units to be added.
 #[derive(ToSchema)]
-#[allow(dead_code)] // read by `RestockWish`, word for word; this is what the documentation shows
+#[allow(dead_code)] // read by `RestockRequest`, word for word; this is what the documentation shows
 #[schema(example = json!({"itemId": "1", "description": "one", "quantity": 10}))]
-pub(crate) struct Wish {
+pub(crate) struct RestockRequest {
     /// Its id, 1 to 256 bytes; made where it is missing. `Idempotency-Key` may stand for it.
     #[schema(rename = "restockId", max_length = 256)]
     restock_id: Option<String>,
@@ -130,7 +130,7 @@ pub(crate) struct Accepted {
         ("Prefer" = Option<String>, Header, description = "`wait=N` (s) or `respond-async`"),
         ("Idempotency-Key" = Option<String>, Header, description = "Stands for restockId"),
     ),
-    request_body(content((Wish = "application/json"), (String = "application/x-ndjson"))),
+    request_body(content((RestockRequest = "application/json"), (String = "application/x-ndjson"))),
     responses(
         (status = 200, description = "JSON lines: an answer a line", content_type = "application/x-ndjson", body = String),
         (status = 201, description = "Added", body = Added,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Uri;
-use bps_events::{Restock, RestockResult, RestockWish, Topics};
+use bps_events::{Restock, RestockResult, RestockRequest, Topics};
 use bps_service::intake::{self, Decision, Event, IdempotencyKey, Intake, Moment};
 use bps_service::problem::Kind;
 use bps_service::{Problem, Waiters, path};
@@ -23,12 +23,12 @@ impl Intake for Restocks {
     }
 
     fn event(&self, request: &[u8], key: &IdempotencyKey, at: Moment) -> Result<Event, Problem> {
-        let wish = RestockWish::read(request)?;
-        let (id, is_named) = key.name("restockId", wish.restock_id.clone())?;
+        let asked = RestockRequest::read(request)?;
+        let (id, is_named) = key.name("restockId", asked.restock_id.clone())?;
         Ok(Event {
-            timestamp: intake::stamp::read(wish.timestamp, at)?,
-            key: wish.item_id.as_bytes().to_vec(),
-            value: wish.write(&id),
+            timestamp: intake::stamp::read(asked.timestamp, at)?,
+            key: asked.item_id.as_bytes().to_vec(),
+            value: asked.write(&id),
             ids: intake::ids(&[("restockId", &id)]),
             is_named,
         })
@@ -69,10 +69,10 @@ fn restock(event: &Event) -> Option<Restock<'_>> {
     Restock::read(Some(&event.value)).ok()
 }
 
-/// What an answer says to someone who wished for this. `row` is there once it includes it.
-fn decision(wished: &Restock<'_>, json: &str, row: Option<Row>) -> Option<Decision> {
+/// What an answer says to someone who asked for this. `row` is there once it includes it.
+fn decision(asked: &Restock<'_>, json: &str, row: Option<Row>) -> Option<Decision> {
     let answer: RestockResult<'_> = serde_json::from_str(json).ok()?;
-    if answer.quantity.get() != wished.quantity.to_string() {
+    if answer.quantity.get() != asked.quantity.to_string() {
         let (id, item) = (&answer.restock_id, &answer.item_id);
         let detail = format!("restock {id:?} of item {item:?} was of {} units", answer.quantity);
         let members = intake::ids(&[("restockId", id), ("itemId", item)]);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn another_quantity_under_the_same_id_is_another_wish() {
+    fn another_quantity_under_the_same_id_is_another_request() {
         let Some(Decision::Refused(problem)) = told("3", ANSWER, None) else {
             panic!("not refused");
         };

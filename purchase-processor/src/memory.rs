@@ -1,4 +1,4 @@
-//! What is remembered of decided wishes: fingerprints, so that a resend is known for ever at a
+//! What is remembered of decided requests: fingerprints, so that a resend is known for ever at a
 //! few bytes each.
 
 use sha2::{Digest, Sha256};
@@ -9,12 +9,12 @@ pub const ID_BYTES: usize = 16;
 /// Bytes of a fingerprint of the content.
 pub const CONTENT_BYTES: usize = 8;
 
-/// Key and value of one remembered wish, as they go into a result's stamp.
+/// Key and value of one remembered request, as they go into a result's stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remembered([u8; ID_BYTES + CONTENT_BYTES]);
 
 impl Remembered {
-    /// Of a wish with these ids and this content.
+    /// Of a request with these ids and this content.
     pub fn new(item: &str, id: &str, content: &[&str]) -> Remembered {
         let mut bytes = [0; ID_BYTES + CONTENT_BYTES];
         bytes[..ID_BYTES].copy_from_slice(&digest(&[item, id])[..ID_BYTES]);
@@ -27,7 +27,7 @@ impl Remembered {
         &self.0[..ID_BYTES]
     }
 
-    /// Value of the store: tells a resend from another wish under the same id.
+    /// Value of the store: tells a resend from another request under the same id.
     pub fn content(&self) -> &[u8] {
         &self.0[ID_BYTES..]
     }

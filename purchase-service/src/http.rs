@@ -39,11 +39,11 @@ impl Paths {
     }
 }
 
-/// A wish to take units.
+/// A request to take units.
 #[derive(ToSchema)]
-#[allow(dead_code)] // read by `PurchaseWish`, word for word; this is what the documentation shows
+#[allow(dead_code)] // read by `PurchaseRequest`, word for word; this is what the documentation shows
 #[schema(example = json!({"itemId": "1", "quantity": 2, "purchasedBy": "ada"}))]
-pub(crate) struct Wish {
+pub(crate) struct PurchaseRequest {
     /// Its id, 1 to 256 bytes; made where it is missing. `Idempotency-Key` may stand for it.
     #[schema(rename = "purchaseId", max_length = 256)]
     purchase_id: Option<String>,
@@ -52,7 +52,7 @@ pub(crate) struct Wish {
     item_id: String,
     /// Units, 1 to 2^53; anything else is refused by the rule: INVALID_QUANTITY.
     quantity: u64,
-    /// Who wishes.
+    /// Who asks.
     #[schema(rename = "purchasedBy")]
     purchased_by: Option<String>,
     /// RFC 3339, or milliseconds since 1970; now where it is missing.
@@ -69,9 +69,9 @@ pub(crate) struct PurchaseResult {
     /// The item.
     #[schema(rename = "itemId")]
     item_id: String,
-    /// Units wished for; null where that was no integer.
+    /// Units asked for; null where that was no integer.
     quantity: Option<i64>,
-    /// Who wished.
+    /// Who asked.
     #[schema(rename = "purchasedBy")]
     purchased_by: String,
     /// SUCCESS or FAILED.
@@ -113,7 +113,7 @@ pub(crate) struct Accepted {
 /// the same answer again, with `Idempotency-Replayed: true`; it is decided once. A purchase is
 /// its item and its id: the same id with another item is another purchase.
 ///
-/// As `application/x-ndjson` there is one wish a line and one answer a line; a line waits for its
+/// As `application/x-ndjson` there is one request a line and one answer a line; a line waits for its
 /// decision only with `Prefer: wait=N`.
 #[utoipa::path(
     post, path = "/purchases", tag = "purchases",
@@ -121,7 +121,7 @@ pub(crate) struct Accepted {
         ("Prefer" = Option<String>, Header, description = "`wait=N` (s) or `respond-async`"),
         ("Idempotency-Key" = Option<String>, Header, description = "Stands for purchaseId"),
     ),
-    request_body(content((Wish = "application/json"), (String = "application/x-ndjson"))),
+    request_body(content((PurchaseRequest = "application/json"), (String = "application/x-ndjson"))),
     responses(
         (status = 200, description = "JSON lines: an answer a line", content_type = "application/x-ndjson", body = String),
         (status = 201, description = "Granted", body = PurchaseResult,

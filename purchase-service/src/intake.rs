@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Uri;
-use bps_events::{Purchase, PurchaseResult, PurchaseWish, Topics};
+use bps_events::{Purchase, PurchaseResult, PurchaseRequest, Topics};
 use bps_service::intake::{self, Decision, Event, IdempotencyKey, Intake, Moment};
 use bps_service::problem::Kind;
 use bps_service::{Problem, Waiters, path};
@@ -26,13 +26,13 @@ impl Intake for Purchases {
     }
 
     fn event(&self, request: &[u8], key: &IdempotencyKey, at: Moment) -> Result<Event, Problem> {
-        let wish = PurchaseWish::read(request)?;
-        let (id, is_named) = key.name("purchaseId", wish.purchase_id.clone())?;
+        let asked = PurchaseRequest::read(request)?;
+        let (id, is_named) = key.name("purchaseId", asked.purchase_id.clone())?;
         Ok(Event {
-            timestamp: intake::stamp::read(wish.timestamp, at)?,
-            key: wish.item_id.as_bytes().to_vec(),
-            value: wish.write(&id),
-            ids: intake::ids(&[("purchaseId", &id), ("itemId", &wish.item_id)]),
+            timestamp: intake::stamp::read(asked.timestamp, at)?,
+            key: asked.item_id.as_bytes().to_vec(),
+            value: asked.write(&id),
+            ids: intake::ids(&[("purchaseId", &id), ("itemId", &asked.item_id)]),
             is_named,
         })
     }
@@ -69,11 +69,11 @@ fn purchase(event: &Event) -> Option<Purchase<'_>> {
     Purchase::read(Some(&event.value)).ok()
 }
 
-/// What a result says to someone who wished for this.
-fn decision(wished: &Purchase<'_>, json: String) -> Option<Decision> {
+/// What a result says to someone who asked for this.
+fn decision(asked: &Purchase<'_>, json: String) -> Option<Decision> {
     let result: PurchaseResult<'_> = serde_json::from_str(&json).ok()?;
-    let same = result.quantity.get() == wished.quantity.to_string()
-        && result.purchased_by == wished.purchased_by;
+    let same = result.quantity.get() == asked.quantity.to_string()
+        && result.purchased_by == asked.purchased_by;
     if !same {
         let detail = format!(
             "purchase {:?} of item {:?} was for quantity {} by {:?}",

@@ -1,6 +1,6 @@
 //! Takes purchases over HTTP, and tells what was decided of them.
 //!
-//! It decides nothing: a wish is appended to `purchase-created`, and the answer waits for the
+//! It decides nothing: a request is appended to `purchase-created`, and the answer waits for the
 //! result in `purchase-finished`. Reading order: `intake` (a request, an event, its decision),
 //! `ledger` (the read side: a global table of all results), `http` (the paths).
 

@@ -229,8 +229,8 @@ async fn a_wait_is_as_long_as_asked_for_and_bounded_in_number() {
 #[tokio::test]
 async fn who_waits_is_answered_when_the_service_ends() {
     let service = start().await;
-    let wish = service.client.post(&service.url).json(&json!({"itemId": "1", "quantity": 1}));
-    let wait = tokio::spawn(wish.header("prefer", "wait=60").send());
+    let request = service.client.post(&service.url).json(&json!({"itemId": "1", "quantity": 1}));
+    let wait = tokio::spawn(request.header("prefer", "wait=60").send());
     while service.records().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -241,11 +241,11 @@ async fn who_waits_is_answered_when_the_service_ends() {
 }
 
 #[tokio::test]
-async fn two_names_of_one_wish_are_refused() {
+async fn two_names_of_one_request_are_refused() {
     let service = start().await;
-    let wish = service.client.post(&service.url).header("idempotency-key", "a");
-    let wish = wish.json(&json!({"itemId": "1", "quantity": 1, "purchaseId": "b"}));
-    let answer = wish.send().await.expect("an answer");
+    let request = service.client.post(&service.url).header("idempotency-key", "a");
+    let request = request.json(&json!({"itemId": "1", "quantity": 1, "purchaseId": "b"}));
+    let answer = request.send().await.expect("an answer");
     assert_eq!(answer.status().as_u16(), 400);
     let problem: Value = answer.json().await.expect("JSON");
     assert_eq!(problem["field"], "Idempotency-Key");

@@ -13,11 +13,11 @@ pub mod oracle;
 pub mod own_kafka;
 pub mod processes;
 pub mod proxy;
-pub mod rigs;
+pub mod backends;
 pub mod simulator;
-pub mod site;
+pub mod kafka_installation;
 pub mod torture;
 pub mod year;
 
 pub use installation::{Installation, Written};
-pub use rigs::{Rig, now_ms, on_both_brokers, on_every_rig, on_every_rig_made};
+pub use backends::{Backend, now_ms, on_both_brokers, on_every_backend, on_every_backend_made};

@@ -13,7 +13,7 @@ use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
 use crate::accounting::Sent;
 use crate::now_ms;
 use crate::processes::Random;
-use crate::site::Site;
+use crate::kafka_installation::KafkaInstallation;
 
 /// Longest time in which an event is not acknowledged: more than the longest fault.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -53,7 +53,7 @@ pub struct Progress {
 /// Tells a story while events come in by each of `addresses` in turn; returns what was sent, and
 /// what the story says.
 pub fn under_load<T>(
-    site: &Site,
+    kafka: &KafkaInstallation,
     addresses: &[&str],
     pace: Pace,
     progress: &Progress,
@@ -61,7 +61,7 @@ pub fn under_load<T>(
 ) -> (Sent, T) {
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| Load::new(site, addresses, pace, progress).run(&ended));
+        let load = scope.spawn(|| Load::new(kafka, addresses, pace, progress).run(&ended));
         // The load ends also when the story fails.
         let end = End(&ended);
         let told = story();
@@ -82,7 +82,7 @@ impl Drop for End<'_> {
 type Event = (String, String);
 
 struct Load<'a> {
-    site: &'a Site,
+    kafka: &'a KafkaInstallation,
     /// Two services would write restocks and purchases: so many clients each.
     appenders: Vec<Box<dyn Appender>>,
     pace: Pace,
@@ -92,14 +92,14 @@ struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    fn new(site: &'a Site, addresses: &[&str], pace: Pace, progress: &'a Progress) -> Load<'a> {
+    fn new(kafka: &'a KafkaInstallation, addresses: &[&str], pace: Pace, progress: &'a Progress) -> Load<'a> {
         let appender = |address: &&str| {
             let broker: Arc<dyn Broker> = Arc::new(KafkaBroker::new(KafkaConfig::new(*address)));
             broker.appender().unwrap()
         };
         let appenders = addresses.iter().map(appender).collect();
         let random = Random::new(pace.seed);
-        Load { site, appenders, pace, progress, random, sent: Sent::default() }
+        Load { kafka, appenders, pace, progress, random, sent: Sent::default() }
     }
 
     fn run(mut self, ended: &AtomicBool) -> Sent {
@@ -119,7 +119,7 @@ impl<'a> Load<'a> {
     }
 
     fn topics(&self) -> (String, String) {
-        let topics = &self.site.installation.settings.topics;
+        let topics = &self.kafka.installation.settings.topics;
         (topics.purchase_created.clone(), topics.items_added.clone())
     }
 
@@ -154,7 +154,7 @@ impl<'a> Load<'a> {
                 let (item, value) = &events[*index];
                 let record = Outgoing {
                     topic,
-                    partition: self.site.installation.partition(item),
+                    partition: self.kafka.installation.partition(item),
                     timestamp: now_ms(),
                     key: Some(item.as_bytes()),
                     value: Some(value.as_bytes()),

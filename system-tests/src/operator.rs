@@ -19,7 +19,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::installation::PATIENCE;
 use crate::processes::tell;
-use crate::rigs::kafka_address;
+use crate::backends::kafka_address;
 
 /// See the module.
 pub struct Operator {

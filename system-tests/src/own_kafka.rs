@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::processes::{cache, tell};
-use crate::rigs::kafka_address;
+use crate::backends::kafka_address;
 
 /// It starts often and lives shortly: little memory, and no time for the compiler's second look.
 const JAVA: &str = "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1";

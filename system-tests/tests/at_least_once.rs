@@ -10,8 +10,8 @@ use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::worker::{Guarantee, Worker, WorkerConfig};
 use bps_streams::{Outgoing, prepare_topics};
 use purchase_processor::{Settings, topology};
-use system_tests::rigs::{embedded, kafka};
-use system_tests::{Installation, Rig};
+use system_tests::backends::{embedded, kafka};
+use system_tests::{Installation, Backend};
 
 fn check(broker: Arc<dyn Broker>) {
     let mut installation = Installation::new(broker, "at-least-once", 2);

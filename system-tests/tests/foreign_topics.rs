@@ -5,7 +5,7 @@
 use bps_events::Topics;
 use system_tests::installation::Installation;
 use system_tests::operator::Operator;
-use system_tests::{Rig, now_ms};
+use system_tests::{Backend, now_ms};
 
 const PARTITIONS: u32 = 2;
 

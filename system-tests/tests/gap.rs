@@ -11,8 +11,8 @@ use bps_streams::worker::{Worker, WorkerConfig};
 use bps_streams::{Error, Layout, Outgoing, SKIP_GAP, Topology, prepare_topics};
 use purchase_processor::{Settings, topology};
 use system_tests::installation::PATIENCE;
-use system_tests::rigs::embedded;
-use system_tests::{Installation, Rig, now_ms};
+use system_tests::backends::embedded;
+use system_tests::{Installation, Backend, now_ms};
 
 const MINUTE: i64 = 60_000;
 

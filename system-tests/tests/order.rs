@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use bps_events::Topics;
 use bps_streams::Outgoing;
 use bps_streams::partitioner::partition_of;
-use system_tests::rigs::on_every_rig_unread;
-use system_tests::{Installation, Rig, now_ms, on_both_brokers};
+use system_tests::backends::on_every_backend_unread;
+use system_tests::{Installation, Backend, now_ms, on_both_brokers};
 
 const ROUNDS: i64 = 1_000;
 const T0: i64 = 1_700_000_000_000;
@@ -171,8 +171,8 @@ impl Waiting {
 #[track_caller]
 fn together(name: &str, waiting: &[Waiting], expected: &[&str]) {
     let now = now_ms();
-    let write = |rig: &mut dyn Rig| {
-        let (topics, partitions) = (rig.topics(), rig.partitions());
+    let write = |backend: &mut dyn Backend| {
+        let (topics, partitions) = (backend.topics(), backend.partitions());
         let partition = partition_of(ITEM.as_bytes(), partitions);
         let names = (0..).map(|n| format!("another-{n}"));
         let is_near = |name: &String| partition_of(name.as_bytes(), partitions) == partition;
@@ -187,10 +187,10 @@ fn together(name: &str, waiting: &[Waiting], expected: &[&str]) {
             value: Some(value.as_bytes()),
             headers: &[],
         });
-        rig.append_batch(&records.collect::<Vec<_>>());
+        backend.append_batch(&records.collect::<Vec<_>>());
     };
-    on_every_rig_unread(name, write, |rig| {
-        let mut results = rig.results(expected.len());
+    on_every_backend_unread(name, write, |backend| {
+        let mut results = backend.results(expected.len());
         results.sort_by_key(|result| result.key.parse::<u32>().unwrap());
         let found: Vec<_> = results.iter().map(|result| result.json()).collect();
         let found: Vec<_> =

@@ -16,7 +16,7 @@ use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
 use system_tests::oracle::{Event, decide, merge};
 use system_tests::processes::{Process, Random, Work, free_address, tell};
-use system_tests::rigs::embedded;
+use system_tests::backends::embedded;
 
 const SEED: u64 = 20_170_101;
 const PARTITIONS: u32 = 8;

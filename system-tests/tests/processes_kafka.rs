@@ -9,18 +9,18 @@ use std::time::Duration;
 use system_tests::budget::is_ample;
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::processes::{Process, Random, tell};
-use system_tests::rigs::kafka_address;
-use system_tests::site::{READY, Site};
+use system_tests::backends::kafka_address;
+use system_tests::kafka_installation::{READY, KafkaInstallation};
 
 const SEED: u64 = 1_469_307;
 
 /// Runs `story` while purchases come in; then all of them must be answered by the processes that
 /// it leaves, which end well; the account must balance, and the checker find nothing.
-fn told_under_load(name: &str, story: impl FnOnce(&Site) -> Vec<Process>) {
+fn told_under_load(name: &str, story: impl FnOnce(&KafkaInstallation) -> Vec<Process>) {
     let Some(address) = kafka_address() else {
         return tell(format_args!("{name}: did not run on Kafka (BPS_NO_KAFKA)"));
     };
-    let site = Site::new(name, &address);
+    let kafka = KafkaInstallation::new(name, &address);
     let pace = Pace {
         seed: SEED,
         items: 200,
@@ -29,22 +29,22 @@ fn told_under_load(name: &str, story: impl FnOnce(&Site) -> Vec<Process>) {
         pause: Duration::from_millis(25),
     };
     let progress = Progress::default();
-    let (sent, processes) = under_load(&site, &[&address], pace, &progress, || story(&site));
-    site.settle(&sent, processes);
+    let (sent, processes) = under_load(&kafka, &[&address], pace, &progress, || story(&kafka));
+    kafka.settle(&sent, processes);
 }
 
 #[test]
 fn purchase_processor_killed_under_load() {
-    told_under_load("kill-kafka", |site| {
+    told_under_load("kill-kafka", |kafka| {
         let kills = if is_ample() { 10 } else { 2 };
         let mut random = Random::new(SEED);
-        let mut running = site.processor("a", 0, &site.address);
+        let mut running = kafka.processor("a", 0, &kafka.address);
         for kill in 1..=kills {
             running.wait_line(READY);
             random.sleep(300, 2_000);
-            let before = site.decided();
+            let before = kafka.decided();
             running.kill();
-            running = site.processor("a", kill, &site.address);
+            running = kafka.processor("a", kill, &kafka.address);
             running.wait_line(READY);
             let (restored, took) = (running.restored(), running.age());
             tell(format_args!(
@@ -59,22 +59,22 @@ fn purchase_processor_killed_under_load() {
 
 #[test]
 fn three_processors_join_and_leave_under_load() {
-    told_under_load("three", |site| {
-        let start = |member, run| site.processor(member, run, &site.address);
+    told_under_load("three", |kafka| {
+        let start = |member, run| kafka.processor(member, run, &kafka.address);
         let mut a = start("a", 0);
         a.wait_line(READY);
         let (mut b, mut c) = (start("b", 0), start("c", 0));
         b.wait_line(READY);
         c.wait_line(READY);
-        site.all_go_on();
+        kafka.all_go_on();
         b.stop();
         let mut b = start("b", 1);
         b.wait_line(READY);
-        site.all_go_on();
+        kafka.all_go_on();
 
         let (had, before) = (partitions(&c), [a.tasks().len(), b.tasks().len()]);
         c.kill();
-        let took = site.all_go_on();
+        let took = kafka.all_go_on();
         tell(format_args!("takeover after kill -9: {:.1} s ({had:?})", took.as_secs_f64()));
         let survivors = [(&a, before[0]), (&b, before[1])];
         let taken: BTreeSet<u32> = survivors
@@ -88,17 +88,17 @@ fn three_processors_join_and_leave_under_load() {
 
 #[test]
 fn one_that_leaves_is_replaced_at_once() {
-    told_under_load("leave", |site| {
-        let mut a = site.processor("a", 0, &site.address);
+    told_under_load("leave", |kafka| {
+        let mut a = kafka.processor("a", 0, &kafka.address);
         a.wait_line(READY);
-        let state = site.work.path("state-b");
+        let state = kafka.work.path("state-b");
         let more = ["--leave", "--state", state.to_str().unwrap()];
-        let mut b = site.program("b-0", "purchase-processor", &site.address, &more);
+        let mut b = kafka.program("b-0", "purchase-processor", &kafka.address, &more);
         b.wait_line(READY);
-        site.all_go_on();
+        kafka.all_go_on();
         let (had, before) = (partitions(&b), a.tasks().len());
         b.stop();
-        let took = site.all_go_on();
+        let took = kafka.all_go_on();
         tell(format_args!("takeover after a leave: {:.1} s ({had:?})", took.as_secs_f64()));
         let taken: BTreeSet<u32> = a.tasks().iter().skip(before).map(|t| t.partition).collect();
         assert!(!had.is_empty() && had.is_subset(&taken), "{had:?} of the one gone, {taken:?}");

@@ -9,7 +9,7 @@ use bps_streams::broker::{Broker, BrokerError, TopicPartition};
 use bps_streams::{Application, Error};
 use purchase_processor::topology;
 use system_tests::installation::PATIENCE;
-use system_tests::rigs::embedded;
+use system_tests::backends::embedded;
 use system_tests::{Installation, on_both_brokers};
 
 const T0: i64 = 1_700_000_000_000;
@@ -22,14 +22,14 @@ const SUPPLY: usize = 15;
 const TAIL: u64 = 20;
 
 /// Sends records about items, one partition each, by (is a purchase, id, item, quantity).
-fn send(installation: &Installation, wishes: &[(bool, String, String, usize)]) {
+fn send(installation: &Installation, requests: &[(bool, String, String, usize)]) {
     let topics = &installation.settings.topics;
-    let values = wishes.iter().map(|(purchase, id, item, quantity)| {
+    let values = requests.iter().map(|(purchase, id, item, quantity)| {
         let own = if *purchase { "purchaseId" } else { "restockId" };
         format!(r#"{{"{own}":"{id}","itemId":"{item}","quantity":{quantity}}}"#)
     });
     let values: Vec<String> = values.collect();
-    let records = wishes.iter().zip(&values).map(|((purchase, _, item, _), value)| {
+    let records = requests.iter().zip(&values).map(|((purchase, _, item, _), value)| {
         let topic = if *purchase { &topics.purchase_created } else { &topics.items_added };
         (topic.as_str(), installation.partition(item), item.as_str(), value.as_bytes(), T0)
     });
@@ -127,8 +127,8 @@ impl Load {
 
     /// Restocks each item by one: the answers say what the store knows of it.
     fn check_stock(&mut self, before: &BTreeMap<String, serde_json::Value>) {
-        let wish = |n| (false, format!("more-{}-{n}", self.probes), format!("item-{n}"), 1);
-        send(&self.installation, &(0..ITEMS).map(wish).collect::<Vec<_>>());
+        let request = |n| (false, format!("more-{}-{n}", self.probes), format!("item-{n}"), 1);
+        send(&self.installation, &(0..ITEMS).map(request).collect::<Vec<_>>());
         self.answers += ITEMS;
         self.probe();
         let after = self.rows();

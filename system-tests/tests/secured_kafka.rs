@@ -141,11 +141,11 @@ fn each_program_does_its_work_with_its_own_rights_and_no_other() {
         }
         let restock = json!({"itemId": "1", "quantity": 3});
         assert_eq!(post(&client, &format!("{restocks}/items"), restock).await.0, 201);
-        let wish = |quantity| json!({"itemId": "1", "quantity": quantity, "purchasedBy": "a"});
+        let request = |quantity| json!({"itemId": "1", "quantity": quantity, "purchasedBy": "a"});
         let url = format!("{buys}/purchases");
-        assert_eq!(post(&client, &url, wish(2)).await.0, 201);
-        assert_eq!(post(&client, &url, wish(2)).await.0, 409);
-        let (status, told) = post(&client, &format!("{strange}/purchases"), wish(1)).await;
+        assert_eq!(post(&client, &url, request(2)).await.0, 201);
+        assert_eq!(post(&client, &url, request(2)).await.0, 409);
+        let (status, told) = post(&client, &format!("{strange}/purchases"), request(1)).await;
         assert_eq!(status, 503, "{told}");
         let why = until(&client, &format!("{strange}/readyz"), 503).await;
         tell(format_args!("secured_kafka: a stranger: {why}"));

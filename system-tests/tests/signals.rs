@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use system_tests::processes::{Process, Work, free_address, tell};
-use system_tests::rigs::kafka_address;
-use system_tests::site::{READY, Site};
+use system_tests::backends::kafka_address;
+use system_tests::kafka_installation::{READY, KafkaInstallation};
 
 /// More than the ten seconds that a program has, for a busy machine.
 const END: Duration = Duration::from_secs(15);
@@ -43,12 +43,12 @@ fn every_program_ends_well_in_mid_work() {
     let Some(address) = kafka_address() else {
         return tell("signals: did not run on Kafka (BPS_NO_KAFKA)");
     };
-    let site = Site::new("signals", &address);
+    let kafka = KafkaInstallation::new("signals", &address);
     for (program, ready) in ON_KAFKA {
         for signal in SIGNALS {
-            let own = own(program, &site.work);
+            let own = own(program, &kafka.work);
             let own: Vec<&str> = own.iter().map(String::as_str).collect();
-            let mut process = site.program(program, program, &address, &own);
+            let mut process = kafka.program(program, program, &address, &own);
             process.wait_line(ready);
             ends_well(process, signal);
         }

@@ -8,7 +8,7 @@ use bps_events::Topics;
 use purchase_processor::metrics::trouble;
 use system_tests::installation::{Installation, PATIENCE};
 use system_tests::operator::Operator;
-use system_tests::{Rig, now_ms};
+use system_tests::{Backend, now_ms};
 
 const PARTITIONS: u32 = 2;
 /// Purchases before and after.

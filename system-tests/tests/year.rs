@@ -14,7 +14,7 @@ use system_tests::Installation;
 use system_tests::budget::is_asked;
 use system_tests::damaged::{Damage, Damaged};
 use system_tests::oracle::{Event, decide, tally};
-use system_tests::rigs::{embedded, kafka};
+use system_tests::backends::{embedded, kafka};
 use system_tests::year;
 
 /// As the binaries have it.

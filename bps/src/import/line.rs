@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 pub(crate) enum Kind {
     /// Units added to an item.
     Restock,
-    /// Wishes to take units.
+    /// Requests to take units.
     Purchase,
 }
 

@@ -1,4 +1,4 @@
-// What is decided: the wishes of the two forms of this page, and the purchases of everybody.
+// What is decided: the requests of the two forms of this page, and the purchases of everybody.
 
 import {
   $, ANSWER_MAX_MS, call, copyOf, fill, grouped, readJson, soon, write,
@@ -9,7 +9,7 @@ const DECISIONS_MAX = 100;
 // ---- Forms ----
 
 const AGAIN = "Sent again unchanged, it counts once.";
-const wishes = {}; // by form: { body, key }, until its outcome is known
+const requests = {}; // by form: { body, key }, until its outcome is known
 
 /** A secure context has randomUUID; a page that came over http from another host has not. */
 function freshKey() {
@@ -32,9 +32,9 @@ async function submit(form, path) {
   delete outcome.dataset.status;
   outcome.replaceChildren("Waiting for the decision …");
   const body = bodyOf(form);
-  if (wishes[form.id]?.body !== body) wishes[form.id] = { body, key: freshKey() };
-  const told = await send(path, wishes[form.id]).catch(failure);
-  if (told.kind !== "open") delete wishes[form.id];
+  if (requests[form.id]?.body !== body) requests[form.id] = { body, key: freshKey() };
+  const told = await send(path, requests[form.id]).catch(failure);
+  if (told.kind !== "open") delete requests[form.id];
   const content = copyOf("outcome");
   fill(content, { ...told.values, ...told });
   outcome.replaceChildren(content);
@@ -42,7 +42,7 @@ async function submit(form, path) {
   form.ariaBusy = "false";
 }
 
-/** What became of a wish: "good", "bad", or "open" where the same may be sent again. */
+/** What became of a request: "good", "bad", or "open" where the same may be sent again. */
 async function send(path, { body, key }) {
   const headers = { "content-type": "application/json", "idempotency-key": key, prefer: "wait=10" };
   const signal = AbortSignal.timeout(ANSWER_MAX_MS);

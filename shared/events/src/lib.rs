@@ -2,7 +2,7 @@
 //!
 //! It knows no Kafka, no clock and no rule; it turns bytes into events and events into bytes.
 //! Reading order: [`ids`] (what an id is), [`quantity`], [`restock`] and [`purchase`] (what comes
-//! in), [`wish`] (what a service is asked), [`result`] (what goes out), [`stock`] (the public
+//! in), [`request`] (what a service is asked), [`result`] (what goes out), [`stock`] (the public
 //! table), [`topics`] (where).
 
 pub mod fields;
@@ -13,7 +13,7 @@ pub mod restock;
 pub mod result;
 pub mod stock;
 pub mod topics;
-pub mod wish;
+pub mod request;
 
 pub use fields::Unreadable;
 pub use ids::{IdError, check_id};
@@ -23,4 +23,4 @@ pub use restock::Restock;
 pub use result::{PurchaseFinished, PurchaseResult, Reason, RestockFinished, RestockResult};
 pub use stock::StockRow;
 pub use topics::Topics;
-pub use wish::{PurchaseWish, RestockWish};
+pub use request::{PurchaseRequest, RestockRequest};

@@ -1,4 +1,4 @@
-//! A wish to take units: what it is, is (itemId, purchaseId).
+//! A request to take units: what it is, is (itemId, purchaseId).
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub struct Purchase<'a> {
     pub item_id: Cow<'a, str>,
     /// How many units.
     pub quantity: Quantity<'a>,
-    /// Who wishes; empty where it is not said.
+    /// Who asks; empty where it is not said.
     pub purchased_by: Cow<'a, str>,
 }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::quantity::Quantity;
 
-/// Why a wish was refused.
+/// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
@@ -45,7 +45,7 @@ pub struct PurchaseFinished<'a> {
     pub item_id: &'a str,
     /// As the purchase had it.
     pub quantity: &'a Quantity<'a>,
-    /// Who wished.
+    /// Who asked.
     pub purchased_by: &'a str,
     /// `None`: granted.
     pub reason: Option<Reason>,
@@ -101,7 +101,7 @@ pub struct PurchaseResult<'a> {
     /// As the purchase had it, or null.
     #[serde(borrow)]
     pub quantity: &'a RawValue,
-    /// Who wished.
+    /// Who asked.
     #[serde(borrow)]
     pub purchased_by: Cow<'a, str>,
     /// `None`: granted.

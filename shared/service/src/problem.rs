@@ -35,7 +35,7 @@ pub enum Kind {
     Parameter,
     /// Under this name something else was asked for before.
     AnotherBody,
-    /// Decided: more was wished than remains.
+    /// Decided: more was asked than remains.
     InsufficientStock,
     /// Decided: the item was never restocked.
     UnknownItem,
@@ -73,7 +73,7 @@ impl Kind {
             Self::Unavailable => (503, "unavailable", "the event could not be made durable"),
             Self::Busy => (503, "busy", "too much is under way"),
             Self::Parameter => (400, "parameter", "a parameter cannot be taken"),
-            Self::AnotherBody => (422, "another-body", "the id stands for another wish"),
+            Self::AnotherBody => (422, "another-body", "the id stands for another request"),
             Self::InsufficientStock => (409, "insufficient-stock", "more than remains"),
             Self::UnknownItem => (404, "unknown-item", "the item was never restocked"),
             Self::InvalidQuantity => (422, "invalid-quantity", "not an integer from 1 to 2^53"),

@@ -78,7 +78,7 @@ mod prepare;
 pub mod processor;
 pub mod record;
 pub mod replay;
-mod seal;
+mod manifest_length;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod skip_gap;

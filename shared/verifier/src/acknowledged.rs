@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use bps_streams::partitioner::partition_of;
 
 use crate::Env;
-use crate::due::Due;
+use crate::decoded::Decoded;
 use crate::memory::PlainHash;
 use crate::report::{Report, Rule};
-use crate::wish::Kind;
-use crate::written::fingerprint;
+use crate::request::RequestKind;
+use crate::outputs::fingerprint;
 
 const SEEN: u8 = 1;
 const ANSWERED: u8 = 2;
@@ -103,12 +103,12 @@ impl All {
     }
 
     /// When a purchase was sent at the earliest.
-    pub(crate) fn sent_at(&self, purchase: &Due<'_>) -> i64 {
+    pub(crate) fn sent_at(&self, purchase: &Decoded<'_>) -> i64 {
         self.entries.get(&purchase.fingerprint).map_or(i64::MIN, |entry| entry.time)
     }
 
     /// When a restock was surely there: asked of its first record, since a later one says nothing.
-    pub(crate) fn there_at(&self, restock: &Due<'_>) -> i64 {
+    pub(crate) fn there_at(&self, restock: &Decoded<'_>) -> i64 {
         let Some(entry) = self.entries.get(&!restock.fingerprint) else {
             return i64::MAX;
         };
@@ -119,16 +119,16 @@ impl All {
     }
 
     /// It lies in an input.
-    pub(crate) fn see(&self, due: &Due<'_>) {
-        self.mark(due, SEEN);
+    pub(crate) fn see(&self, decoded: &Decoded<'_>) {
+        self.mark(decoded, SEEN);
     }
 
     /// It has a result.
-    pub(crate) fn answer(&self, due: &Due<'_>) {
-        self.mark(due, SEEN | ANSWERED);
+    pub(crate) fn answer(&self, decoded: &Decoded<'_>) {
+        self.mark(decoded, SEEN | ANSWERED);
     }
 
-    fn mark(&self, due: &Due<'_>, flags: u8) {
+    fn mark(&self, decoded: &Decoded<'_>, flags: u8) {
         if self.entries.is_empty() {
             return;
         }
@@ -137,12 +137,12 @@ impl All {
                 entry.state.fetch_or(flags, Ordering::Relaxed);
             }
         };
-        match due.wish.kind {
-            Kind::Restock => mark(!due.fingerprint),
-            Kind::Purchase => mark(due.fingerprint),
+        match decoded.request.kind {
+            RequestKind::Restock => mark(!decoded.fingerprint),
+            RequestKind::Purchase => mark(decoded.fingerprint),
         }
-        if self.bare && due.wish.kind == Kind::Purchase {
-            mark(fingerprint("", &due.id));
+        if self.bare && decoded.request.kind == RequestKind::Purchase {
+            mark(fingerprint("", &decoded.id));
         }
     }
 

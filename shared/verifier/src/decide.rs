@@ -2,19 +2,19 @@
 
 use bps_streams::{Record, Stamp};
 
-use crate::cut::LEDGER;
-use crate::due::Due;
+use crate::snapshot::LEDGER;
+use crate::decoded::Decoded;
 use crate::fold::Fold;
 use crate::item::Item;
 use crate::report::{Place, Rule, tally};
-use crate::wish::Kind;
-use crate::written::{Answer, Outcome, hash, memo, read};
+use crate::request::RequestKind;
+use crate::outputs::{Answer, Outcome, hash, memo, read};
 
 const GRANTED: &str = "SUCCESS";
 
-/// A wish and what was written about it.
+/// A request and what was written about it.
 pub(crate) struct Decided<'a> {
-    pub(crate) due: &'a Due<'a>,
+    pub(crate) decoded: &'a Decoded<'a>,
     /// Number of the input it was read from.
     pub(crate) input: usize,
     /// The result or answer, of this slot.
@@ -34,65 +34,65 @@ impl Decided<'_> {
 impl Fold<'_> {
     /// Checks a result or answer, and takes it over.
     pub(crate) fn decide(&mut self, decided: &Decided<'_>) {
-        let Decided { due, record, stamp, .. } = *decided;
-        if !self.has(&due.wish.item) {
+        let Decided { decoded, record, stamp, .. } = *decided;
+        if !self.has(&decoded.request.item) {
             return;
         }
         let at = decided.at();
-        let kind = due.wish.kind;
-        self.env.acknowledged.answer(due);
-        if kind == Kind::Purchase {
+        let kind = decoded.request.kind;
+        self.env.acknowledged.answer(decoded);
+        if kind == RequestKind::Purchase {
             self.report.counts.purchases += 1;
         }
-        if (kind == Kind::Purchase) != (decided.slot == LEDGER) {
+        if (kind == RequestKind::Purchase) != (decided.slot == LEDGER) {
             let expected = format!(
                 "an answer to a {}",
                 if decided.slot == LEDGER { "purchase" } else { "restock" }
             );
             return self.report.find(Rule::C1, at, expected, format!("one to a {kind:?}"));
         }
-        let (id, item, time) = (&due.id, &due.wish.item, self.time);
-        let rule = if kind == Kind::Purchase { Rule::C1 } else { Rule::C4 };
-        if self.memory(kind).knows(due.fingerprint, time) {
+        let (id, item, time) = (&decoded.id, &decoded.request.item, self.time);
+        let rule = if kind == RequestKind::Purchase { Rule::C1 } else { Rule::C4 };
+        if self.memory(kind).knows(decoded.fingerprint, time) {
             let expected = format!("no second result of {id:?} of item {item:?}");
             self.report.find(rule, at, expected, "one");
         }
-        self.memory(kind).remember(due.fingerprint, record.timestamp);
+        self.memory(kind).remember(decoded.fingerprint, record.timestamp);
         if !self.lies_right(item) {
             self.report.find(rule, at, format!("item {item:?} decided in its partition"), "here");
         }
-        if stamp.memo != memo(due.fingerprint, &due.wish.quantity, &due.wish.text) {
-            self.report.find(rule, at, "the fingerprint of the wish in the stamp", "another");
+        if stamp.memo != memo(decoded.fingerprint, &decoded.request.quantity, &decoded.request.text) {
+            self.report.find(rule, at, "the fingerprint of the request in the stamp", "another");
         }
         if !decided.is_late && record.time() != time {
             let expected = format!("stream time {time} as the timestamp");
             self.report.find(Rule::C2, at, expected, record.timestamp);
         }
         match kind {
-            Kind::Purchase => self.outcome(decided),
-            Kind::Restock => self.answer(decided),
+            RequestKind::Purchase => self.outcome(decided),
+            RequestKind::Restock => self.answer(decided),
         }
     }
 
     fn outcome(&mut self, decided: &Decided<'_>) {
-        let (due, at) = (decided.due, decided.at());
+        let (decoded, at) = (decided.decoded, decided.at());
         let value: Outcome<'_> = match read(decided.record.value) {
             Ok(value) => value,
             Err(cause) => return self.report.find(Rule::C1, at, "a readable result", cause),
         };
-        let decided_at = (value.decided_at.to_string(), due.at.to_string());
+        let decided_at = (value.decided_at.to_string(), decoded.at.to_string());
         self.same(
             decided,
             &[
-                ("key", &String::from_utf8_lossy(decided.record.key.unwrap_or_default()), &due.id),
-                ("purchaseId", &value.purchase_id, &due.id),
-                ("itemId", &value.item_id, &due.wish.item),
-                ("quantity", value.quantity.get(), &due.wish.quantity),
-                ("purchasedBy", &value.purchased_by, &due.wish.text),
+                ("key", &String::from_utf8_lossy(decided.record.key.unwrap_or_default()), &decoded.id),
+                ("purchaseId", &value.purchase_id, &decoded.id),
+                ("itemId", &value.item_id, &decoded.request.item),
+                ("quantity", value.quantity.get(), &decoded.request.quantity),
+                ("purchasedBy", &value.purchased_by, &decoded.request.text),
                 ("decidedAt", &decided_at.0, &decided_at.1),
             ],
         );
-        let mut item = self.items.get(&*due.wish.item).cloned().unwrap_or_default();
+        let mut item = self.items.get(&*decoded.request.item).cloned().unwrap_or_default();
         if value.item_quantity != item.supplied {
             let expected = format!("itemQuantity {}, the sum of the restocks", item.supplied);
             self.report.find(Rule::C4, at, expected, value.item_quantity);
@@ -102,9 +102,9 @@ impl Fold<'_> {
             self.report.find(Rule::C3, at, expected, value.already_booked);
         }
         (item.supplied, item.booked) = (value.item_quantity, value.already_booked);
-        self.fate(at, value.status, value.reason, self.refusal(due, &item), Rule::C3);
+        self.fate(at, value.status, value.reason, self.refusal(decoded, &item), Rule::C3);
         let before = item.supplied.saturating_sub(item.booked);
-        let units = due.wish.units().filter(|_| value.reason.is_none());
+        let units = decoded.request.units().filter(|_| value.reason.is_none());
         let left = before.saturating_sub(units.unwrap_or(0));
         if value.remaining != left {
             self.report.find(Rule::C3, at, format!("remaining {left}"), value.remaining);
@@ -123,7 +123,7 @@ impl Fold<'_> {
     }
 
     fn answer(&mut self, decided: &Decided<'_>) {
-        let (due, at) = (decided.due, decided.at());
+        let (decoded, at) = (decided.decoded, decided.at());
         let value: Answer<'_> = match read(decided.record.value) {
             Ok(value) => value,
             Err(cause) => return self.report.find(Rule::C4, at, "a readable answer", cause),
@@ -131,16 +131,16 @@ impl Fold<'_> {
         self.same(
             decided,
             &[
-                ("key", &String::from_utf8_lossy(decided.record.key.unwrap_or_default()), &due.id),
-                ("restockId", &value.restock_id, &due.id),
-                ("itemId", &value.item_id, &due.wish.item),
-                ("quantity", value.quantity.get(), &due.wish.quantity),
+                ("key", &String::from_utf8_lossy(decided.record.key.unwrap_or_default()), &decoded.id),
+                ("restockId", &value.restock_id, &decoded.id),
+                ("itemId", &value.item_id, &decoded.request.item),
+                ("quantity", value.quantity.get(), &decoded.request.quantity),
             ],
         );
-        let mut item = self.items.get(&*due.wish.item).cloned().unwrap_or_default();
-        let expected = self.restock_refusal(due, &item);
+        let mut item = self.items.get(&*decoded.request.item).cloned().unwrap_or_default();
+        let expected = self.restock_refusal(decoded, &item);
         self.fate(at, value.status, value.reason, expected, Rule::C4);
-        let units = due.wish.units().filter(|_| value.reason.is_none());
+        let units = decoded.request.units().filter(|_| value.reason.is_none());
         let supplied = item.supplied.saturating_add(units.unwrap_or(0));
         if value.supplied != supplied {
             self.report.find(Rule::C4, at, format!("supplied {supplied}"), value.supplied);
@@ -149,14 +149,14 @@ impl Fold<'_> {
         tally(&mut self.report.counts.restocks, value.reason.unwrap_or(GRANTED));
         if let Some(units) = units {
             item.added += u128::from(units);
-            if !due.wish.text.is_empty() {
-                item.description = hash(&*due.wish.text);
+            if !decoded.request.text.is_empty() {
+                item.description = hash(&*decoded.request.text);
             }
         }
         self.keep(decided, item, units.is_some());
     }
 
-    /// Each named field must be that of the wish.
+    /// Each named field must be that of the request.
     fn same(&mut self, decided: &Decided<'_>, fields: &[(&str, &str, &str)]) {
         let rule = if decided.slot == LEDGER { Rule::C1 } else { Rule::C4 };
         for (name, found, expected) in fields {
@@ -185,9 +185,9 @@ impl Fold<'_> {
     }
 
     /// Why a purchase must be refused.
-    fn refusal(&self, due: &Due<'_>, item: &Item) -> Option<&'static str> {
-        let wanted = match due.wish.units() {
-            _ if self.is_too_old(due) => return Some("TOO_OLD"),
+    fn refusal(&self, decoded: &Decoded<'_>, item: &Item) -> Option<&'static str> {
+        let wanted = match decoded.request.units() {
+            _ if self.is_too_old(decoded) => return Some("TOO_OLD"),
             None => return Some("INVALID_QUANTITY"),
             Some(units) => u128::from(units),
         };
@@ -199,9 +199,9 @@ impl Fold<'_> {
     }
 
     /// Why a restock must be refused.
-    fn restock_refusal(&self, due: &Due<'_>, item: &Item) -> Option<&'static str> {
-        match due.wish.units() {
-            _ if self.is_too_old(due) => Some("TOO_OLD"),
+    fn restock_refusal(&self, decoded: &Decoded<'_>, item: &Item) -> Option<&'static str> {
+        match decoded.request.units() {
+            _ if self.is_too_old(decoded) => Some("TOO_OLD"),
             None => Some("INVALID_QUANTITY"),
             Some(units) if u64::MAX - item.supplied < units => Some("OVERFLOW"),
             Some(_) => None,
@@ -218,7 +218,7 @@ impl Fold<'_> {
         }
         item.sequence = stamp.sequence;
         if is_changed {
-            item.updated_at = decided.due.at;
+            item.updated_at = decided.decoded.at;
             item.changed = (decided.slot, at.offset);
             let horizon = self.horizon[decided.input];
             if stamp.source.is_some_and(|(_, offset)| offset < horizon) {
@@ -227,7 +227,7 @@ impl Fold<'_> {
         }
         let stock = self.stock();
         item.meet(stock, &mut self.report);
-        let name = &*decided.due.wish.item;
+        let name = &*decided.decoded.request.item;
         match self.items.get_mut(name) {
             Some(known) => *known = item,
             None if item.sequence > 0 || item.supplied > 0 => {

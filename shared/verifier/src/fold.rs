@@ -1,17 +1,17 @@
 //! The state of one partition during a walk: stream time, items, what was decided. What a result
-//! must be is in `decide`, what became of records without one in `silent`.
+//! must be is in `decide`, what became of records without one in `unanswered`.
 
 use std::collections::HashMap;
 
 use bps_streams::partitioner::{murmur2, partition_of};
 
 use crate::Env;
-use crate::due::Due;
+use crate::decoded::Decoded;
 use crate::item::Item;
 use crate::memory::Memory;
 use crate::overtaken::Overtaken;
 use crate::report::{Place, Report};
-use crate::wish::Kind;
+use crate::request::RequestKind;
 
 /// One pass over a partition: it checks the items of one slice.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl Pass {
 
 /// A record that was passed and whose result has not come yet.
 pub(crate) struct Pending {
-    pub(crate) due: Due<'static>,
+    pub(crate) decoded: Decoded<'static>,
 }
 
 /// Passed records without a result that are waited for, in case one comes late.
@@ -100,10 +100,10 @@ impl<'e> Fold<'e> {
         partition_of(item.as_bytes(), self.env.partitions) == self.partition
     }
 
-    pub(crate) fn memory(&mut self, kind: Kind) -> &mut Memory {
+    pub(crate) fn memory(&mut self, kind: RequestKind) -> &mut Memory {
         match kind {
-            Kind::Restock => &mut self.restocks,
-            Kind::Purchase => &mut self.purchases,
+            RequestKind::Restock => &mut self.restocks,
+            RequestKind::Purchase => &mut self.purchases,
         }
     }
 
@@ -117,8 +117,8 @@ impl<'e> Fold<'e> {
         Place::new(&self.env.topics.stock, self.partition, 0)
     }
 
-    /// Whether a wish is older than the memory reaches.
-    pub(crate) fn is_too_old(&self, due: &Due<'_>) -> bool {
-        self.env.window_ms.is_some_and(|window| due.at < self.time.saturating_sub(window))
+    /// Whether a request is older than the memory reaches.
+    pub(crate) fn is_too_old(&self, decoded: &Decoded<'_>) -> bool {
+        self.env.window_ms.is_some_and(|window| decoded.at < self.time.saturating_sub(window))
     }
 }

@@ -1,7 +1,7 @@
 //! Offsets of an input that no record has. Only transactions leave some, by the markers of their ends
 //! and by what they aborted; in a topic that is written without them, records are gone.
 
-use crate::feed::Feed;
+use crate::partition_reader::PartitionReader;
 use crate::report::{Place, Report, Rule};
 use crate::{Env, Error, Result};
 
@@ -42,12 +42,12 @@ impl Holes {
 }
 
 /// Names the holes of a partition's inputs, which were read to their ends.
-pub(crate) fn check(env: &Env<'_>, partition: u32, feed: &Feed<'_>, report: &mut Report) {
+pub(crate) fn check(env: &Env<'_>, partition: u32, reader: &PartitionReader<'_>, report: &mut Report) {
     if env.transactional_inputs {
         return;
     }
     for (slot, topic) in env.inputs().into_iter().enumerate().take(INPUTS) {
-        let Holes { first, count, offsets, .. } = feed.holes(slot);
+        let Holes { first, count, offsets, .. } = reader.holes(slot);
         for (from, behind) in &first {
             let at = Place::new(topic, partition, *from);
             let found = format!("none before offset {behind}: {}", behind - from);

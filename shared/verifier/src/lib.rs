@@ -15,7 +15,7 @@
 //!
 //! - 16 to 40 bytes for each decision of the partition (fingerprints; the set grows by doubling),
 //! - about 300 bytes and the id for each item of the partition,
-//! - 64 bytes for each moved record and dead letter, [`TRACES_MAX`] of them at a time; more take
+//! - 64 bytes for each moved record and dead letter, [`DIVERTED_MAX`] of them at a time; more take
 //!   one reading of those two topics for each such lot,
 //! - 4 MiB that Kafka's client reads ahead for each of the six topics,
 //!
@@ -23,16 +23,16 @@
 //! [`Verifier::records_per_pass`] is walked through several times, each time for a slice of the
 //! items. All is freed before the next partition.
 //!
-//! Reading order: [`report`] (what is found), `cut` (up to where is read, and why it is right on a
-//! live system), `wish` and `written` (what is read), `walk` (the order), `decide` (results),
-//! `silent` (records without one), `overtaken` (what had to go first), `table` (stock, and the end),
-//! `traces` (moved records, dead letters).
+//! Reading order: [`report`] (what is found), `snapshot` (up to where is read, and why it is right on a
+//! live system), `request` and `outputs` (what is read), `walk` (the order), `decide` (results),
+//! `unanswered` (records without one), `overtaken` (what had to go first), `table` (stock, and the end),
+//! `diverted` (moved records, dead letters).
 
 mod acknowledged;
-mod cut;
+mod snapshot;
 mod decide;
-mod due;
-mod feed;
+mod decoded;
+mod partition_reader;
 mod fold;
 mod holes;
 mod item;
@@ -40,12 +40,12 @@ mod memory;
 mod order;
 mod overtaken;
 pub mod report;
-mod silent;
+mod unanswered;
 mod table;
-mod traces;
+mod diverted;
 mod walk;
-mod wish;
-mod written;
+mod request;
+mod outputs;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,14 +58,14 @@ use bps_streams::broker::{Broker, BrokerError};
 pub use crate::acknowledged::{Acknowledged, Receipt};
 pub use crate::report::{Counts, Finding, Report, Rule};
 
-use crate::cut::Cut;
-use crate::feed::Meter;
+use crate::snapshot::Snapshot;
+use crate::partition_reader::Meter;
 use crate::fold::Pass;
-use crate::traces::Traces;
+use crate::diverted::DivertedRecords;
 use crate::walk::Walk;
 
 /// Moved records and dead letters in memory at a time.
-pub const TRACES_MAX: u64 = 1_000_000;
+pub const DIVERTED_MAX: u64 = 1_000_000;
 const RECORDS_PER_PASS: u64 = 2_000_000;
 /// Longer than the broker lets a transaction of the processor be open.
 const TRANSACTION_WAIT: Duration = Duration::from_secs(15);
@@ -105,7 +105,7 @@ pub enum Error {
         /// Its partitions.
         first: u32,
     },
-    /// The caller wished it.
+    /// The caller asked for it.
     #[error("interrupted")]
     Interrupted,
 }
@@ -268,7 +268,7 @@ impl<'a> Verifier<'a> {
     /// # Errors
     /// When the topics cannot be read or do not belong together, or `progress` ended it.
     pub fn run(&self, progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync)) -> Result<Report> {
-        let (partitions, letter_partitions) = cut::partitions(self.broker, &self.topics)?;
+        let (partitions, letter_partitions) = snapshot::partitions(self.broker, &self.topics)?;
         let env = Env {
             broker: self.broker,
             topics: &self.topics,
@@ -285,19 +285,19 @@ impl<'a> Verifier<'a> {
             transaction_wait: self.transaction_wait,
             transactional_inputs: self.transactional_inputs,
         };
-        let cut = cut::ask(&env)?;
-        let traces: u64 = cut.traces.iter().map(|s| s.end - s.start).sum();
-        let lots = traces.div_ceil(TRACES_MAX).clamp(1, u64::from(partitions)) as u32;
+        let snapshot = snapshot::ask(&env)?;
+        let diverted: u64 = snapshot.diverted.iter().map(|s| s.end - s.start).sum();
+        let lots = diverted.div_ceil(DIVERTED_MAX).clamp(1, u64::from(partitions)) as u32;
         let walks = (0..partitions).map(|p| {
-            let spans = &cut.partitions[p as usize].spans;
-            spans.iter().map(|s| s.end - s.start).sum::<u64>() * u64::from(self.passes(&cut, p))
+            let spans = &snapshot.partitions[p as usize].spans;
+            spans.iter().map(|s| s.end - s.start).sum::<u64>() * u64::from(self.passes(&snapshot, p))
         });
-        let total = walks.sum::<u64>() + traces * u64::from(lots);
+        let total = walks.sum::<u64>() + diverted * u64::from(lots);
         let meter = Meter { done: AtomicU64::new(0), total, tell: progress };
         let mut report = Report::default();
         holes::check_policies(&env, &mut report)?;
         if self.at_rest {
-            for (at, stable, high) in &cut.open {
+            for (at, stable, high) in &snapshot.open {
                 let expected = format!("no open transaction below {high}");
                 let (topic, p) = (&at.topic, Some(at.partition));
                 report.note(Rule::C8, topic, p, Some(*stable), expected, "one that stays open");
@@ -306,9 +306,9 @@ impl<'a> Verifier<'a> {
         let size = partitions.div_ceil(lots);
         for from in (0..partitions).step_by(size as usize) {
             let range = (from, (from + size).min(partitions));
-            let traces = traces::read(&env, &cut, range, &meter, &mut report)?;
-            let jobs = (range.0..range.1).zip(traces).rev().collect();
-            report.merge(self.lot(&env, &cut, jobs, &meter)?);
+            let diverted = diverted::read(&env, &snapshot, range, &meter, &mut report)?;
+            let jobs = (range.0..range.1).zip(diverted).rev().collect();
+            report.merge(self.lot(&env, &snapshot, jobs, &meter)?);
         }
         self.acknowledged.check(&env, &mut report);
         report.records_read = meter.done.load(Ordering::Relaxed);
@@ -316,8 +316,8 @@ impl<'a> Verifier<'a> {
     }
 
     /// How often a partition is walked through.
-    fn passes(&self, cut: &Cut, partition: u32) -> u32 {
-        let inputs = &cut.partitions[partition as usize].spans[..3];
+    fn passes(&self, snapshot: &Snapshot, partition: u32) -> u32 {
+        let inputs = &snapshot.partitions[partition as usize].spans[..3];
         let records: u64 = inputs.iter().map(|s| s.end - s.start).sum();
         u32::try_from(records.div_ceil(self.records_per_pass)).unwrap_or(u32::MAX).max(1)
     }
@@ -326,8 +326,8 @@ impl<'a> Verifier<'a> {
     fn lot(
         &self,
         env: &Env<'_>,
-        cut: &Cut,
-        jobs: Vec<(u32, Traces)>,
+        snapshot: &Snapshot,
+        jobs: Vec<(u32, DivertedRecords)>,
         meter: &Meter<'_>,
     ) -> Result<Report> {
         let threads = self.threads.min(jobs.len());
@@ -335,8 +335,8 @@ impl<'a> Verifier<'a> {
         let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let work = || {
             let mut report = Report::default();
-            while let Some((partition, mut traces)) = next() {
-                report.merge(self.partition(env, cut, partition, &mut traces, meter)?);
+            while let Some((partition, mut diverted)) = next() {
+                report.merge(self.partition(env, snapshot, partition, &mut diverted, meter)?);
             }
             Ok::<_, Error>(report)
         };
@@ -356,12 +356,12 @@ impl<'a> Verifier<'a> {
     fn partition(
         &self,
         env: &Env<'_>,
-        cut: &Cut,
+        snapshot: &Snapshot,
         partition: u32,
-        traces: &mut Traces,
+        diverted: &mut DivertedRecords,
         meter: &Meter<'_>,
     ) -> Result<Report> {
-        let cut_here = &cut.partitions[partition as usize];
+        let cut_here = &snapshot.partitions[partition as usize];
         let mut report = Report::default();
         for span in &cut_here.spans[..3] {
             if span.start > 0 {
@@ -374,10 +374,10 @@ impl<'a> Verifier<'a> {
             // Without its inputs no decision can be followed.
             return Ok(report);
         }
-        let of = self.passes(cut, partition);
+        let of = self.passes(snapshot, partition);
         for number in 0..of {
             let pass = Pass { number, of };
-            let walk = Walk::open(env, cut_here, partition, pass, traces, meter)?;
+            let walk = Walk::open(env, cut_here, partition, pass, diverted, meter)?;
             report.merge(walk.run()?);
         }
         Ok(report)

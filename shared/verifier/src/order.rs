@@ -2,7 +2,7 @@
 
 use bps_streams::{Record, STAMP, Stamp};
 
-use crate::feed::Span;
+use crate::partition_reader::Span;
 use crate::report::{Place, Report, Rule};
 
 /// How far the stamps of one output partition are.

@@ -12,7 +12,7 @@
 use bps_streams::Record;
 
 use crate::Env;
-use crate::due::Due;
+use crate::decoded::Decoded;
 use crate::report::{Place, Report, Rule};
 
 /// Purchases that are kept to be compared: one that was sent and stamped earlier than a later one
@@ -54,8 +54,8 @@ impl Overtaken {
     }
 
     /// A purchase was decided, with the result at `offset`.
-    pub(crate) fn purchase(&mut self, env: &Env<'_>, due: &Due<'_>, offset: u64) {
-        let (at, sent_at, bytes) = (due.at, env.acknowledged.sent_at(due), self.bytes);
+    pub(crate) fn purchase(&mut self, env: &Env<'_>, decoded: &Decoded<'_>, offset: u64) {
+        let (at, sent_at, bytes) = (decoded.at, env.acknowledged.sent_at(decoded), self.bytes);
         let proves_more = |b: &Bought| b.at > at || b.sent_at > sent_at;
         let is_near = |b: &Bought| bytes - b.bytes <= env.look_ahead_bytes;
         self.bought.retain(|b| proves_more(b) && is_near(b));
@@ -70,15 +70,15 @@ impl Overtaken {
     pub(crate) fn restock(
         &self,
         env: &Env<'_>,
-        due: &Due<'_>,
+        decoded: &Decoded<'_>,
         place: Place<'_>,
         report: &mut Report,
     ) {
-        let there_at = env.acknowledged.there_at(due);
+        let there_at = env.acknowledged.there_at(decoded);
         let is_near = |b: &&Bought| self.bytes - b.bytes <= env.look_ahead_bytes;
         let why = |b: &Bought| {
-            let earliest = due.at.saturating_sub(env.clock_skew_max_ms);
-            let apart = b.at.saturating_sub(due.at);
+            let earliest = decoded.at.saturating_sub(env.clock_skew_max_ms);
+            let apart = b.at.saturating_sub(decoded.at);
             if b.sent_at > there_at && b.at >= earliest {
                 Some("it was sent after the restock had been acknowledged".to_owned())
             } else if env.stamps_within_ms.is_some_and(|ms| apart > ms.saturating_mul(2)) {
@@ -89,7 +89,7 @@ impl Overtaken {
         };
         let overtaken = self.bought.iter().rev().filter(is_near).find_map(|b| Some((b, why(b)?)));
         let Some((bought, why)) = overtaken else {
-            report.counts.late += u64::from(self.latest > Some(due.at));
+            report.counts.late += u64::from(self.latest > Some(decoded.at));
             return;
         };
         let at = Place::new(&env.topics.purchase_finished, place.partition, bought.offset);

@@ -3,14 +3,14 @@
 use crate::Result;
 use bps_streams::broker::{Isolation, OffsetSpec};
 
-use crate::cut::STOCK;
+use crate::snapshot::STOCK;
 use crate::fold::Fold;
 use crate::holes;
 use crate::item::StockRow;
 use crate::order::{self, Order};
 use crate::report::{Place, Report, Rule};
 use crate::walk::Walk;
-use crate::written::{Row, hash, read};
+use crate::outputs::{Row, hash, read};
 
 /// How often the end of the table is asked again.
 const ROUNDS_MAX: u32 = 10;
@@ -23,10 +23,10 @@ impl Walk<'_> {
         let mut order = Order::default();
         for _ in 0..ROUNDS_MAX {
             self.read_rows(&mut order)?;
-            let at = std::slice::from_ref(&self.cut.spans[STOCK].at);
+            let at = std::slice::from_ref(&self.snapshot.spans[STOCK].at);
             let end = OffsetSpec::End(Isolation::ReadCommitted);
             let end = self.fold.env.broker.offsets(at, end)?.into_iter().next().unwrap_or(0);
-            self.fold.stock_is_whole = !self.feed.extend(STOCK, end);
+            self.fold.stock_is_whole = !self.reader.extend(STOCK, end);
             if self.fold.stock_is_whole {
                 break;
             }
@@ -35,8 +35,8 @@ impl Walk<'_> {
     }
 
     fn read_rows(&mut self, order: &mut Order) -> Result<()> {
-        self.feed.fill(STOCK)?;
-        while let Some(record) = self.feed.head(STOCK) {
+        self.reader.fill(STOCK)?;
+        while let Some(record) = self.reader.head(STOCK) {
             let at = Place::of(&record);
             let mut report = Report::default();
             let stamp = order::stamp(&record);
@@ -45,7 +45,7 @@ impl Walk<'_> {
                 Some(stamp) => {
                     // Rows of a live system may be ahead of what else is read.
                     let is_bound = self.fold.env.at_rest;
-                    order.check(stamp, at, &self.cut.spans[..3], is_bound, &mut report);
+                    order.check(stamp, at, &self.snapshot.spans[..3], is_bound, &mut report);
                 }
             }
             if self.fold.pass.is_first() {
@@ -53,7 +53,7 @@ impl Walk<'_> {
             }
             let stamp = stamp.unwrap_or_default();
             self.fold.row(&record, stamp.sequence, order::total(&stamp));
-            self.feed.advance(STOCK)?;
+            self.reader.advance(STOCK)?;
         }
         Ok(())
     }
@@ -63,25 +63,25 @@ impl Walk<'_> {
         let mut lag = [(0_u64, 0_u64); 3];
         let at_rest = self.fold.env.at_rest;
         for (input, (first, count)) in lag.iter_mut().enumerate() {
-            let committed = self.cut.committed[input].as_ref().map_or(0, |c| c.offset);
-            while let Some(record) = self.feed.head(input) {
+            let committed = self.snapshot.committed[input].as_ref().map_or(0, |c| c.offset);
+            while let Some(record) = self.reader.head(input) {
                 if record.offset >= committed {
                     *first = if *count == 0 { record.offset } else { *first };
                     *count += 1;
                 }
-                let is_settled = at_rest || record.offset < self.cut.horizon[input];
-                self.fold.silent(input, &record, self.traces, is_settled);
-                self.feed.advance(input)?;
+                let is_settled = at_rest || record.offset < self.snapshot.horizon[input];
+                self.fold.without_answer(input, &record, self.diverted, is_settled);
+                self.reader.advance(input)?;
             }
         }
         let mut late: Vec<_> = self.fold.pending.drain().collect();
         late.sort_by_key(|(key, _)| *key);
         for (key, pending) in late {
-            self.fold.unanswered(key, &pending.due);
+            self.fold.unanswered(key, &pending.decoded);
         }
         self.fold.settle_rows();
         if self.fold.pass.is_first() {
-            holes::check(self.fold.env, self.fold.partition, &self.feed, &mut self.fold.report);
+            holes::check(self.fold.env, self.fold.partition, &self.reader, &mut self.fold.report);
             self.check_group(&lag);
             for (input, (first, count)) in lag.into_iter().enumerate() {
                 if at_rest && count > 0 {
@@ -93,10 +93,10 @@ impl Walk<'_> {
         }
         if self.fold.pass.is_last() {
             let (env, partition) = (self.fold.env, self.fold.partition);
-            for trace in self.traces.unseen() {
-                let (at, offset) = trace.place(env);
+            for record_of in self.diverted.unseen() {
+                let (at, offset) = record_of.place(env);
                 let place = Place::new(&at.topic, at.partition, offset);
-                let expected = format!("a record at {}", trace.source(env, partition));
+                let expected = format!("a record at {}", record_of.source(env, partition));
                 self.fold.report.find(Rule::C1, place, expected, "none");
             }
         }
@@ -107,11 +107,11 @@ impl Walk<'_> {
     /// nothing is left to be read (`lag`: from where, and how many): the processor commits it anew
     /// when it starts.
     fn check_group(&mut self, lag: &[(u64, u64); 3]) {
-        for (input, committed) in self.cut.committed.iter().enumerate() {
+        for (input, committed) in self.snapshot.committed.iter().enumerate() {
             if committed.is_none() && lag[input].1 == 0 {
                 continue;
             }
-            let (passed, end) = (self.fold.passed[input], self.cut.spans[input].end);
+            let (passed, end) = (self.fold.passed[input], self.snapshot.spans[input].end);
             let offset = committed.as_ref().map_or(0, |c| c.offset);
             let at = self.fold.input(input, offset);
             let report = &mut self.fold.report;
@@ -184,7 +184,7 @@ impl Fold<'_> {
             match &item.row {
                 None if least > 0 => {
                     let (slot, offset) = item.changed;
-                    let topic = slots[slot.saturating_sub(crate::cut::LEDGER).min(1)];
+                    let topic = slots[slot.saturating_sub(crate::snapshot::LEDGER).min(1)];
                     let at = Place::new(topic, self.partition, offset);
                     let expected = format!("a row of item {name:?} in the table, change {least}");
                     self.report.find(Rule::C5, at, expected, "none");

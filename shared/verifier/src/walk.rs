@@ -3,16 +3,16 @@
 
 use bps_streams::{Record, Stamp};
 
-use crate::cut::{ANSWERS, LEDGER, PartitionCut};
+use crate::snapshot::{ANSWERS, LEDGER, PartitionSnapshot};
 use crate::decide::Decided;
-use crate::due::Due;
-use crate::feed::{Feed, Meter};
+use crate::decoded::Decoded;
+use crate::partition_reader::{PartitionReader, Meter};
 use crate::fold::{Fold, Pass};
 use crate::order::{self, Order};
 use crate::report::{Place, Report, Rule};
-use crate::traces::Traces;
-use crate::wish::Kind;
-use crate::written::{Outcome, fingerprint, read};
+use crate::diverted::DivertedRecords;
+use crate::request::RequestKind;
+use crate::outputs::{Outcome, fingerprint, read};
 use crate::{Env, Result};
 
 const OUTPUTS: [usize; 2] = [LEDGER, ANSWERS];
@@ -20,9 +20,9 @@ const OUTPUTS: [usize; 2] = [LEDGER, ANSWERS];
 /// A partition number of all topics, in one pass.
 pub(crate) struct Walk<'e> {
     pub(crate) fold: Fold<'e>,
-    pub(crate) feed: Feed<'e>,
-    pub(crate) cut: &'e PartitionCut,
-    pub(crate) traces: &'e mut Traces,
+    pub(crate) reader: PartitionReader<'e>,
+    pub(crate) snapshot: &'e PartitionSnapshot,
+    pub(crate) diverted: &'e mut DivertedRecords,
     orders: [Order; 2],
     /// Stamps of the records at the heads of ledger and answers.
     heads: [Option<Stamp>; 2],
@@ -33,26 +33,26 @@ pub(crate) struct Walk<'e> {
 impl<'e> Walk<'e> {
     pub(crate) fn open(
         env: &'e Env<'e>,
-        cut: &'e PartitionCut,
+        snapshot: &'e PartitionSnapshot,
         partition: u32,
         pass: Pass,
-        traces: &'e mut Traces,
+        diverted: &'e mut DivertedRecords,
         meter: &'e Meter<'e>,
     ) -> Result<Self> {
-        let feed = Feed::open(env.broker, cut.spans.clone(), meter)?;
-        let fold = Fold::new(env, partition, pass, cut.horizon);
+        let reader = PartitionReader::open(env.broker, snapshot.spans.clone(), meter)?;
+        let fold = Fold::new(env, partition, pass, snapshot.horizon);
         let (orders, heads, began) = (Default::default(), [None, None], [false; 2]);
-        Ok(Self { fold, feed, cut, traces, orders, heads, began })
+        Ok(Self { fold, reader, snapshot, diverted, orders, heads, began })
     }
 
     /// Walks to the end.
     pub(crate) fn run(mut self) -> Result<Report> {
         self.read_stock()?;
-        (0..3).try_for_each(|input| self.feed.fill(input))?;
+        (0..3).try_for_each(|input| self.reader.fill(input))?;
         (0..2).try_for_each(|output| self.next_stamp(output))?;
         while let Some(output) = self.next_output() {
             self.step(output)?;
-            self.feed.advance(OUTPUTS[output])?;
+            self.reader.advance(OUTPUTS[output])?;
             self.next_stamp(output)?;
         }
         self.finish()
@@ -62,9 +62,9 @@ impl<'e> Walk<'e> {
     /// lies before the first one of the processor.
     fn next_stamp(&mut self, output: usize) -> Result<()> {
         let slot = OUTPUTS[output];
-        self.feed.fill(slot)?;
+        self.reader.fill(slot)?;
         loop {
-            let Some(record) = self.feed.head(slot) else {
+            let Some(record) = self.reader.head(slot) else {
                 self.heads[output] = None;
                 return Ok(());
             };
@@ -76,7 +76,7 @@ impl<'e> Walk<'e> {
             if self.fold.pass.is_first() {
                 self.fold.stranger(&record, self.began[output]);
             }
-            self.feed.advance(slot)?;
+            self.reader.advance(slot)?;
         }
     }
 
@@ -84,8 +84,8 @@ impl<'e> Walk<'e> {
     fn next_output(&self) -> Option<usize> {
         let total = |output: usize| self.heads[output].as_ref().map(order::total);
         let is_believed = |output: usize| {
-            let head = self.feed.head(OUTPUTS[output]);
-            head.is_some_and(|record| record.offset < self.cut.believed[output])
+            let head = self.reader.head(OUTPUTS[output]);
+            head.is_some_and(|record| record.offset < self.snapshot.believed[output])
         };
         if !is_believed(0) && !is_believed(1) {
             return None;
@@ -113,13 +113,13 @@ impl<'e> Walk<'e> {
     }
 
     fn is_in_order(&mut self, output: usize, stamp: &Stamp) -> bool {
-        let Self { fold, feed, orders, cut, .. } = self;
-        let Some(record) = feed.head(OUTPUTS[output]) else {
+        let Self { fold, reader, orders, snapshot, .. } = self;
+        let Some(record) = reader.head(OUTPUTS[output]) else {
             return false;
         };
         let at = Place::of(&record);
         let mut report = Report::default();
-        let mut is_valid = orders[output].check(stamp, at, &cut.spans[..3], true, &mut report);
+        let mut is_valid = orders[output].check(stamp, at, &snapshot.spans[..3], true, &mut report);
         let passed = fold.passed;
         let back = |positions: [u64; 3]| (0..3).any(|i| positions[i] < passed[i]);
         if is_valid && order::positions(stamp).is_some_and(back) {
@@ -135,37 +135,37 @@ impl<'e> Walk<'e> {
 
     /// Takes the records of an input below `until`, except the one that is decided now.
     fn pass(&mut self, input: usize, until: u64, source: Option<(u32, u64)>) -> Result<()> {
-        while let Some(record) = self.feed.head(input).filter(|r| r.offset < until) {
+        while let Some(record) = self.reader.head(input).filter(|r| r.offset < until) {
             if source == Some((input as u32, record.offset)) {
                 break;
             }
             if input == 0 {
                 self.fold.overtaken.pass(&record);
             }
-            self.fold.silent(input, &record, self.traces, true);
-            self.feed.advance(input)?;
+            self.fold.without_answer(input, &record, self.diverted, true);
+            self.reader.advance(input)?;
         }
         Ok(())
     }
 
     /// Finds what a result answers, and checks it.
     fn settle(&mut self, output: usize, stamp: &Stamp) -> Result<()> {
-        let Self { fold, feed, traces, .. } = self;
+        let Self { fold, reader, diverted, .. } = self;
         let slot = OUTPUTS[output];
-        let Some(record) = feed.head(slot) else {
+        let Some(record) = reader.head(slot) else {
             return Ok(());
         };
         let source = stamp.source.map(|(input, offset)| (input as usize, offset));
         let source = source.filter(|(input, _)| *input < 3);
         let (input, offset) = source.unwrap_or((3, 0));
-        if let Some(wanted) = source.and_then(|_| feed.head(input)).filter(|r| r.offset == offset) {
-            fold.fresh(input, &wanted, &record, (slot, stamp), traces);
-            return feed.advance(input);
+        if let Some(wanted) = source.and_then(|_| reader.head(input)).filter(|r| r.offset == offset) {
+            fold.fresh(input, &wanted, &record, (slot, stamp), diverted);
+            return reader.advance(input);
         }
         match fold.pending.remove(&(input, offset)) {
             Some(pending) => {
-                let (due, record, is_late) = (&pending.due, &record, true);
-                fold.decide(&Decided { due, input, record, slot, stamp, is_late });
+                let (decoded, record, is_late) = (&pending.decoded, &record, true);
+                fold.decide(&Decided { decoded, input, record, slot, stamp, is_late });
             }
             None => fold.phantom(&record, source),
         }
@@ -191,38 +191,38 @@ impl Fold<'_> {
         source: &Record<'_>,
         record: &Record<'_>,
         (slot, stamp): (usize, &Stamp),
-        traces: &mut Traces,
+        diverted: &mut DivertedRecords,
     ) {
         let at = Place::of(record);
-        let found = traces.take(self.env, input, source.offset);
-        let Some(due) = Due::read(input, source) else {
+        let found = diverted.take(self.env, input, source.offset);
+        let Some(decoded) = Decoded::read(input, source) else {
             if self.pass.is_first() {
                 let expected = format!("no result, since {} is unreadable", Place::of(source));
                 self.report.find(Rule::C1, at, expected, "one");
             }
             return;
         };
-        if self.has(&due.wish.item)
-            && let Some(trace) = found.trace
+        if self.has(&decoded.request.item)
+            && let Some(record_of) = found.record_of
         {
             let expected = format!("no result, since {} was put away", Place::of(source));
-            self.report.find(Rule::C1, at, expected, format!("one, and {:?}", trace.what));
+            self.report.find(Rule::C1, at, expected, format!("one, and {:?}", record_of.what));
         }
         self.time = self.time.max(source.time());
         if self.pass.is_first() {
-            self.in_turn(input, source, &due, at);
+            self.in_turn(input, source, &decoded, at);
         }
-        self.decide(&Decided { due: &due, input, record, slot, stamp, is_late: false });
+        self.decide(&Decided { decoded: &decoded, input, record, slot, stamp, is_late: false });
     }
 
     /// What is decided now was not overtaken by what was decided before.
-    fn in_turn(&mut self, input: usize, source: &Record<'_>, due: &Due<'_>, at: Place<'_>) {
-        if due.wish.kind == Kind::Purchase {
-            self.overtaken.purchase(self.env, due, at.offset);
+    fn in_turn(&mut self, input: usize, source: &Record<'_>, decoded: &Decoded<'_>, at: Place<'_>) {
+        if decoded.request.kind == RequestKind::Purchase {
+            self.overtaken.purchase(self.env, decoded, at.offset);
         } else if input == 0 {
             self.overtaken.pass(source);
-            if self.lies_right(&due.wish.item) {
-                self.overtaken.restock(self.env, due, Place::of(source), &mut self.report);
+            if self.lies_right(&decoded.request.item) {
+                self.overtaken.restock(self.env, decoded, Place::of(source), &mut self.report);
             }
         }
     }

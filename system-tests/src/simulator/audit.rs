@@ -11,14 +11,14 @@ use bps_streams::store::memory::MemoryStore;
 use bps_verifier::{Receipt, Verifier};
 use purchase_processor::{Settings, topology};
 
-use super::town::{PROCESSES_MAX, Town};
+use super::cluster_run::{PROCESSES_MAX, ClusterRun};
 
 /// The process that rebuilds everything from the topics in the end.
 const AUDITOR: u32 = 999;
 /// It must have done so within this many rounds.
 const REBUILD_ROUNDS_MAX: u32 = 2_000;
 
-impl Town {
+impl ClusterRun {
     /// Judges the end: the stores, a rebuild of them from the topics, and the topics themselves.
     pub fn audit(&mut self, broker: &dyn Broker, acknowledged: &[Receipt]) -> Result<(), String> {
         self.audit_rows()?;

@@ -1,8 +1,8 @@
 //! The simulator: the real engine and the real rule on a simulated cluster, in one thread, in
 //! virtual time, everything from one seed; then the checker. The same seed is the same run.
 //!
-//! Reading order: [`random`], [`chaos`] (what goes wrong with an effect), [`market`] (who writes
-//! the inputs), [`town`] (processes) and `trouble` (what goes wrong with them), `audit` (the
+//! Reading order: [`random`], [`chaos`] (what goes wrong with an effect), [`workload`] (who writes
+//! the inputs), [`cluster_run`] (processes) and `trouble` (what goes wrong with them), `audit` (the
 //! verdict), this file (a run from its beginning to its verdict), [`campaign`] (many runs),
 //! [`script`] (a crash at every step), [`register`] and [`relay`] (other
 //! topologies: whose rows come and go, which talks to itself).
@@ -10,12 +10,12 @@
 mod audit;
 pub mod campaign;
 pub mod chaos;
-pub mod market;
+pub mod workload;
 pub mod random;
 pub mod register;
 pub mod relay;
 pub mod script;
-pub mod town;
+pub mod cluster_run;
 mod trouble;
 
 use std::sync::Arc;
@@ -27,9 +27,9 @@ use bps_streams::{Topology, prepare_topics};
 use purchase_processor::Settings;
 
 use self::chaos::{Chaos, Weather};
-use self::market::Market;
+use self::workload::Workload;
 use self::random::Random;
-use self::town::Town;
+use self::cluster_run::ClusterRun;
 
 /// Partitions of every topic.
 pub const PARTITIONS: u32 = 3;
@@ -61,7 +61,7 @@ impl Scenario {
     /// The scenario of a seed, as long as the seed says: the product's.
     pub fn new(seed: u64) -> Scenario {
         let steps = 200 + Random::new(!seed).below(2_800) as u32;
-        Scenario { seed, steps, configure: |_| (), keep_trace: false, play: market }
+        Scenario { seed, steps, configure: |_| (), keep_trace: false, play: workload }
     }
 }
 
@@ -77,7 +77,7 @@ pub trait Inputs {
     ///
     /// # Errors
     /// The violation.
-    fn judge(&self, town: &mut Town, broker: &dyn Broker) -> Result<(), String>;
+    fn judge(&self, cluster_run: &mut ClusterRun, broker: &dyn Broker) -> Result<(), String>;
 }
 
 /// How a run went.
@@ -101,11 +101,11 @@ pub fn simulate(scenario: &Scenario) -> Outcome {
 }
 
 /// The product, with sellers and buyers.
-fn market(scenario: &Scenario) -> Outcome {
+fn workload(scenario: &Scenario) -> Outcome {
     let settings = Settings::default();
     let topology = purchase_processor::topology(&settings).unwrap();
-    let market = |broker| Market::new(broker, settings.topics.clone(), PARTITIONS, scenario.seed);
-    run(scenario, topology, market)
+    let workload = |broker| Workload::new(broker, settings.topics.clone(), PARTITIONS, scenario.seed);
+    run(scenario, topology, workload)
 }
 
 fn run<I: Inputs>(
@@ -122,20 +122,20 @@ fn run<I: Inputs>(
     }
     let mut random = Random::new(seed ^ 0x5eed);
     let queue_bytes = QUEUE_BYTES[(seed % 2) as usize];
-    let mut town =
-        Town::of(cluster.clone(), topology, BEGIN_MS, PARTITIONS, queue_bytes, configure);
+    let mut cluster_run =
+        ClusterRun::of(cluster.clone(), topology, BEGIN_MS, PARTITIONS, queue_bytes, configure);
     let (outside, _) = cluster.boot(OUTSIDE);
-    prepare_topics(&*outside, town.topology(), PARTITIONS).unwrap();
+    prepare_topics(&*outside, cluster_run.topology(), PARTITIONS).unwrap();
     let mut inputs = inputs(outside.clone());
     weather.set_healed(false);
     for _ in 0..steps {
-        if town.violation().is_some() {
+        if cluster_run.violation().is_some() {
             break;
         }
         match random.below(100) {
-            0..=11 => inputs.act(&mut random, town.now().wall_ms),
-            12..=13 => town.trouble(&mut random),
-            _ => town.step(&mut random),
+            0..=11 => inputs.act(&mut random, cluster_run.now().wall_ms),
+            12..=13 => cluster_run.trouble(&mut random),
+            _ => cluster_run.step(&mut random),
         }
         // Those outside are not what is tested: they come back at once.
         if cluster.is_dead(OUTSIDE) {
@@ -144,37 +144,37 @@ fn run<I: Inputs>(
         }
     }
     weather.set_healed(true);
-    let violation = match town.violation() {
+    let violation = match cluster_run.violation() {
         Some(violation) => Some(violation),
-        None => finish(&cluster, &mut town, &mut inputs).err(),
+        None => finish(&cluster, &mut cluster_run, &mut inputs).err(),
     };
     Outcome {
         violation,
         trace_hash: cluster.trace_hash(),
         faults: weather.faults(),
-        commits: town.commits(),
+        commits: cluster_run.commits(),
         trace: cluster.trace(),
     }
 }
 
 /// Heals everything and judges what came of it.
-fn finish(cluster: &Cluster, town: &mut Town, inputs: &mut impl Inputs) -> Result<(), String> {
+fn finish(cluster: &Cluster, cluster_run: &mut ClusterRun, inputs: &mut impl Inputs) -> Result<(), String> {
     let (outside, _) = cluster.boot(OUTSIDE);
     inputs.reconnect(outside.clone());
-    town.heal();
-    let deadline_ms = town.now().monotonic_ms + LIVENESS_MS;
+    cluster_run.heal();
+    let deadline_ms = cluster_run.now().monotonic_ms + LIVENESS_MS;
     loop {
         let sent = inputs.settle();
-        town.rounds(20);
-        if let Some(violation) = town.violation() {
+        cluster_run.rounds(20);
+        if let Some(violation) = cluster_run.violation() {
             return Err(violation);
         }
-        if sent && town.is_settled(&*outside) {
+        if sent && cluster_run.is_settled(&*outside) {
             break;
         }
-        if town.now().monotonic_ms > deadline_ms {
+        if cluster_run.now().monotonic_ms > deadline_ms {
             return Err(format!("not settled {LIVENESS_MS} ms after all was healed"));
         }
     }
-    inputs.judge(town, &*outside)
+    inputs.judge(cluster_run, &*outside)
 }

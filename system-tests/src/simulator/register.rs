@@ -14,7 +14,7 @@ use bps_streams::{
 
 use super::audit::replay;
 use super::random::Random;
-use super::town::Town;
+use super::cluster_run::ClusterRun;
 use super::{Inputs, Outcome, PARTITIONS, Scenario, run};
 
 /// The topic that is read: a key and what it is put to, or no value, which deletes it.
@@ -98,11 +98,11 @@ impl Inputs for Writer {
         true
     }
 
-    fn judge(&self, town: &mut Town, broker: &dyn Broker) -> Result<(), String> {
-        let owners = town.owners();
+    fn judge(&self, cluster_run: &mut ClusterRun, broker: &dyn Broker) -> Result<(), String> {
+        let owners = cluster_run.owners();
         for (partition, owner) in &owners {
             let wanted = wanted(broker, *partition);
-            let rows = town.cluster.rows(*owner, 1, *partition);
+            let rows = cluster_run.cluster.rows(*owner, 1, *partition);
             let value = |row: Vec<u8>| String::from_utf8(row[ROW_HEAD..].to_vec()).unwrap();
             let sequence = |row: &[u8]| u64::from_le_bytes(*row.first_chunk().unwrap());
             let found: BTreeMap<Vec<u8>, (u64, String)> =
@@ -113,7 +113,7 @@ impl Inputs for Writer {
                 ));
             }
         }
-        town.audit_rows()?;
+        cluster_run.audit_rows()?;
         replay(broker, topology().unwrap())
     }
 }

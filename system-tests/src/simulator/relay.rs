@@ -14,7 +14,7 @@ use bps_streams::{
 
 use super::audit::replay;
 use super::random::Random;
-use super::town::Town;
+use super::cluster_run::ClusterRun;
 use super::{Inputs, Outcome, PARTITIONS, Scenario, run};
 
 /// Where tokens begin.
@@ -138,7 +138,7 @@ impl Inputs for Starter {
         true
     }
 
-    fn judge(&self, town: &mut Town, broker: &dyn Broker) -> Result<(), String> {
+    fn judge(&self, cluster_run: &mut ClusterRun, broker: &dyn Broker) -> Result<(), String> {
         // Each token that was begun, so often as it lies there.
         let (mut wanted, mut seen) = (BTreeMap::new(), BTreeMap::new());
         for (_, value) in committed(broker, BEGUN)? {
@@ -158,8 +158,8 @@ impl Inputs for Starter {
             return Err(format!("steps: wanted {wanted:?}, there are {found:?}"));
         }
         let mut rows: BTreeMap<String, u64> = BTreeMap::new();
-        for (partition, owner) in town.owners() {
-            for (_, key, row) in town.cluster.rows(owner, 1, partition) {
+        for (partition, owner) in cluster_run.owners() {
+            for (_, key, row) in cluster_run.cluster.rows(owner, 1, partition) {
                 let count = String::from_utf8_lossy(&row[16..]).parse().unwrap_or(0);
                 rows.insert(String::from_utf8_lossy(&key).into_owned(), count);
             }
@@ -167,7 +167,7 @@ impl Inputs for Starter {
         if rows != seen {
             return Err(format!("rows: wanted {seen:?}, there are {rows:?}"));
         }
-        town.audit_rows()?;
+        cluster_run.audit_rows()?;
         replay(broker, topology().unwrap())
     }
 }

@@ -12,7 +12,7 @@ use bps_streams::prepare_topics;
 use bps_streams::simulation::{Cluster, Effect, Fault, Plan};
 use bps_streams::worker::WorkerConfig;
 
-use super::town::Town;
+use super::cluster_run::ClusterRun;
 use super::{BEGIN_MS, OUTSIDE, QUEUE_BYTES};
 
 /// Two, so that something can lie in the wrong one.
@@ -82,10 +82,10 @@ pub fn play(script: Script, faults: &[(u64, Fault)], configure: fn(&mut WorkerCo
     let seen = Arc::<Mutex<_>>::default();
     let plan = At { faults: faults.iter().copied().collect(), seen: seen.clone() };
     let cluster = Cluster::new(plan);
-    let mut town = Town::new(cluster.clone(), BEGIN_MS, PARTITIONS, QUEUE_BYTES[0], configure);
+    let mut cluster_run = ClusterRun::new(cluster.clone(), BEGIN_MS, PARTITIONS, QUEUE_BYTES[0], configure);
     let (outside, _) = cluster.boot(OUTSIDE);
-    prepare_topics(&*outside, town.topology(), PARTITIONS).unwrap();
-    let violation = perform(script, &cluster, &mut town, &*outside).err();
+    prepare_topics(&*outside, cluster_run.topology(), PARTITIONS).unwrap();
+    let violation = perform(script, &cluster, &mut cluster_run, &*outside).err();
     let (effects, met) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     Play { violation, effects, met }
 }
@@ -93,60 +93,60 @@ pub fn play(script: Script, faults: &[(u64, Fault)], configure: fn(&mut WorkerCo
 fn perform(
     script: Script,
     cluster: &Cluster,
-    town: &mut Town,
+    cluster_run: &mut ClusterRun,
     outside: &dyn Broker,
 ) -> Result<(), String> {
-    let mut market = Stall { broker: outside, topics: town.settings().topics.clone() };
-    market.restock("r-1", "item-1", 5);
-    market.purchase("p-1", "item-1", 2, false);
-    settle(town, outside)?;
+    let mut workload = Stall { broker: outside, topics: cluster_run.settings().topics.clone() };
+    workload.restock("r-1", "item-1", 5);
+    workload.purchase("p-1", "item-1", 2, false);
+    settle(cluster_run, outside)?;
     match script {
         Script::Alone => {
-            town.end(0, 20);
+            cluster_run.end(0, 20);
             cluster.lose_power(0, 1);
         }
-        Script::HandOver => town.boot(1),
+        Script::HandOver => cluster_run.boot(1),
         Script::TakeOver => {
-            town.boot(1);
-            settle(town, outside)?;
+            cluster_run.boot(1);
+            settle(cluster_run, outside)?;
             // It commits where it is the owner now.
             for item in 2..6 {
-                market.restock(&format!("r-0-{item}"), &format!("item-{item}"), 1);
+                workload.restock(&format!("r-0-{item}"), &format!("item-{item}"), 1);
             }
-            settle(town, outside)?;
+            settle(cluster_run, outside)?;
         }
     }
     // One anew, one in the wrong partition, one that is more than there is.
-    market.purchase("p-1", "item-1", 2, false);
-    market.purchase("p-2", "item-2", 1, true);
-    market.purchase("p-3", "item-1", 4, false);
+    workload.purchase("p-1", "item-1", 2, false);
+    workload.purchase("p-2", "item-2", 1, true);
+    workload.purchase("p-3", "item-1", 4, false);
     if script == Script::TakeOver {
         // A step of its two workers is half a commit.
-        until(town, |town| town.is_open(outside) || town.is_settled(outside))?;
-        town.end(1, AWAY_MS);
+        until(cluster_run, |cluster_run| cluster_run.is_open(outside) || cluster_run.is_settled(outside))?;
+        cluster_run.end(1, AWAY_MS);
     }
-    settle(town, outside)?;
+    settle(cluster_run, outside)?;
     if script == Script::HandOver {
-        market.restock("r-2", "item-2", 1);
-        town.scale_down(1);
-        settle(town, outside)?;
+        workload.restock("r-2", "item-2", 1);
+        cluster_run.scale_down(1);
+        settle(cluster_run, outside)?;
     }
-    town.heal();
-    town.audit(outside, &[])
+    cluster_run.heal();
+    cluster_run.audit(outside, &[])
 }
 
 /// Lets everything be decided.
-fn settle(town: &mut Town, outside: &dyn Broker) -> Result<(), String> {
-    until(town, |town| town.is_settled(outside))
+fn settle(cluster_run: &mut ClusterRun, outside: &dyn Broker) -> Result<(), String> {
+    until(cluster_run, |cluster_run| cluster_run.is_settled(outside))
 }
 
-fn until(town: &mut Town, done: impl Fn(&Town) -> bool) -> Result<(), String> {
+fn until(cluster_run: &mut ClusterRun, done: impl Fn(&ClusterRun) -> bool) -> Result<(), String> {
     for _ in 0..ROUNDS_MAX {
-        town.rounds(1);
-        if let Some(violation) = town.violation() {
+        cluster_run.rounds(1);
+        if let Some(violation) = cluster_run.violation() {
             return Err(violation);
         }
-        if done(town) {
+        if done(cluster_run) {
             return Ok(());
         }
     }

@@ -3,12 +3,12 @@
 use bps_streams::broker::{Broker, CommittedOffset, Isolation, OffsetSpec, TopicPartition};
 
 use super::random::Random;
-use super::town::{PROCESSES_MAX, State, Town, commits_of};
+use super::cluster_run::{PROCESSES_MAX, State, ClusterRun, commits_of};
 
 /// The process of somebody else, who meddles with the group.
 const STRANGER: u32 = 900;
 
-impl Town {
+impl ClusterRun {
     /// Something befalls somebody.
     pub fn trouble(&mut self, random: &mut Random) {
         let numbers: Vec<u32> = self.processes.keys().copied().collect();

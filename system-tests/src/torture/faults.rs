@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::crew::Crew;
+use super::processes::Processes;
 use super::meddler::Meddler;
 use crate::load::Progress;
 use crate::own_kafka::OwnKafka;
 use crate::processes::{Process, Random, tell};
 use crate::proxy::{EndFault, Proxy, Refusals, Weather};
-use crate::site::{PARTITIONS, Site};
+use crate::kafka_installation::{PARTITIONS, KafkaInstallation};
 
 /// Results must come again after so long, whatever happens.
 const STANDSTILL: Duration = Duration::from_secs(120);
@@ -34,13 +34,13 @@ enum Due {
 
 /// See the module.
 pub(super) struct Faults<'a> {
-    site: &'a Site,
+    installed: &'a KafkaInstallation,
     /// Whether members join and leave: a rebalance helps a worker that hangs.
     members_change: bool,
     kafka: OwnKafka,
     proxy: &'a Proxy,
     random: Random,
-    crew: Crew,
+    processes: Processes,
     meddler: Meddler<'a>,
     due: Vec<(Instant, Due)>,
     /// Results seen last, and when they had become more.
@@ -51,18 +51,18 @@ pub(super) struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    pub(super) fn new(site: &'a Site, kafka: OwnKafka, proxy: &'a Proxy, seed: u64) -> Faults<'a> {
+    pub(super) fn new(installed: &'a KafkaInstallation, kafka: OwnKafka, proxy: &'a Proxy, seed: u64) -> Faults<'a> {
         let mut random = Random::new(seed ^ 0x70B7);
         let addresses = [proxy.address(), kafka.address().to_owned()];
-        let crew = Crew::start(site, addresses, &mut random);
+        let processes = Processes::start(installed, addresses, &mut random);
         Faults {
-            site,
+            installed,
             members_change: seed % 2 == 1,
             kafka,
             proxy,
             random,
-            crew,
-            meddler: Meddler::new(site),
+            processes,
+            meddler: Meddler::new(installed),
             due: Vec::new(),
             seen: (0, Instant::now()),
             counts: BTreeMap::new(),
@@ -107,17 +107,17 @@ impl<'a> Faults<'a> {
 
     /// Most kills wait for an open transaction; the next start comes soon.
     fn kill(&mut self) -> Option<&'static str> {
-        let at = self.crew.any(&mut self.random)?;
+        let at = self.processes.any(&mut self.random)?;
         if self.is_broker_up() {
-            self.site.await_open(self.crew.process(at), Duration::from_secs(2));
+            self.installed.await_open(self.processes.process(at), Duration::from_secs(2));
         }
-        self.crew.take(at).kill();
-        if self.is_broker_up() && self.site.is_left_open() {
+        self.processes.take(at).kill();
+        if self.is_broker_up() && self.installed.is_left_open() {
             self.kills_in_transaction += 1;
         }
         // Who comes back with an empty disk is another member.
         if self.members_change && self.random.below(8) == 0 {
-            self.crew.lose_disk(self.site, at);
+            self.processes.lose_disk(self.installed, at);
             self.count("disks lost");
         }
         self.later(0, 2_500, Due::Start(at));
@@ -126,8 +126,8 @@ impl<'a> Faults<'a> {
 
     /// From a blink to longer than all time-outs; within its session where nobody is to leave.
     fn zombie(&mut self) -> Option<&'static str> {
-        let at = self.crew.any(&mut self.random).filter(|_| self.crew.all_move())?;
-        self.crew.freeze(at);
+        let at = self.processes.any(&mut self.random).filter(|_| self.processes.all_move())?;
+        self.processes.freeze(at);
         self.later(500, if self.members_change { 16_000 } else { 4_000 }, Due::Thaw(at));
         Some("zombies")
     }
@@ -179,23 +179,23 @@ impl<'a> Faults<'a> {
     fn join(&mut self) -> Option<&'static str> {
         // One that was killed comes back by itself.
         let starts = |at: &usize| !self.due.iter().any(|(_, due)| *due == Due::Start(*at));
-        let at = self.crew.absent().filter(starts)?;
-        self.crew.bring(self.site, at, &mut self.random);
+        let at = self.processes.absent().filter(starts)?;
+        self.processes.bring(self.installed, at, &mut self.random);
         Some("joins")
     }
 
     fn leave(&mut self) -> Option<&'static str> {
         // A processor drains within its 10 s, or says that it could not: with a broker it can.
-        if !self.is_broker_up() || !self.crew.may_leave() {
+        if !self.is_broker_up() || !self.processes.may_leave() {
             return None;
         }
-        let at = self.crew.any(&mut self.random)?;
+        let at = self.processes.any(&mut self.random)?;
         // One that has said nothing yet does not listen to signals either.
-        if self.crew.process(at).log().is_empty() {
+        if self.processes.process(at).log().is_empty() {
             return None;
         }
         self.proxy.heal();
-        self.crew.take(at).stop();
+        self.processes.take(at).stop();
         Some("leaves")
     }
 
@@ -234,12 +234,12 @@ impl<'a> Faults<'a> {
     /// leads no partition.
     pub(super) fn outage(&mut self, time: Duration, is_down: bool) {
         self.calm();
-        let Some(at) = self.crew.any(&mut self.random) else { return };
-        self.crew.take(at).kill();
+        let Some(at) = self.processes.any(&mut self.random) else { return };
+        self.processes.take(at).kill();
         // Until it is known to restore, it gets no row.
         self.proxy.refuse(Refusals::Leaderless { offsets_too: false });
-        self.crew.bring_empty(self.site, at);
-        self.crew.process_mut(at).wait_log(" restores ");
+        self.processes.bring_empty(self.installed, at);
+        self.processes.process_mut(at).wait_log(" restores ");
         if is_down {
             self.kafka.kill();
             std::thread::sleep(time);
@@ -255,7 +255,7 @@ impl<'a> Faults<'a> {
     /// The operator stops all processors, and something is done to their group.
     pub(super) fn meddle(&mut self) {
         self.lull();
-        let deed = self.meddler.meddle(&mut self.crew, &mut self.random);
+        let deed = self.meddler.meddle(&mut self.processes, &mut self.random);
         self.count(deed);
         self.lull();
     }
@@ -264,10 +264,10 @@ impl<'a> Faults<'a> {
     /// commits, and soon.
     pub(super) fn lull(&mut self) -> Duration {
         self.calm();
-        let (site, crew, random) = (self.site, &mut self.crew, &mut self.random);
-        let took = site.all_go_on_while(|| {
-            let again = self.meddler.must_run(crew);
-            again.into_iter().for_each(|at| crew.bring(site, at, random));
+        let (installed, processes, random) = (self.installed, &mut self.processes, &mut self.random);
+        let took = installed.all_go_on_while(|| {
+            let again = self.meddler.must_run(processes);
+            again.into_iter().for_each(|at| processes.bring(installed, at, random));
         });
         tell(format_args!("all workers commit {took:.1?} after the last fault"));
         assert!(took < ALL_GO_ON, "{took:.1?} after the last fault until all workers committed");
@@ -291,8 +291,8 @@ impl<'a> Faults<'a> {
 
     fn settle(&mut self, due: Due) {
         match due {
-            Due::Start(at) => self.crew.bring(self.site, at, &mut self.random),
-            Due::Thaw(at) => self.crew.thaw(at),
+            Due::Start(at) => self.processes.bring(self.installed, at, &mut self.random),
+            Due::Thaw(at) => self.processes.thaw(at),
             Due::BrokerUp => {
                 self.kafka.up();
                 self.seen.1 = Instant::now();
@@ -308,7 +308,7 @@ impl<'a> Faults<'a> {
 
     /// Nobody may have ended; who had a reason and named it starts again.
     fn must_run(&mut self) {
-        for at in self.meddler.must_run(&mut self.crew) {
+        for at in self.meddler.must_run(&mut self.processes) {
             self.later(0, 2_500, Due::Start(at));
         }
     }
@@ -330,7 +330,7 @@ impl<'a> Faults<'a> {
         if !self.is_broker_up() {
             return;
         }
-        let decided = self.site.decided();
+        let decided = self.installed.decided();
         if decided > self.seen.0 {
             self.seen = (decided, Instant::now());
         }
@@ -350,7 +350,7 @@ impl<'a> Faults<'a> {
     /// The end of all faults; who is there now stays.
     pub(super) fn heal(&mut self) -> (Vec<Process>, Duration) {
         let took = self.lull();
-        (self.crew.release(), took)
+        (self.processes.release(), took)
     }
 
     /// How often a processor ended as it should, and named what was done.

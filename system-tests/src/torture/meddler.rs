@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use bps_streams::broker::{BrokerError, Isolation, OffsetSpec, TopicPartition};
 
-use super::crew::Crew;
+use super::processes::Processes;
 use crate::installation::PATIENCE;
 use crate::operator::{Operator, Stranger};
 use crate::processes::Random;
-use crate::site::{PARTITIONS, Site};
+use crate::kafka_installation::{PARTITIONS, KafkaInstallation};
 
 /// After a stranger has left, its share of the inputs may be missed for so long: what ends a worker
 /// that misses it, and a start.
@@ -18,7 +18,7 @@ const MISSED: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct Meddler<'a> {
-    site: &'a Site,
+    kafka: &'a KafkaInstallation,
     operator: Operator,
     stranger: Option<Stranger>,
     /// When one was seen last.
@@ -28,9 +28,9 @@ pub(super) struct Meddler<'a> {
 }
 
 impl<'a> Meddler<'a> {
-    pub(super) fn new(site: &'a Site) -> Meddler<'a> {
-        let operator = Operator::at(&site.address);
-        Meddler { site, operator, stranger: None, seen: None, refusals: 0 }
+    pub(super) fn new(kafka: &'a KafkaInstallation) -> Meddler<'a> {
+        let operator = Operator::at(&kafka.address);
+        Meddler { kafka, operator, stranger: None, seen: None, refusals: 0 }
     }
 
     /// A stranger joins the group, for one of the inputs or for all; `false` where one is there.
@@ -38,12 +38,12 @@ impl<'a> Meddler<'a> {
         if self.stranger.is_some() {
             return false;
         }
-        let inputs = self.site.inputs();
+        let inputs = self.kafka.inputs();
         let topics = match random.below(inputs.len() as u64 + 1) as usize {
             one if one < inputs.len() => &inputs[one..=one],
             _ => &inputs[..],
         };
-        self.stranger = Some(Stranger::join(&self.site.address, self.group(), topics));
+        self.stranger = Some(Stranger::join(&self.kafka.address, self.group(), topics));
         true
     }
 
@@ -56,10 +56,10 @@ impl<'a> Meddler<'a> {
 
     /// Fails when a processor has ended, unless it named the stranger's share of the inputs. Who may
     /// start again.
-    pub(super) fn must_run(&mut self, crew: &mut Crew) -> Vec<usize> {
+    pub(super) fn must_run(&mut self, processes: &mut Processes) -> Vec<usize> {
         let is_missed =
             self.stranger.is_some() || self.seen.is_some_and(|at| at.elapsed() < MISSED);
-        let ended = crew.ended().into_iter().map(|(at, word)| {
+        let ended = processes.ended().into_iter().map(|(at, word)| {
             assert!(is_missed && word.contains(" was assigned of "), "has ended: {word}");
             self.refusals += 1;
             at
@@ -68,8 +68,8 @@ impl<'a> Meddler<'a> {
     }
 
     /// While all processors are stopped, and records wait, offsets are set or the group is deleted.
-    pub(super) fn meddle(&mut self, crew: &mut Crew, random: &mut Random) -> &'static str {
-        let there = crew.stop();
+    pub(super) fn meddle(&mut self, processes: &mut Processes, random: &mut Random) -> &'static str {
+        let there = processes.stop();
         let own = self.offsets();
         let deed = match random.below(2) {
             0 => {
@@ -82,29 +82,29 @@ impl<'a> Meddler<'a> {
                 "offsets reset"
             }
         };
-        there.iter().for_each(|at| crew.bring(self.site, *at, random));
-        let refused = crew.begin();
+        there.iter().for_each(|at| processes.bring(self.kafka, *at, random));
+        let refused = processes.begin();
         if refused.is_empty() {
             return deed;
         }
         self.refusals += 1;
-        let names = [&self.site.inputs()[..], &[self.group()]].concat();
+        let names = [&self.kafka.inputs()[..], &[self.group()]].concat();
         let is_named = |word: &String| names.iter().any(|name| word.contains(name));
         assert!(refused.iter().all(is_named), "{deed}, and it is not named: {refused:?}");
         // The way back: the offsets of before, and the word to take them.
-        crew.stop();
+        processes.stop();
         self.until(|operator, group| operator.set_offsets(group, &own));
         for at in there {
-            crew.skip_gap(self.site, at);
-            crew.bring(self.site, at, random);
+            processes.skip_gap(self.kafka, at);
+            processes.bring(self.kafka, at, random);
         }
-        let refused = crew.begin();
+        let refused = processes.begin();
         assert!(refused.is_empty(), "{deed}, and they do not go on as was told: {refused:?}");
         deed
     }
 
     fn group(&self) -> &'a str {
-        &self.site.installation.settings.application
+        &self.kafka.installation.settings.application
     }
 
     /// Does it as soon as the group has no members: their sessions last on when they stop.
@@ -118,15 +118,15 @@ impl<'a> Meddler<'a> {
 
     /// The offsets that the group has.
     fn offsets(&self) -> Vec<(TopicPartition, u64)> {
-        let at = partitions(&self.site.inputs());
-        let found = answer(|| self.site.installation.broker.committed(self.group(), &at));
+        let at = partitions(&self.kafka.inputs());
+        let found = answer(|| self.kafka.installation.broker.committed(self.group(), &at));
         let known = at.into_iter().zip(found);
         known.filter_map(|(at, found)| Some((at, found?.offset))).collect()
     }
 
     /// Offsets that are nobody's positions: of one input or of all, their beginnings or their ends.
     fn others(&self, random: &mut Random) -> Vec<(TopicPartition, u64)> {
-        let inputs = self.site.inputs();
+        let inputs = self.kafka.inputs();
         let one = random.below(inputs.len() as u64) as usize;
         let topics = if random.below(2) == 0 { &inputs[..] } else { &inputs[one..=one] };
         let at = partitions(topics);
@@ -134,7 +134,7 @@ impl<'a> Meddler<'a> {
             0 => OffsetSpec::Start,
             _ => OffsetSpec::End(Isolation::ReadUncommitted),
         };
-        let offsets = answer(|| self.site.installation.broker.offsets(&at, spec));
+        let offsets = answer(|| self.kafka.installation.broker.offsets(&at, spec));
         at.into_iter().zip(offsets).collect()
     }
 }

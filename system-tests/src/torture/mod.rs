@@ -7,7 +7,7 @@
 //! fault comes when is drawn from the seed. What it meets is up to the machine: a run is not repeated
 //! exactly, unlike those of the simulator.
 
-mod crew;
+mod processes;
 mod faults;
 mod made_anew;
 mod meddler;
@@ -20,7 +20,7 @@ use self::faults::Faults;
 use crate::load::{Pace, Progress, under_load};
 use crate::own_kafka::OwnKafka;
 use crate::proxy::{Counts, Proxy};
-use crate::site::Site;
+use crate::kafka_installation::KafkaInstallation;
 
 /// How often the run tells how far it is.
 const TELL: Duration = Duration::from_secs(10);
@@ -95,27 +95,27 @@ impl fmt::Display for Report {
 /// At a violation: a processor that ended, or stands still, or the account, or the verifier.
 pub fn run(name: &str, plan: Plan, tell: &dyn Fn(String)) -> Option<Report> {
     let kafka = OwnKafka::start(name)?;
-    let site = Site::new(name, kafka.address());
+    let installed = KafkaInstallation::new(name, kafka.address());
     let proxy = Proxy::start(kafka.address(), plan.seed);
     let progress = Progress::default();
     let (through, direct) = (proxy.address(), kafka.address().to_owned());
-    tell(format!("{name}: {}, logs in {}", direct, site.work.path("").display()));
+    tell(format!("{name}: {}, logs in {}", direct, installed.work.path("").display()));
     // Some hundred purchases a second: half an hour of them is a million to account for.
     let pause = Duration::from_millis(60);
     let pace = Pace { seed: plan.seed, items: 200, restocks: 4, purchases: 60, pause };
-    let mut faults = Faults::new(&site, kafka, &proxy, plan.seed);
+    let mut faults = Faults::new(&installed, kafka, &proxy, plan.seed);
     let (sent, (processes, go_on)) =
-        under_load(&site, &[&direct, &through], pace, &progress, || {
+        under_load(&installed, &[&direct, &through], pace, &progress, || {
             // All is well before the first fault.
-            site.all_go_on();
+            installed.all_go_on();
             play(&plan, &mut faults, &|at, faults| {
                 tell(format!("{:>5} s: {}", at.as_secs(), faults.told(&progress)));
             });
             faults.heal()
         });
     tell(format!("healed: {}", faults.told(&progress)));
-    let account = site.settle(&sent, processes);
-    let made_anew = made_anew::play(&site, plan.seed);
+    let account = installed.settle(&sent, processes);
+    let made_anew = made_anew::play(&installed, plan.seed);
     Some(Report {
         plan,
         faults: faults.counts.clone(),

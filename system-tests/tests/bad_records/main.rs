@@ -11,8 +11,8 @@ use bps_streams::Outgoing;
 use bps_streams::partitioner::partition_of;
 use bps_streams::record::Header;
 use serde_json::json;
-use system_tests::rigs::Make;
-use system_tests::{Installation, Rig, Written, now_ms, on_every_rig_made};
+use system_tests::backends::Make;
+use system_tests::{Installation, Backend, Written, now_ms, on_every_backend_made};
 
 use crate::cases::{Case, Dead, Granted, ITEM, Purchases, Refused, Rekeyed, Restocks, cases};
 
@@ -61,8 +61,8 @@ impl Sheet {
         *end += 1;
     }
 
-    fn send(&self, rig: &mut dyn Rig, from: usize) {
-        let rekeyed = rig.topics().rekeyed;
+    fn send(&self, backend: &mut dyn Backend, from: usize) {
+        let rekeyed = backend.topics().rekeyed;
         let records = self.sent[from..].iter().map(|sent| Outgoing {
             topic: &sent.topic,
             partition: sent.partition,
@@ -71,7 +71,7 @@ impl Sheet {
             value: sent.value.as_deref(),
             headers: if sent.topic == rekeyed { &MOVED } else { &[] },
         });
-        rig.append_batch(&records.collect::<Vec<_>>());
+        backend.append_batch(&records.collect::<Vec<_>>());
     }
 }
 
@@ -210,10 +210,10 @@ impl Plan {
     }
 }
 
-fn bad_records_in_one_batch(rig: &mut dyn Rig) {
+fn bad_records_in_one_batch(backend: &mut dyn Backend) {
     let mut plan = Plan {
-        topics: rig.topics(),
-        partitions: rig.partitions(),
+        topics: backend.topics(),
+        partitions: backend.partitions(),
         at: now_ms(),
         sheet: Sheet::default(),
         cases: Vec::new(),
@@ -223,16 +223,16 @@ fn bad_records_in_one_batch(rig: &mut dyn Rig) {
         plan.restock(&format!("first-{n}"), &format!("good-{n}"), SUPPLY);
     }
     plan.restock("first-odd", ITEM, 1_000);
-    plan.sheet.send(rig, 0);
+    plan.sheet.send(backend, 0);
     let topics = plan.topics.clone();
-    rig.wait_for(&topics.restock_finished, ITEMS + 1);
+    backend.wait_for(&topics.restock_finished, ITEMS + 1);
 
     let from = plan.sheet.sent.len();
     plan.fill();
     let bad = plan.cases.iter().filter(|c| c.fate != Granted);
     let kinds: BTreeSet<_> = bad.map(|c| c.name).collect();
     assert!(kinds.len() >= 50, "{} kinds", kinds.len());
-    plan.sheet.send(rig, from);
+    plan.sheet.send(backend, from);
     let answered = |topic| plan.count(|c| c.topic == topic && !matches!(c.fate, Dead(_)));
     let dead = plan.count(|c| matches!(c.fate, Dead(_)));
     let results = plan.cases.len() + answered(Purchases);
@@ -240,7 +240,7 @@ fn bad_records_in_one_batch(rig: &mut dyn Rig) {
     let counts = [dead, results, answers];
     let names = [&topics.dead_letters, &topics.purchase_finished, &topics.restock_finished];
     for (topic, count) in names.iter().zip(counts) {
-        rig.wait_for(topic, count);
+        backend.wait_for(topic, count);
     }
     // One more of each in every partition: nothing else was on its way.
     let from = plan.sheet.sent.len();
@@ -250,11 +250,11 @@ fn bad_records_in_one_batch(rig: &mut dyn Rig) {
         plan.restock(&format!("end-{p}"), &item, 1);
         plan.purchase(&format!("end-{p}"), &item, 5);
     }
-    plan.sheet.send(rig, from);
+    plan.sheet.send(backend, from);
     let ends = plan.partitions as usize;
     let expected = [dead, results + ends, answers + ends];
-    let last = [1, 2].map(|at| rig.wait_for(names[at], expected[at]));
-    let found = [rig.wait_for(names[0], dead), last[0].clone(), last[1].clone()];
+    let last = [1, 2].map(|at| backend.wait_for(names[at], expected[at]));
+    let found = [backend.wait_for(names[0], dead), last[0].clone(), last[1].clone()];
     assert_eq!(found.each_ref().map(Vec::len), expected);
     plan.check_dead(&found[0]);
     plan.check_good(&found[1], &found[2]);
@@ -270,5 +270,5 @@ fn bad_records_disturb_nothing() {
         installation.forged = 1;
         installation
     };
-    on_every_rig_made("bad", make, bad_records_in_one_batch);
+    on_every_backend_made("bad", make, bad_records_in_one_batch);
 }

@@ -9,11 +9,11 @@ use bps_verifier::{Acknowledged, Verifier};
 use purchase_processor::Settings;
 use system_tests::installation::PATIENCE;
 use system_tests::processes::{Process, Work, free_address, tell};
-use system_tests::rigs::embedded;
+use system_tests::backends::embedded;
 use system_tests::{Installation, on_both_brokers};
 
 use crate::files::names;
-use crate::market::{begin, bounds, finish, outcome, purchases, send, verify};
+use crate::workload::{begin, bounds, finish, outcome, purchases, send, verify};
 use crate::space::Space;
 
 const PARTITIONS: u32 = 4;
@@ -56,7 +56,7 @@ fn a_full_state_folder_ends_the_processor_and_loses_nothing() {
         send(&installation, &purchases("full", MORE)[sent..]);
         installation.start();
         let topics = installation.settings.topics.clone();
-        installation.wait_for(&topics.purchase_finished, crate::market::PURCHASES + MORE);
+        installation.wait_for(&topics.purchase_finished, crate::workload::PURCHASES + MORE);
         installation.stop();
         assert!(outcome(&installation) == truth, "other results than without a full disk");
         verify(&installation);
@@ -68,13 +68,13 @@ fn a_full_state_folder_ends_the_processor_and_loses_nothing() {
 /// Purchases while it is full.
 const MORE: usize = 6_000;
 
-fn whole_run(broker: Arc<dyn Broker>) -> crate::market::Outcome {
+fn whole_run(broker: Arc<dyn Broker>) -> crate::workload::Outcome {
     let mut installation = Installation::new(broker, "full", PARTITIONS);
     installation.start();
     begin(&mut installation);
     send(&installation, &purchases("full", MORE));
     let topic = installation.settings.topics.purchase_finished.clone();
-    installation.wait_for(&topic, crate::market::PURCHASES + MORE);
+    installation.wait_for(&topic, crate::workload::PURCHASES + MORE);
     installation.stop();
     outcome(&installation)
 }

@@ -15,7 +15,7 @@ use system_tests::processes::{Process, Work, free_address, tell};
 
 use crate::files::Harm::*;
 use crate::files::{File, Harm, Manifest, Named, Rows, Wal, harm, names};
-use crate::market::{Base, PARTITIONS, install};
+use crate::workload::{Base, PARTITIONS, install};
 use crate::side_by_side;
 
 /// What must come of it.
@@ -160,12 +160,12 @@ fn check(base: &Base, truth: &Records, Case(file, damage, due): &Case) {
 fn base() -> Base {
     let base = Base::build();
     let mut installation =
-        install(system_tests::rigs::embedded(base.path()), base.path(), &base.settings);
+        install(system_tests::backends::embedded(base.path()), base.path(), &base.settings);
     installation.start();
     installation.wait_running();
-    crate::market::send(&installation, &crate::market::purchases("more", 400));
+    crate::workload::send(&installation, &crate::workload::purchases("more", 400));
     let topic = &base.settings.topics.purchase_finished;
-    installation.wait_for(topic, crate::market::PURCHASES + 400);
+    installation.wait_for(topic, crate::workload::PURCHASES + 400);
     installation.stop();
     base
 }

@@ -9,7 +9,7 @@
 mod files;
 mod full;
 mod log;
-mod market;
+mod workload;
 mod space;
 mod store;
 

@@ -8,11 +8,11 @@ use bps_streams::Error;
 use bps_streams::store::StoreError;
 use system_tests::Installation;
 use system_tests::processes::tell;
-use system_tests::rigs::{embedded, kafka};
+use system_tests::backends::{embedded, kafka};
 
 use crate::files::Harm::*;
 use crate::files::{File, Harm, Manifest, Named, Rows, Wal, copy, harm, names};
-use crate::market::{
+use crate::workload::{
     Base, ITEMS, Outcome, PARTITIONS, PURCHASES, begin, finish, install, more, purchases, send,
     verify,
 };
@@ -163,7 +163,7 @@ fn damage_that_only_a_compaction_meets_is_found_too() {
             installation.start();
             installation.wait_running();
             more(&installation, round);
-            outcome = Some(crate::market::outcome(&installation));
+            outcome = Some(crate::workload::outcome(&installation));
             // Where the last commit meets it, there is no run left to rebuild the store in.
             if let Err(error) = installation.end() {
                 assert!(matches!(error, Error::Store(StoreError::Damaged { .. })), "{error}");
@@ -256,7 +256,7 @@ fn a_store_and_a_log_of_different_times_come_together() {
             installation.wait_running();
             installation.stop();
             verify(&installation);
-            assert_eq!(crate::market::outcome(&installation), truth, "{name}");
+            assert_eq!(crate::workload::outcome(&installation), truth, "{name}");
             assert_eq!(aside(), [""; 0]);
         }
     }
@@ -274,7 +274,7 @@ fn a_damaged_store_is_rebuilt_from_kafka_too() {
         Case(Wal, CutOff(700), Tail),
     ];
     let mut installation = Installation::new(broker, "disk", PARTITIONS);
-    installation.config.memory = crate::market::bounds();
+    installation.config.memory = crate::workload::bounds();
     installation.start();
     installation.wait_running();
     begin(&mut installation);

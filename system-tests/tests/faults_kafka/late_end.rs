@@ -18,9 +18,9 @@ use system_tests::installation::PATIENCE;
 use system_tests::now_ms;
 use system_tests::processes::tell;
 use system_tests::proxy::{EndFault, Proxy};
-use system_tests::site::{PARTITIONS, Site};
+use system_tests::kafka_installation::{PARTITIONS, KafkaInstallation};
 
-use super::shared_site;
+use super::shared_installation;
 
 /// Kafka's error codes for an old epoch: INVALID_PRODUCER_EPOCH, PRODUCER_FENCED.
 const REFUSED: [i16; 2] = [47, 90];
@@ -30,8 +30,8 @@ const ITEM: &str = "item-1";
 fn a_late_end_is_refused_as_the_producer_was_retired() {
     let Some(mut story) = Story::begin("late-end", None) else { return };
     story.play();
-    let (sent, site) = story.end().unwrap();
-    site.settle(&sent, Vec::new());
+    let (sent, kafka) = story.end().unwrap();
+    kafka.settle(&sent, Vec::new());
 }
 
 #[test]
@@ -43,8 +43,8 @@ fn a_late_end_is_refused_even_if_librdkafka_says_nothing_of_the_cut() {
         story.wave();
     }
     story.play();
-    let (sent, site) = story.end().unwrap();
-    site.settle(&sent, Vec::new());
+    let (sent, kafka) = story.end().unwrap();
+    kafka.settle(&sent, Vec::new());
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn without_the_remedy_a_late_end_does_damage_and_it_is_found() {
     let mutant = Some(Mutant::LateEndIgnored);
     let Some(mut story) = Story::begin("late-end-mutant", mutant) else { return };
     story.play();
-    let (sent, site) = match story.end() {
+    let (sent, kafka) = match story.end() {
         Ok(ended) => ended,
         // Where half a transaction leaves rows behind their ledger, a restore sees it first.
         Err(damage @ Error::RowsGone { .. }) => {
@@ -60,7 +60,7 @@ fn without_the_remedy_a_late_end_does_damage_and_it_is_found() {
         }
         Err(other) => panic!("{other}"),
     };
-    let (code, verdict) = site.verify(&sent);
+    let (code, verdict) = kafka.verify(&sent);
     tell(format_args!("late-end-mutant: bps verify: {verdict}"));
     assert_ne!(code, Some(0), "{verdict}");
     let rules = ["C1 ", "C3 ", "C5 "];
@@ -69,7 +69,7 @@ fn without_the_remedy_a_late_end_does_damage_and_it_is_found() {
 
 /// A processor in this process, behind a proxy, and what it was sent.
 struct Story {
-    site: Site,
+    kafka: KafkaInstallation,
     proxy: Proxy,
     application: Option<Application>,
     sent: Sent,
@@ -79,26 +79,26 @@ struct Story {
 
 impl Story {
     fn begin(name: &str, mutant: Option<Mutant>) -> Option<Story> {
-        let site = shared_site(name)?;
-        let proxy = Proxy::start(&site.address, 31);
+        let kafka = shared_installation(name)?;
+        let proxy = Proxy::start(&kafka.address, 31);
         let broker = Arc::new(KafkaBroker::new(KafkaConfig::new(proxy.address())));
-        let mut config = ApplicationConfig::new(site.work.path("state"));
+        let mut config = ApplicationConfig::new(kafka.work.path("state"));
         config.partitions = PARTITIONS;
         config.worker.mutant = mutant;
-        let topology = topology(&site.installation.settings).unwrap();
+        let topology = topology(&kafka.installation.settings).unwrap();
         let application = Some(Application::start(broker, topology, config).unwrap());
         let (sent, is_mutant) = (Sent::default(), mutant.is_some());
-        let mut story = Story { site, proxy, application, sent, waves: 0, is_mutant };
+        let mut story = Story { kafka, proxy, application, sent, waves: 0, is_mutant };
         story.sent.restock(ITEM, "r", 100_000);
         let restock = format!(r#"{{"restockId":"r","itemId":"{ITEM}","quantity":100000}}"#);
-        let topic = story.site.installation.settings.topics.items_added.clone();
+        let topic = story.kafka.installation.settings.topics.items_added.clone();
         story.append(&topic, &[restock]);
         story.wait_decided().unwrap();
         Some(story)
     }
 
     fn append(&self, topic: &str, values: &[String]) {
-        let (installation, now) = (&self.site.installation, now_ms());
+        let (installation, now) = (&self.kafka.installation, now_ms());
         let partition = installation.partition(ITEM);
         let records: Vec<_> =
             values.iter().map(|value| (topic, partition, ITEM, value.as_bytes(), now)).collect();
@@ -115,7 +115,7 @@ impl Story {
         };
         let values: Vec<_> = ids.iter().map(purchase).collect();
         ids.iter().for_each(|id| self.sent.purchase(ITEM, id, 1));
-        let topic = self.site.installation.settings.topics.purchase_created.clone();
+        let topic = self.kafka.installation.settings.topics.purchase_created.clone();
         self.append(&topic, &values);
         std::thread::sleep(Duration::from_millis(300));
     }
@@ -126,7 +126,7 @@ impl Story {
     /// What the processor has ended with.
     fn wait_decided(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.site.is_all_decided().unwrap_or(false) {
+        while !self.kafka.is_all_decided().unwrap_or(false) {
             if self.application.as_ref().unwrap().is_finished() {
                 self.application.take().unwrap().stop()?;
             }
@@ -160,10 +160,10 @@ impl Story {
     ///
     /// # Errors
     /// What it has ended with.
-    fn end(mut self) -> Result<(Sent, Site), Error> {
+    fn end(mut self) -> Result<(Sent, KafkaInstallation), Error> {
         self.proxy.heal();
         self.wait_decided()?;
         self.application.take().unwrap().stop()?;
-        Ok((self.sent, self.site))
+        Ok((self.sent, self.kafka))
     }
 }

@@ -9,14 +9,14 @@ mod network;
 mod zombie;
 
 use system_tests::processes::tell;
-use system_tests::rigs::kafka_address;
-use system_tests::site::Site;
+use system_tests::backends::kafka_address;
+use system_tests::kafka_installation::KafkaInstallation;
 
 /// Topics on the Kafka of all tests; `None` (and said so) where there is none.
-fn shared_site(name: &str) -> Option<Site> {
+fn shared_installation(name: &str) -> Option<KafkaInstallation> {
     let Some(address) = kafka_address() else {
         tell(format_args!("{name}: did not run on Kafka (BPS_NO_KAFKA)"));
         return None;
     };
-    Some(Site::new(name, &address))
+    Some(KafkaInstallation::new(name, &address))
 }

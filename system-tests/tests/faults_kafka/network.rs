@@ -7,25 +7,25 @@ use system_tests::installation::PATIENCE;
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::processes::{Random, tell};
 use system_tests::proxy::{EndFault, Proxy, Weather};
-use system_tests::site::READY;
+use system_tests::kafka_installation::READY;
 
-use super::shared_site;
+use super::shared_installation;
 
 #[test]
 fn a_bad_network_loses_and_doubles_nothing() {
-    let Some(site) = shared_site("network") else { return };
-    let proxy = Proxy::start(&site.address, 41);
-    let (through, direct) = (proxy.address(), site.address.clone());
+    let Some(kafka) = shared_installation("network") else { return };
+    let proxy = Proxy::start(&kafka.address, 41);
+    let (through, direct) = (proxy.address(), kafka.address.clone());
     let progress = Progress::default();
     let (sent, processes) =
-        under_load(&site, &[&direct, &through], Pace::brisk(42), &progress, || {
-            let mut processes = ["a", "b"].map(|member| site.processor(member, 0, &through));
+        under_load(&kafka, &[&direct, &through], Pace::brisk(42), &progress, || {
+            let mut processes = ["a", "b"].map(|member| kafka.processor(member, 0, &through));
             processes.iter_mut().for_each(|p| drop(p.wait_line(READY)));
             let mut random = Random::new(43);
             for _ in 0..if is_ample() { 6 } else { 2 } {
                 bad_weather(&proxy, &mut random);
                 proxy.heal();
-                let took = site.all_go_on();
+                let took = kafka.all_go_on();
                 tell(format_args!("network: results everywhere {took:.1?} after the faults"));
                 if took > Duration::from_secs(20) {
                     for process in &processes {
@@ -36,7 +36,7 @@ fn a_bad_network_loses_and_doubles_nothing() {
             processes.into()
         });
     tell(format_args!("network: {:?}", proxy.counts()));
-    site.settle(&sent, processes);
+    kafka.settle(&sent, processes);
 }
 
 /// Each fault once, at random lengths, some of them together.

@@ -6,27 +6,27 @@ use std::time::{Duration, Instant};
 use system_tests::installation::PATIENCE;
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::processes::{Process, tell};
-use system_tests::site::{PARTITIONS, READY};
+use system_tests::kafka_installation::{PARTITIONS, READY};
 
-use super::shared_site;
+use super::shared_installation;
 
 /// Longer than the session's time-out (6 s) and the transaction's (10 s).
 const FROZEN: Duration = Duration::from_secs(13);
 
 #[test]
 fn a_zombie_is_fenced_and_comes_back() {
-    let Some(site) = shared_site("zombie") else { return };
+    let Some(kafka) = shared_installation("zombie") else { return };
     let progress = Progress::default();
-    let address = site.address.clone();
-    let (sent, processes) = under_load(&site, &[&address], Pace::brisk(21), &progress, || {
-        let [mut a, mut b] = ["a", "b"].map(|member| site.processor(member, 0, &address));
+    let address = kafka.address.clone();
+    let (sent, processes) = under_load(&kafka, &[&address], Pace::brisk(21), &progress, || {
+        let [mut a, mut b] = ["a", "b"].map(|member| kafka.processor(member, 0, &address));
         a.wait_line(READY);
         b.wait_line(READY);
-        site.all_go_on();
-        site.await_open(&a, Duration::from_secs(5));
+        kafka.all_go_on();
+        kafka.await_open(&a, Duration::from_secs(5));
         a.freeze();
         let frozen = Instant::now();
-        let was_open = site.is_left_open();
+        let was_open = kafka.is_left_open();
         let before = a.tasks().len();
         // The peer takes over all of it, and results go on while the zombie still stands.
         let taken = || b.tasks().iter().map(|task| task.partition).collect::<BTreeSet<_>>();
@@ -34,7 +34,7 @@ fn a_zombie_is_fenced_and_comes_back() {
             assert!(frozen.elapsed() < PATIENCE, "the peer has {:?} only", taken());
             std::thread::sleep(Duration::from_millis(50));
         }
-        site.all_go_on();
+        kafka.all_go_on();
         let went_on = frozen.elapsed();
         let ended = b.log().contains("left open is ended");
         assert!(ended || !was_open, "the peer waited for the transaction's time-out: {}", b.log());
@@ -56,10 +56,10 @@ fn a_zombie_is_fenced_and_comes_back() {
              {went_on:.1?}; then it said {said:?}"
         ));
         assert!(!said.is_empty(), "no word of having been fenced: {}", a.log());
-        site.all_go_on();
+        kafka.all_go_on();
         let mut processes = vec![a, b];
         processes.iter_mut().for_each(Process::must_run);
         processes
     });
-    site.settle(&sent, processes);
+    kafka.settle(&sent, processes);
 }

@@ -20,8 +20,8 @@ use purchase_processor::{Settings, topology};
 use system_tests::budget::{self, LongRun};
 use system_tests::processes::tell;
 
-use crate::reference::{FUTURE_MAX, Letter, Market, PARTITIONS, Said, Stock};
-use crate::steps::{Kind, Poison, Step, Wish, steps};
+use crate::reference::{FUTURE_MAX, Letter, Workload, PARTITIONS, Said, Stock};
+use crate::steps::{Kind, Poison, Step, Request, steps};
 
 const T0: i64 = 1_700_000_000_000;
 /// Short, so that the stamps of a sequence reach beyond it.
@@ -30,27 +30,27 @@ const WINDOW: i64 = 30_000;
 struct Unbounded;
 struct Bounded;
 
-fn market(window: Option<i64>) -> BoxedStrategy<Market> {
-    Just(Market::new(window, T0)).boxed()
+fn workload(window: Option<i64>) -> BoxedStrategy<Workload> {
+    Just(Workload::new(window, T0)).boxed()
 }
 
 macro_rules! reference {
     ($name:ident, $window:expr) => {
         impl ReferenceStateMachine for $name {
-            type State = Market;
+            type State = Workload;
             type Transition = Step;
 
-            fn init_state() -> BoxedStrategy<Market> {
-                market($window)
+            fn init_state() -> BoxedStrategy<Workload> {
+                workload($window)
             }
 
-            fn transitions(market: &Market) -> BoxedStrategy<Step> {
-                steps(market)
+            fn transitions(workload: &Workload) -> BoxedStrategy<Step> {
+                steps(workload)
             }
 
-            fn apply(mut market: Market, step: &Step) -> Market {
-                market.take(step);
-                market
+            fn apply(mut workload: Workload, step: &Step) -> Workload {
+                workload.take(step);
+                workload
             }
         }
 
@@ -58,13 +58,13 @@ macro_rules! reference {
             type SystemUnderTest = System;
             type Reference = $name;
 
-            fn init_test(market: &Market) -> System {
-                System::new(market)
+            fn init_test(workload: &Workload) -> System {
+                System::new(workload)
             }
 
-            fn apply(mut system: System, market: &Market, step: Step) -> System {
-                system.take(&step, market);
-                system.check(market);
+            fn apply(mut system: System, workload: &Workload, step: Step) -> System {
+                system.take(&step, workload);
+                system.check(workload);
                 system
             }
         }
@@ -88,40 +88,40 @@ fn topic(settings: &Settings, kind: Kind) -> &str {
 }
 
 impl System {
-    fn new(market: &Market) -> System {
-        let window = market.window.map(|ms| Duration::from_millis(ms as u64));
+    fn new(workload: &Workload) -> System {
+        let window = workload.window.map(|ms| Duration::from_millis(ms as u64));
         let settings = Settings { memory_window: window, ..Settings::default() };
         let topology = topology(&settings).unwrap();
         let mut driver = TestDriver::with_partitions(topology, PARTITIONS);
-        driver.set_clock(market.clock);
+        driver.set_clock(workload.clock);
         System { driver, settings }
     }
 
-    fn take(&mut self, step: &Step, market: &Market) {
+    fn take(&mut self, step: &Step, workload: &Workload) {
         let System { driver, settings } = self;
-        let home = |wish: &Wish| partition_of(wish.item().as_bytes(), PARTITIONS);
+        let home = |request: &Request| partition_of(request.item().as_bytes(), PARTITIONS);
         match step {
-            Step::Tick(_) => driver.set_clock(market.clock),
+            Step::Tick(_) => driver.set_clock(workload.clock),
             Step::Send(sent) => {
                 let astray = u32::from(sent.astray);
-                let partition = (home(&sent.wish) + astray) % PARTITIONS;
-                let key = if sent.foreign_key { "another key" } else { sent.wish.item() };
-                let (topic, value) = (topic(settings, sent.wish.kind), sent.wish.json());
+                let partition = (home(&sent.request) + astray) % PARTITIONS;
+                let key = if sent.foreign_key { "another key" } else { sent.request.item() };
+                let (topic, value) = (topic(settings, sent.request.kind), sent.request.json());
                 let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-                driver.send_to(topic, partition, key, value, sent.wish.at).unwrap();
+                driver.send_to(topic, partition, key, value, sent.request.at).unwrap();
             }
             Step::Together(batch) => {
-                for wish in &batch.wishes {
-                    let (topic, value) = (topic(settings, wish.kind), wish.json());
+                for request in &batch.requests {
+                    let (topic, value) = (topic(settings, request.kind), request.json());
                     let value = Some(value.as_bytes());
-                    driver.append(topic, home(wish), None, value, wish.at).unwrap();
+                    driver.append(topic, home(request), None, value, request.at).unwrap();
                 }
                 driver.run().unwrap();
             }
             Step::Poison { kind, partition, poison, ahead } => {
                 let at = match poison {
-                    Poison::Ahead => market.clock + FUTURE_MAX + ahead,
-                    _ => market.clock,
+                    Poison::Ahead => workload.clock + FUTURE_MAX + ahead,
+                    _ => workload.clock,
                 };
                 let (topic, value) = (topic(settings, *kind), poison.value());
                 driver.send_to(topic, *partition, None, value.as_deref(), at).unwrap();
@@ -130,31 +130,31 @@ impl System {
     }
 
     /// What was written, record by record; what is stored, row by row.
-    fn check(&mut self, market: &Market) {
+    fn check(&mut self, workload: &Workload) {
         let topics = self.settings.topics.clone();
         let results = self.driver.read(&topics.purchase_finished);
-        assert_eq!(said(&results), by_partition(&market.results));
+        assert_eq!(said(&results), by_partition(&workload.results));
         let answers = self.driver.read(&topics.restock_finished);
-        assert_eq!(said(&answers), by_partition(&market.answers));
+        assert_eq!(said(&answers), by_partition(&workload.answers));
         let letters = self.driver.read(&topics.dead_letters);
         let letters: Vec<_> = letters.iter().map(letter).collect();
-        let expected: Vec<_> = market.letters.iter().map(|l| shown(&self.settings, l)).collect();
+        let expected: Vec<_> = workload.letters.iter().map(|l| shown(&self.settings, l)).collect();
         assert_eq!(letters, expected);
-        assert_eq!(self.driver.read(&topics.rekeyed).len(), market.moved);
+        assert_eq!(self.driver.read(&topics.rekeyed).len(), workload.moved);
         let counted = |outcome: &str| {
             let of = |kind: &str| self.driver.counted(&format!("{kind} {outcome}"));
             of("purchase") + of("restock")
         };
         let counted = ["RESEND", "CONFLICTING_RESEND"].map(counted);
-        assert_eq!(counted, [market.resends, market.conflicts]);
-        for (item, stock) in &market.items {
+        assert_eq!(counted, [workload.resends, workload.conflicts]);
+        for (item, stock) in &workload.items {
             assert_eq!(self.row(item).as_ref(), Some(stock), "{item}");
         }
         // The changelog's new rows are those of the store.
         for row in self.driver.read(&topics.stock) {
             let json: serde_json::Value = serde_json::from_str(row.text()).unwrap();
             let item = json["itemId"].as_str().unwrap();
-            let stock = &market.items[item];
+            let stock = &workload.items[item];
             assert_eq!(json["supplied"], stock.supplied);
             assert_eq!(json["booked"], stock.booked);
             assert_eq!(json["remaining"], stock.supplied - stock.booked);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use bps_streams::partitioner::partition_of;
 use serde_json::{Value, json};
 
-use crate::steps::{Batch, Kind, Sent, Step, Wish};
+use crate::steps::{Batch, Kind, Sent, Step, Request};
 
 /// Partitions of all topics.
 pub(crate) const PARTITIONS: u32 = 2;
@@ -34,12 +34,12 @@ pub(crate) type Said = (u32, i64, String, Value);
 /// A dead letter that must have been written: topic, partition and offset of the record, code.
 pub(crate) type Letter = (Kind, u32, u64, &'static str);
 
-/// When an id was decided (in stream time), and the content of its wish.
+/// When an id was decided (in stream time), and the content of its request.
 type Decided = (i64, (String, String));
 
-/// The whole state of the market.
+/// The whole state of the workload.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Market {
+pub(crate) struct Workload {
     pub(crate) window: Option<i64>,
     pub(crate) clock: i64,
     pub(crate) items: BTreeMap<String, Stock>,
@@ -61,9 +61,9 @@ fn home(item: &str) -> u32 {
     partition_of(item.as_bytes(), PARTITIONS)
 }
 
-impl Market {
-    pub(crate) fn new(window: Option<i64>, clock: i64) -> Market {
-        Market { window, clock, ..Market::default() }
+impl Workload {
+    pub(crate) fn new(window: Option<i64>, clock: i64) -> Workload {
+        Workload { window, clock, ..Workload::default() }
     }
 
     pub(crate) fn take(&mut self, step: &Step) {
@@ -90,20 +90,20 @@ impl Market {
     }
 
     fn one(&mut self, sent: &Sent) {
-        let home = home(sent.wish.item());
+        let home = home(sent.request.item());
         let at = if sent.astray { (home + 1) % PARTITIONS } else { home };
-        let offset = self.place(sent.wish.kind, at);
+        let offset = self.place(sent.request.kind, at);
         self.moved += usize::from(sent.astray);
-        self.decide(&sent.wish, (at, offset));
+        self.decide(&sent.request, (at, offset));
     }
 
     /// Records that wait together: each input in its order, restocks with a head start. All of them
     /// count for that, not the first one alone.
     fn together(&mut self, batch: &Batch) {
         let mut placed = Vec::new();
-        for wish in &batch.wishes {
-            let partition = home(wish.item());
-            placed.push((wish, (partition, self.place(wish.kind, partition))));
+        for request in &batch.requests {
+            let partition = home(request.item());
+            placed.push((request, (partition, self.place(request.kind, partition))));
         }
         for partition in 0..PARTITIONS {
             let of = |kind| {
@@ -120,55 +120,55 @@ impl Market {
                     (Some(earliest), Some((p, _))) => earliest <= p.at,
                 };
                 let next = if restock_first { &mut restocks } else { &mut purchases };
-                if let Some((wish, at)) = next.pop_front() {
-                    self.decide(wish, at);
+                if let Some((request, at)) = next.pop_front() {
+                    self.decide(request, at);
                 }
             }
         }
     }
 
-    fn decide(&mut self, wish: &Wish, origin: (u32, u64)) {
-        let partition = home(wish.item());
+    fn decide(&mut self, request: &Request, origin: (u32, u64)) {
+        let partition = home(request.item());
         let time = &mut self.stream_time[partition as usize];
-        *time = (*time).max(wish.at);
+        *time = (*time).max(request.at);
         let time = *time;
-        let id = wish.id(origin);
-        let key = (wish.kind, wish.item().to_owned(), id.clone());
+        let id = request.id(origin);
+        let key = (request.kind, request.item().to_owned(), id.clone());
         let oldest = self.window.map_or(i64::MIN, |window| time - window);
         if let Some((at, content)) = self.decided.get(&key)
             && *at >= oldest
         {
-            let same = *content == wish.content();
+            let same = *content == request.content();
             *(if same { &mut self.resends } else { &mut self.conflicts }) += 1;
             return;
         }
-        self.decided.insert(key, (time, wish.content()));
-        let refusal = self.refusal(wish, wish.at < oldest);
-        let before = self.items.get(wish.item()).cloned();
+        self.decided.insert(key, (time, request.content()));
+        let refusal = self.refusal(request, request.at < oldest);
+        let before = self.items.get(request.item()).cloned();
         if refusal.is_none() {
-            let row = self.items.entry(wish.item().to_owned()).or_default();
-            let units = wish.quantity.shown().parse::<u64>().unwrap_or_default();
-            match wish.kind {
+            let row = self.items.entry(request.item().to_owned()).or_default();
+            let units = request.quantity.shown().parse::<u64>().unwrap_or_default();
+            match request.kind {
                 Kind::Restock => row.supplied += units,
                 Kind::Purchase => row.booked += units,
             }
-            if wish.kind == Kind::Restock && !wish.description().is_empty() {
-                row.description = wish.description().to_owned();
+            if request.kind == Kind::Restock && !request.description().is_empty() {
+                row.description = request.description().to_owned();
             }
-            row.updated_at = wish.at;
+            row.updated_at = request.at;
             row.sequence += 1;
         }
-        let value = self.value(wish, &id, refusal, &before.unwrap_or_default());
+        let value = self.value(request, &id, refusal, &before.unwrap_or_default());
         let said = (partition, time, id, value);
-        match wish.kind {
+        match request.kind {
             Kind::Restock => self.answers.push(said),
             Kind::Purchase => self.results.push(said),
         }
     }
 
-    fn refusal(&self, wish: &Wish, too_old: bool) -> Option<&'static str> {
-        let quantity: Option<i128> = wish.quantity.number();
-        let row = self.items.get(wish.item());
+    fn refusal(&self, request: &Request, too_old: bool) -> Option<&'static str> {
+        let quantity: Option<i128> = request.quantity.number();
+        let row = self.items.get(request.item());
         let supplied = i128::from(row.map_or(0, |row| row.supplied));
         let left = supplied - i128::from(row.map_or(0, |row| row.booked));
         let units = match quantity {
@@ -176,7 +176,7 @@ impl Market {
             Some(units) if (1..=QUANTITY_MAX).contains(&units) => units,
             _ => return Some("INVALID_QUANTITY"),
         };
-        match wish.kind {
+        match request.kind {
             Kind::Restock if supplied + units > i128::from(u64::MAX) => Some("OVERFLOW"),
             Kind::Restock => None,
             Kind::Purchase if row.is_none() => Some("UNKNOWN_ITEM"),
@@ -185,15 +185,15 @@ impl Market {
         }
     }
 
-    fn value(&self, wish: &Wish, id: &str, refusal: Option<&str>, before: &Stock) -> Value {
-        let after = self.items.get(wish.item()).cloned().unwrap_or_default();
+    fn value(&self, request: &Request, id: &str, refusal: Option<&str>, before: &Stock) -> Value {
+        let after = self.items.get(request.item()).cloned().unwrap_or_default();
         let status = if refusal.is_some() { "FAILED" } else { "SUCCESS" };
-        let item = wish.item();
-        let quantity = wish
+        let item = request.item();
+        let quantity = request
             .quantity
             .number()
             .map_or(Value::Null, |n| serde_json::from_str(&n.to_string()).unwrap_or(Value::Null));
-        match wish.kind {
+        match request.kind {
             Kind::Restock => json!({
                 "restockId": id, "itemId": item, "quantity": quantity, "status": status,
                 "reason": refusal, "supplied": after.supplied,
@@ -201,16 +201,16 @@ impl Market {
             Kind::Purchase => {
                 let Stock { supplied, booked, .. } = *before;
                 let left = after.supplied - after.booked;
-                let shown = wish.quantity.shown();
+                let shown = request.quantity.shown();
                 let message = format!(
                     "{id} - {item} {status} quantity: {supplied} alreadyBooked: {booked} \
                      purchaseQuantity: {shown} remaining: {left}"
                 );
                 json!({
                     "purchaseId": id, "itemId": item, "quantity": quantity,
-                    "purchasedBy": wish.buyer(), "status": status, "reason": refusal,
+                    "purchasedBy": request.buyer(), "status": status, "reason": refusal,
                     "itemQuantity": supplied, "alreadyBooked": booked, "remaining": left,
-                    "resultMessage": message, "decidedAt": wish.at,
+                    "resultMessage": message, "decidedAt": request.at,
                 })
             }
         }

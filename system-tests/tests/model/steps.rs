@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::reference::{FUTURE_MAX, Market};
+use crate::reference::{FUTURE_MAX, Workload};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
@@ -42,7 +42,7 @@ impl Quantity {
 
 /// A restock or a purchase.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct Request {
     pub(crate) kind: Kind,
     item: u8,
     /// `None`: a restock without an id of its own.
@@ -56,7 +56,7 @@ pub(crate) struct Wish {
 const ITEMS: [&str; 4] = ["a", "b", "é \"7\"", "d"];
 const WORDS: [&str; 3] = ["", "ada", "b\\ob"];
 
-impl Wish {
+impl Request {
     pub(crate) fn item(&self) -> &'static str {
         ITEMS[self.item as usize]
     }
@@ -77,7 +77,7 @@ impl Wish {
         WORDS[self.word as usize]
     }
 
-    /// What tells a resend from another wish under the same id.
+    /// What tells a resend from another request under the same id.
     pub(crate) fn content(&self) -> (String, String) {
         (self.quantity.shown(), self.buyer().to_owned())
     }
@@ -101,7 +101,7 @@ impl Wish {
 /// A record sent alone, and decided before the next one.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
-    pub(crate) wish: Wish,
+    pub(crate) request: Request,
     /// It lies in a partition that is not its item's.
     pub(crate) astray: bool,
     /// Its key is not its item.
@@ -111,7 +111,7 @@ pub(crate) struct Sent {
 /// Records that wait together.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
-    pub(crate) wishes: Vec<Wish>,
+    pub(crate) requests: Vec<Request>,
 }
 
 /// A record that must become a dead letter.
@@ -188,8 +188,8 @@ fn quantity() -> impl Strategy<Value = Quantity> {
     ]
 }
 
-/// A wish stamped around the clock, up to the allowed future and far into the past.
-fn wish(clock: i64) -> impl Strategy<Value = Wish> {
+/// A request stamped around the clock, up to the allowed future and far into the past.
+fn request(clock: i64) -> impl Strategy<Value = Request> {
     let stamp = prop_oneof![
         4 => -20_000..=FUTURE_MAX,
         1 => -200_000..=FUTURE_MAX,
@@ -199,7 +199,7 @@ fn wish(clock: i64) -> impl Strategy<Value = Wish> {
     (ids, quantity(), 0..WORDS.len() as u8, stamp).prop_map(move |(ids, quantity, word, stamp)| {
         let (kind, item, id, anonymous) = ids;
         let id = if kind == Kind::Restock && anonymous { None } else { Some(id) };
-        Wish { kind, item, id, quantity, word, at: clock + stamp }
+        Request { kind, item, id, quantity, word, at: clock + stamp }
     })
 }
 
@@ -217,19 +217,19 @@ fn poison() -> impl Strategy<Value = Poison> {
     ]
 }
 
-pub(crate) fn steps(market: &Market) -> BoxedStrategy<Step> {
-    let clock = market.clock;
-    let sent = (wish(clock), any::<u8>()).prop_map(|(wish, chance)| {
-        Step::Send(Sent { wish, astray: chance % 5 == 0, foreign_key: chance % 3 == 0 })
+pub(crate) fn steps(workload: &Workload) -> BoxedStrategy<Step> {
+    let clock = workload.clock;
+    let sent = (request(clock), any::<u8>()).prop_map(|(request, chance)| {
+        Step::Send(Sent { request, astray: chance % 5 == 0, foreign_key: chance % 3 == 0 })
     });
     let poisoned = (kind(), 0..crate::reference::PARTITIONS, poison(), 1..1_000_000_i64).prop_map(
         |(kind, partition, poison, ahead)| Step::Poison { kind, partition, poison, ahead },
     );
-    let together = prop::collection::vec(wish(clock), 2..6);
+    let together = prop::collection::vec(request(clock), 2..6);
     prop_oneof![
         10 => sent,
         2 => poisoned,
-        3 => together.prop_map(|wishes| Step::Together(Batch { wishes })),
+        3 => together.prop_map(|requests| Step::Together(Batch { requests })),
         1 => (0..60_000_u32).prop_map(Step::Tick),
     ]
     .boxed()

@@ -7,8 +7,8 @@ use std::time::Duration;
 use reqwest::{Client, Method};
 use serde_json::json;
 use system_tests::processes::{Process, tell};
-use system_tests::rigs::kafka_address;
-use system_tests::site::Site;
+use system_tests::backends::kafka_address;
+use system_tests::kafka_installation::KafkaInstallation;
 use tokio::task::JoinSet;
 
 use crate::run;
@@ -19,7 +19,7 @@ const WISHES: usize = 5_000;
 const UNITS: u64 = 1_000;
 
 /// Two instances, and where they are.
-fn instances(site: &Site) -> (Vec<Process>, Vec<String>) {
+fn instances(kafka: &KafkaInstallation) -> (Vec<Process>, Vec<String>) {
     let mut processes = Vec::new();
     let mut urls = Vec::new();
     for (name, program) in [
@@ -27,9 +27,9 @@ fn instances(site: &Site) -> (Vec<Process>, Vec<String>) {
         ("purchases-1", "purchase-service"),
         ("items", "items-service"),
     ] {
-        let state = site.work.path(&format!("{name}-state")).display().to_string();
+        let state = kafka.work.path(&format!("{name}-state")).display().to_string();
         let flags = ["--listen", "127.0.0.1:0", "--state", &state];
-        let mut process = site.program(name, program, &site.address, &flags);
+        let mut process = kafka.program(name, program, &kafka.address, &flags);
         urls.push(process.wait_line(program));
         processes.push(process);
     }
@@ -50,18 +50,18 @@ fn two_instances_grant_what_there_is_though_the_processor_is_killed() {
     let Some(address) = kafka_address() else {
         return tell("the two instances did not run on Kafka (BPS_NO_KAFKA)");
     };
-    let site = Site::new("rush", &address);
-    let processor = site.processor("p", 0, &address);
-    let (mut services, urls) = instances(&site);
+    let kafka = KafkaInstallation::new("rush", &address);
+    let processor = kafka.processor("p", 0, &address);
+    let (mut services, urls) = instances(&kafka);
     let answers = Arc::new(urls);
     run(async {
         let client = Client::new();
         for url in answers.iter() {
             wait_ready(&client, &format!("{url}/readyz")).await;
         }
-        let wish = json!({"itemId": "one", "quantity": UNITS});
+        let request = json!({"itemId": "one", "quantity": UNITS});
         let added =
-            post(&client, &format!("{}/items", answers[2]), &[("prefer", "wait=30")], wish).await;
+            post(&client, &format!("{}/items", answers[2]), &[("prefer", "wait=30")], request).await;
         assert_eq!(added.status, 201, "{added:?}");
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
@@ -71,8 +71,8 @@ fn two_instances_grant_what_there_is_though_the_processor_is_killed() {
                 for round in 0..WISHES / CLIENTS {
                     let url = format!("{}/purchases", urls[(number + round) % 2]);
                     let id = format!("p-{number}-{round}");
-                    let wish = json!({"purchaseId": id, "itemId": "one", "quantity": 1});
-                    let answer = post(&client, &url, &[("prefer", "wait=5")], wish).await;
+                    let request = json!({"purchaseId": id, "itemId": "one", "quantity": 1});
+                    let answer = post(&client, &url, &[("prefer", "wait=5")], request).await;
                     assert!([201, 202, 409].contains(&answer.status), "{answer:?}");
                     ids.push((id, answer.status));
                 }
@@ -81,7 +81,7 @@ fn two_instances_grant_what_there_is_though_the_processor_is_killed() {
         }
         tokio::time::sleep(Duration::from_millis(700)).await;
         processor.kill();
-        let second = site.processor("p", 1, &address);
+        let second = kafka.processor("p", 1, &address);
         let sent: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
         let mut at_once = BTreeMap::new();
         let mut in_the_end = BTreeMap::new();
@@ -102,5 +102,5 @@ fn two_instances_grant_what_there_is_though_the_processor_is_killed() {
     for service in services.drain(..) {
         service.stop();
     }
-    site.installation.verify();
+    kafka.installation.verify();
 }

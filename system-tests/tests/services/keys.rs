@@ -14,11 +14,11 @@ fn the_same_key_gets_the_same_answer_also_after_a_restart() {
         let mut shop = Shop::open("keys").await;
         shop.restock("1", 5).await;
         let key = [("idempotency-key", "\"k-1\"")];
-        let wish = json!({"itemId": "1", "quantity": 2, "purchasedBy": "a"});
-        let first = shop.buy(&key, wish.clone()).await;
+        let request = json!({"itemId": "1", "quantity": 2, "purchasedBy": "a"});
+        let first = shop.buy(&key, request.clone()).await;
         assert_eq!((first.status, first.header(REPLAYED)), (201, None));
         assert_eq!(first.json["purchaseId"], "k-1");
-        let again = shop.buy(&key, wish.clone()).await;
+        let again = shop.buy(&key, request.clone()).await;
         assert_eq!((again.status, again.header(REPLAYED)), (201, Some("true")));
         assert_eq!(
             (&again.json, again.header("location")),
@@ -41,7 +41,7 @@ fn the_same_key_gets_the_same_answer_also_after_a_restart() {
 
         shop.stop();
         shop.start().await;
-        let again = shop.buy(&key, wish).await;
+        let again = shop.buy(&key, request).await;
         assert_eq!((again.status, again.header(REPLAYED)), (201, Some("true")));
         assert_eq!(again.json, first.json);
         let refused = shop.buy(&key, json!({"itemId": "2", "quantity": 2})).await;
@@ -59,10 +59,10 @@ fn requests_in_flight_under_one_key_share_one_decision() {
         for round in 0..20 {
             let name = format!("k-{round}");
             let key = [("idempotency-key", &*name)];
-            let wish = || json!({"itemId": "1", "quantity": 1});
+            let request = || json!({"itemId": "1", "quantity": 1});
             let (a, b, c) = tokio::join!(
-                shop.buy(&key, wish()),
-                shop.buy(&key, wish()),
+                shop.buy(&key, request()),
+                shop.buy(&key, request()),
                 shop.buy(&key, json!({"itemId": "1", "quantity": 2})),
             );
             statuses.push((a.status, b.status, c.status));
@@ -84,13 +84,13 @@ fn a_restock_is_added_once() {
         let shop = Shop::open("restock-key").await;
         let url = shop.items("/items");
         let headers = [("idempotency-key", "r-1"), ("prefer", "wait=30")];
-        let wish = |quantity: u64| Some(json!({"itemId": "1", "quantity": quantity}));
-        let first = shop.send(Method::POST, &url, &headers, wish(5)).await;
+        let request = |quantity: u64| Some(json!({"itemId": "1", "quantity": quantity}));
+        let first = shop.send(Method::POST, &url, &headers, request(5)).await;
         assert_eq!((first.status, &first.json["item"]["supplied"]), (201, &json!(5)), "{first:?}");
-        let again = shop.send(Method::POST, &url, &headers, wish(5)).await;
+        let again = shop.send(Method::POST, &url, &headers, request(5)).await;
         assert_eq!((again.status, again.header(REPLAYED)), (201, Some("true")));
         assert_eq!(again.json["item"]["supplied"], 5);
-        let other = shop.send(Method::POST, &url, &headers, wish(6)).await;
+        let other = shop.send(Method::POST, &url, &headers, request(6)).await;
         assert_eq!((other.status, other.problem()), (422, "another-body"));
     });
 }

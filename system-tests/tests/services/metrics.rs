@@ -28,10 +28,10 @@ fn what_was_done_is_counted() {
     run(async {
         let shop = Shop::open("metrics").await;
         assert_eq!(shop.restock("1", 3).await.status, 201);
-        let wish = |item, quantity| json!({"itemId": item, "quantity": quantity});
+        let request = |item, quantity| json!({"itemId": item, "quantity": quantity});
         for (item, quantity, status) in [("1", 2, 201), ("1", 2, 409), ("2", 1, 404), ("1", 0, 422)]
         {
-            assert_eq!(shop.buy(&[], wish(item, quantity)).await.status, status);
+            assert_eq!(shop.buy(&[], request(item, quantity)).await.status, status);
         }
         let expected = [
             ("bps_records_total", 5.0),

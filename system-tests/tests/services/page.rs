@@ -91,11 +91,11 @@ fn the_page_shows_what_happens_and_does_what_it_is_told() {
         says(&page, "#restock-outcome[data-status=SUCCESS]", "3").await;
         let remaining = "tr[data-item=apple] [data-field=remaining]";
         says(&page, remaining, "3").await;
-        let wish = [("itemId", "apple"), ("quantity", "2"), ("purchasedBy", "ada")];
-        submit(&page, "buy", &wish).await;
+        let request = [("itemId", "apple"), ("quantity", "2"), ("purchasedBy", "ada")];
+        submit(&page, "buy", &request).await;
         says(&page, "#buy-outcome[data-status=SUCCESS]", "").await;
         says(&page, remaining, "1").await;
-        submit(&page, "buy", &wish).await;
+        submit(&page, "buy", &request).await;
         says(&page, "#buy-outcome[data-status=INSUFFICIENT_STOCK]", "1").await;
         says(&page, "#decisions li[data-status=FAILED]", "apple").await;
 

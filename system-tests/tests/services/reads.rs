@@ -98,10 +98,10 @@ fn a_buyers_purchases_come_newest_first() {
         // Of several items, which lie in several partitions; refused ones too.
         for n in 0..8 {
             let item = ["1", "2", "none"][n % 3];
-            let mut wish = json!({"itemId": item, "quantity": 1, "purchasedBy": "ada"});
-            wish["purchaseId"] = json!(format!("p{n}"));
-            wish["timestamp"] = json!(since + n as i64);
-            shop.buy(&[], wish).await;
+            let mut request = json!({"itemId": item, "quantity": 1, "purchasedBy": "ada"});
+            request["purchaseId"] = json!(format!("p{n}"));
+            request["timestamp"] = json!(since + n as i64);
+            shop.buy(&[], request).await;
         }
         for by in ["ad", "ada ", "", "\u{0}ada"] {
             let id = format!("by-{by:?}");

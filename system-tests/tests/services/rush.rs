@@ -14,7 +14,7 @@ const WISHES: usize = 5_000;
 const UNITS: u64 = 1_000;
 
 #[test]
-fn of_5000_wishes_for_1000_units_just_1000_are_granted() {
+fn of_5000_requests_for_1000_units_just_1000_are_granted() {
     run(async {
         let shop = Arc::new(Shop::open("rush").await);
         shop.restock("one", UNITS).await;
@@ -25,8 +25,8 @@ fn of_5000_wishes_for_1000_units_just_1000_are_granted() {
                 let mut statuses = Vec::new();
                 for _ in 0..WISHES / CLIENTS {
                     let by = format!("buyer-{client}");
-                    let wish = json!({"itemId": "one", "quantity": 1, "purchasedBy": by});
-                    let answer = shop.buy(&[("prefer", "wait=60")], wish).await;
+                    let request = json!({"itemId": "one", "quantity": 1, "purchasedBy": by});
+                    let answer = shop.buy(&[("prefer", "wait=60")], request).await;
                     if answer.status == 409 {
                         assert_eq!(answer.problem(), "insufficient-stock");
                     }

@@ -42,8 +42,8 @@ fn who_does_not_wait_reads_the_decision_later() {
     run(async {
         let shop = Shop::open("async").await;
         shop.restock("a/b", 5).await;
-        let wish = json!({"itemId": "a/b", "quantity": 2});
-        let sent = shop.buy(&[("prefer", "respond-async")], wish).await;
+        let request = json!({"itemId": "a/b", "quantity": 2});
+        let sent = shop.buy(&[("prefer", "respond-async")], request).await;
         assert_eq!(sent.status, 202);
         assert_eq!(sent.header("preference-applied"), Some("respond-async"));
         let location = shop.purchases(sent.header("location").unwrap());

@@ -14,7 +14,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The decision on an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Done as wished: what there is to know of it, a JSON object.
+    /// Done as asked: what there is to know of it, a JSON object.
     Granted(String),
     /// Not done, or not what was asked for under this name.
     Refused(Problem),

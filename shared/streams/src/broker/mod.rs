@@ -14,12 +14,12 @@ mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod producer;
-pub(crate) mod seat;
+pub(crate) mod member;
 #[cfg(any(feature = "kafka", feature = "simulation"))]
 pub(crate) mod slots;
 mod topic;
 #[cfg(any(feature = "kafka", feature = "simulation"))]
-pub(crate) mod turns;
+pub(crate) mod alternating;
 
 use std::fmt;
 use std::time::Duration;

@@ -9,10 +9,10 @@
 //! changelog. It is meant for an application at rest: what a running one decides meanwhile is left
 //! out.
 //!
-//! Reading order: this file (what is asked, what is told), `lane` (reading on), `run` (a
+//! Reading order: this file (what is asked, what is told), `partition_reader` (reading on), `run` (a
 //! partition), `rows` (its tables), `rebuild` (rows that are gone).
 
-mod lane;
+mod partition_reader;
 mod rebuild;
 mod rows;
 mod run;
@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use self::lane::Lane;
+use self::partition_reader::PartitionReader;
 pub use self::rebuild::Rebuilt;
 use self::run::Run;
 use crate::broker::{Broker, BrokerError, Isolation, OffsetSpec, TopicPartition};
@@ -178,8 +178,8 @@ impl<'a> Replay<'a> {
             return Ok(early);
         };
         for partition in 0..self.env.dead_letter_partitions {
-            let mut lane = Lane::whole(self.broker, TopicPartition::new(topic, partition))?;
-            while let Some(letter) = lane.head()? {
+            let mut reader = PartitionReader::whole(self.broker, TopicPartition::new(topic, partition))?;
+            while let Some(letter) = reader.head()? {
                 let text = |name| std::str::from_utf8(letter.headers.get(name)?).ok();
                 let place = || {
                     let partition = text("partition")?.parse().ok()?;
@@ -190,7 +190,7 @@ impl<'a> Replay<'a> {
                 {
                     early.insert(place);
                 }
-                lane.advance();
+                reader.advance();
             }
         }
         Ok(early)

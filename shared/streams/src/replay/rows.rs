@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::lane::Lane;
+use super::partition_reader::PartitionReader;
 use super::{Difference, ReplayReport};
 use crate::broker::{Broker, TopicPartition};
 use crate::error::Result;
@@ -114,21 +114,21 @@ pub(super) fn last_of_each_key(
 ) -> Result<Keys> {
     let mut keys = Keys { hasher: RandomState::new(), last: HashMap::new() };
     let stamp_of = |record: &Record<'_>| record.headers.get(STAMP).and_then(Stamp::decode);
-    let mut lane = Lane::whole(broker, at.clone())?;
-    while let Some(record) = lane.head()? {
+    let mut reader = PartitionReader::whole(broker, at.clone())?;
+    while let Some(record) = reader.head()? {
         if let (Some(key), Some(_)) = (record.key, stamp_of(&record)) {
             keys.last.insert(keys.hasher.hash_one(key), record.offset);
         }
-        lane.advance();
+        reader.advance();
     }
-    let mut lane = Lane::whole(broker, at.clone())?;
-    while let Some(record) = lane.head()? {
+    let mut reader = PartitionReader::whole(broker, at.clone())?;
+    while let Some(record) = reader.head()? {
         if let (Some(key), Some(stamp)) = (record.key, stamp_of(&record))
             && keys.last.get(&keys.hasher.hash_one(key)).is_none_or(|o| record.offset >= *o)
         {
             visit(key, &record, &stamp)?;
         }
-        lane.advance();
+        reader.advance();
     }
     Ok(keys)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::lane::Lane;
+use super::partition_reader::PartitionReader;
 use super::{Difference, ReplayReport, Spot};
 use crate::broker::{Broker, BrokerError, CommittedOffset, Now, TopicPartition};
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ impl Output for Captured {
 
 /// A partition that the task has written to.
 struct Written {
-    lane: Lane,
+    reader: PartitionReader,
     /// Other tasks write there too: which one this is.
     writer: Option<u32>,
 }
@@ -49,13 +49,13 @@ struct Written {
 impl Written {
     /// The stamp of the next record of this task's; others wrote the rest.
     fn stamp(&mut self) -> Result<Option<Stamp>> {
-        while let Some(record) = self.lane.head()? {
+        while let Some(record) = self.reader.head()? {
             if let Some(stamp) = record.headers.get(STAMP).and_then(Stamp::decode)
                 && (self.writer.is_none() || stamp.writer == self.writer)
             {
                 return Ok(Some(stamp));
             }
-            self.lane.advance();
+            self.reader.advance();
         }
         Ok(None)
     }
@@ -88,7 +88,7 @@ pub(super) struct Run<'a> {
     pub(super) partition: u32,
     task: Task,
     incarnation: u64,
-    inputs: Vec<Lane>,
+    inputs: Vec<PartitionReader>,
     outputs: Vec<Written>,
     committed: Vec<Option<CommittedOffset>>,
     early: &'a HashSet<Spot>,
@@ -107,9 +107,9 @@ impl<'a> Run<'a> {
         // The group first: what it has committed lies on the topics that are asked for next.
         let committed = broker.committed(env.topology.name(), &places)?;
         let outputs = outputs(broker, &env, partition)?;
-        let inputs = env.inputs.iter().map(|topic| Lane::whole(broker, at(topic)));
-        let inputs = inputs.collect::<Result<Vec<Lane>>>()?;
-        if let Some(cut) = inputs.iter().find(|lane| lane.start > 0) {
+        let inputs = env.inputs.iter().map(|topic| PartitionReader::whole(broker, at(topic)));
+        let inputs = inputs.collect::<Result<Vec<PartitionReader>>>()?;
+        if let Some(cut) = inputs.iter().find(|reader| reader.start > 0) {
             let cause = format!("it begins at offset {}: what was before is gone", cut.start);
             return Err(Error::Topic { topic: cut.at.to_string(), cause });
         }
@@ -119,7 +119,7 @@ impl<'a> Run<'a> {
             incarnation: 0,
             committed,
             captured: Captured {
-                places_of: outputs.iter().map(|written| written.lane.at.clone()).collect(),
+                places_of: outputs.iter().map(|written| written.reader.at.clone()).collect(),
                 ..Captured::default()
             },
             env,
@@ -213,9 +213,9 @@ impl<'a> Run<'a> {
     }
 
     fn head_offset(&mut self, input: usize) -> Result<Option<u64>> {
-        let (queue, lane) = (&mut self.task.queues[input], &mut self.inputs[input]);
+        let (queue, reader) = (&mut self.task.queues[input], &mut self.inputs[input]);
         if queue.is_empty()
-            && let Some((batch, position)) = lane.take(queue.spare())?
+            && let Some((batch, position)) = reader.take(queue.spare())?
         {
             queue.push(batch, position, 0);
         }
@@ -238,7 +238,7 @@ impl<'a> Run<'a> {
     fn compare(&mut self, source: (usize, u64), report: &mut ReplayReport) -> Result<()> {
         let source = (source.0 as u32, source.1);
         for (place, written) in self.outputs.iter_mut().enumerate() {
-            let TopicPartition { topic, partition } = written.lane.at.clone();
+            let TopicPartition { topic, partition } = written.reader.at.clone();
             let mut note = |offset, recorded: Option<String>, replayed: Option<String>| {
                 let nothing = || "nothing".to_owned();
                 let place = topic.clone();
@@ -250,22 +250,22 @@ impl<'a> Run<'a> {
             for index in (0..places.len()).filter(|index| places[*index] == place) {
                 let replayed = self.captured.records.get(index, "", 0);
                 let is_its = written.is_of(source)?;
-                let recorded = if is_its { written.lane.head()? } else { None };
+                let recorded = if is_its { written.reader.head()? } else { None };
                 if !recorded.as_ref().is_some_and(|r| is_same(r, &replayed)) {
                     let offset = recorded.as_ref().map(|r| r.offset);
                     note(offset, recorded.as_ref().map(shown), Some(shown(&replayed)));
                 }
                 if is_its {
                     outputs += 1;
-                    written.lane.advance();
+                    written.reader.advance();
                 }
             }
             // What the replay did not give.
             while written.is_of(source)? {
-                let recorded = written.lane.head()?;
+                let recorded = written.reader.head()?;
                 note(recorded.as_ref().map(|r| r.offset), recorded.as_ref().map(shown), None);
                 outputs += 1;
-                written.lane.advance();
+                written.reader.advance();
             }
             report.outputs += outputs;
         }
@@ -303,8 +303,8 @@ fn outputs(broker: &dyn Broker, env: &TaskEnv, partition: u32) -> Result<Vec<Wri
             false => (partition..partition + 1, None),
         };
         for partition in partitions {
-            let lane = Lane::whole(broker, TopicPartition::new(topic, partition))?;
-            outputs.push(Written { lane, writer });
+            let reader = PartitionReader::whole(broker, TopicPartition::new(topic, partition))?;
+            outputs.push(Written { reader, writer });
         }
     }
     Ok(outputs)

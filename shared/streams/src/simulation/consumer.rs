@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fetcher::Client;
 use super::machine::Machine;
-use crate::broker::seat::{Seat, check_member};
+use crate::broker::member::{Member, check_member};
 use crate::broker::slots::Slots;
 use crate::broker::{
     Consumer, ConsumerOptions, GroupEvent, Isolation, Membership, Now, OffsetCommit, Result,
@@ -14,14 +14,14 @@ use crate::record::Batch;
 
 pub(super) struct SimulatedConsumer {
     client: Client,
-    seat: Seat,
+    member: Member,
     slots: Slots<Client>,
 }
 
 impl SimulatedConsumer {
     pub(super) fn new(machine: Machine, options: ConsumerOptions) -> Self {
         let client = Client::new(machine, Isolation::ReadCommitted);
-        Self { seat: Seat::new(options), slots: client.slots(), client }
+        Self { member: Member::new(options), slots: client.slots(), client }
     }
 }
 
@@ -29,11 +29,11 @@ impl Consumer for SimulatedConsumer {
     /// Never waits: time passes by the simulation's word only. A poll that tells nothing is no
     /// effect.
     fn poll(&mut self, now: Now, _: Duration) -> Result<GroupEvent> {
-        let Self { client: Client { machine, .. }, seat, .. } = self;
+        let Self { client: Client { machine, .. }, member, .. } = self;
         let event = machine.look(|world| {
             let (topics, groups) = (&world.topics, &mut world.groups);
             let count = |name: &str| topics.get(name).map_or(0, |t| t.description.partitions);
-            seat.poll(groups, now, count)
+            member.poll(groups, now, count)
         })?;
         let name = match event {
             GroupEvent::None => return Ok(event),
@@ -58,22 +58,22 @@ impl Consumer for SimulatedConsumer {
 
     fn release(&mut self) -> Result<()> {
         self.slots.clear();
-        let Self { client: Client { machine, .. }, seat, .. } = self;
+        let Self { client: Client { machine, .. }, member, .. } = self;
         // The group hears of it sooner or later.
         let released = machine.effect("release", |_| Ok(()));
         machine.look(|world| {
-            seat.release(&mut world.groups);
+            member.release(&mut world.groups);
             Ok(())
         })?;
         released.or_else(|error| if error.is_unavailable() { Ok(()) } else { Err(error) })
     }
 
     fn membership(&self) -> Membership {
-        self.seat.membership()
+        self.member.membership()
     }
 
     fn commit(&mut self, offsets: &[OffsetCommit]) -> Result<()> {
-        let membership = self.seat.membership();
+        let membership = self.member.membership();
         self.client.machine.effect("commit outside", |world| {
             check_member(&world.groups, &membership)?;
             for offset in offsets {
@@ -86,9 +86,9 @@ impl Consumer for SimulatedConsumer {
 
     fn leave(&mut self, _: Now) -> Result<()> {
         self.slots.clear();
-        let Self { client: Client { machine, .. }, seat, .. } = self;
+        let Self { client: Client { machine, .. }, member, .. } = self;
         machine.effect("leave", |world| {
-            seat.leave(&mut world.groups);
+            member.leave(&mut world.groups);
             Ok(())
         })
     }
@@ -96,6 +96,6 @@ impl Consumer for SimulatedConsumer {
 
 impl Drop for SimulatedConsumer {
     fn drop(&mut self) {
-        self.seat.abandon(&mut self.client.machine.world().groups);
+        self.member.abandon(&mut self.client.machine.world().groups);
     }
 }

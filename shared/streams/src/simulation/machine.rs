@@ -8,7 +8,7 @@ use super::plan::Fault;
 use super::producer::SimulatedProducer;
 use super::reader::{SimulatedAppender, SimulatedReader};
 use super::world::World;
-use crate::broker::turns::Turns;
+use crate::broker::alternating::AlternatingProducer;
 use crate::broker::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
     OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
@@ -92,10 +92,10 @@ impl Broker for Machine {
             return Ok(Box::new(SimulatedProducer::new(self.clone(), None)));
         };
         // As on Kafka.
-        let turns = Turns::open(&id, |id| Ok(SimulatedProducer::new(self.clone(), Some(id))))?;
+        let producer = AlternatingProducer::open(&id, |id| Ok(SimulatedProducer::new(self.clone(), Some(id))))?;
         #[cfg(feature = "mutants")]
-        let turns = turns.mutated(self.world().mutant);
-        Ok(Box::new(turns))
+        let producer = producer.mutated(self.world().mutant);
+        Ok(Box::new(producer))
     }
 
     fn appender(&self) -> Result<Box<dyn Appender>> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::world::{Message, World};
-use crate::broker::seat::check_member;
+use crate::broker::member::check_member;
 use crate::broker::{BrokerError, Membership, OffsetCommit, Result, TopicPartition};
 use crate::record::Outgoing;
 

@@ -25,7 +25,7 @@ use self::checkpoint::{decode_checkpoint, encode_checkpoint};
 use self::damage::{failure, free_name};
 pub(crate) use self::damage::{mark, set_aside};
 use super::{Checkpoint, Claim, Claims, MemoryUse, Result, Store, StoreBatch, StoreError};
-use crate::seal::Seal;
+use crate::manifest_length::ManifestLength;
 
 const CHECKPOINTS: &str = "checkpoints";
 /// A table that every RocksDB has.
@@ -50,7 +50,7 @@ impl Default for MemoryBounds {
 pub struct RocksStore {
     db: DB,
     /// Dropped after the database, whose last write it then has.
-    seal: Seal,
+    manifest: ManifestLength,
     folder: PathBuf,
     tables: Vec<String>,
     claims: Claims,
@@ -91,9 +91,9 @@ impl RocksStore {
         let db = DB::open_cf_descriptors(&options, folder, families);
         let db = db.map_err(|error| damage::failure_to_open(folder, error))?;
         let tables = tables.iter().map(|&name| name.to_owned()).collect();
-        let (seal, folder) = (Seal::of(folder), folder.to_owned());
+        let (manifest, folder) = (ManifestLength::of(folder), folder.to_owned());
         Ok(RocksStore {
-            seal,
+            manifest,
             db,
             folder,
             tables,
@@ -162,7 +162,7 @@ impl RocksStore {
         let mut options = WriteOptions::default();
         options.set_sync(false);
         options.set_memtable_insert_hint_per_batch(true);
-        self.seal.renew();
+        self.manifest.renew();
         self.db.write_opt(writes, &options).map_err(self.failed("write"))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, log};
-use crate::broker::seat::{Seat, check_member};
+use crate::broker::member::{Member, check_member};
 use crate::broker::{
     Consumer, ConsumerOptions, GroupEvent, Membership, Now, OffsetCommit, Result, TopicPartition,
 };
@@ -12,13 +12,13 @@ use crate::record::Batch;
 
 pub(super) struct EmbeddedConsumer {
     shared: Arc<Shared>,
-    seat: Seat,
+    member: Member,
     slots: Vec<(TopicPartition, u64)>,
 }
 
 impl EmbeddedConsumer {
     pub(super) fn new(shared: Arc<Shared>, options: ConsumerOptions) -> Self {
-        Self { shared, seat: Seat::new(options), slots: Vec::new() }
+        Self { shared, member: Member::new(options), slots: Vec::new() }
     }
 }
 
@@ -30,7 +30,7 @@ impl Consumer for EmbeddedConsumer {
         let state = &mut *guard;
         let (topics, coordinator) = (&state.topics, &mut state.coordinator);
         let count = |topic: &str| topics.get(topic).map_or(0, |t| t.description.partitions);
-        let event = self.seat.poll(coordinator, now, count)?;
+        let event = self.member.poll(coordinator, now, count)?;
         drop(guard);
         if event != GroupEvent::None {
             self.shared.log.notify();
@@ -40,7 +40,7 @@ impl Consumer for EmbeddedConsumer {
             let readable = |(at, from): &(TopicPartition, u64)| {
                 log::bounds(state, at).is_ok_and(|b| b.end > *from)
             };
-            self.slots.iter().any(readable) || self.seat.has_news(&state.coordinator)
+            self.slots.iter().any(readable) || self.member.has_news(&state.coordinator)
         });
         Ok(event)
     }
@@ -58,13 +58,13 @@ impl Consumer for EmbeddedConsumer {
 
     fn release(&mut self) -> Result<()> {
         self.slots.clear();
-        self.seat.release(&mut self.shared.log.state().coordinator);
+        self.member.release(&mut self.shared.log.state().coordinator);
         self.shared.log.notify();
         Ok(())
     }
 
     fn membership(&self) -> Membership {
-        self.seat.membership()
+        self.member.membership()
     }
 
     fn commit(&mut self, offsets: &[OffsetCommit]) -> Result<()> {
@@ -77,7 +77,7 @@ impl Consumer for EmbeddedConsumer {
 
     fn leave(&mut self, _now: Now) -> Result<()> {
         self.slots.clear();
-        self.seat.leave(&mut self.shared.log.state().coordinator);
+        self.member.leave(&mut self.shared.log.state().coordinator);
         self.shared.log.notify();
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Consumer for EmbeddedConsumer {
 /// A dropped member has not left: as a killed process, it is missed when its session ends.
 impl Drop for EmbeddedConsumer {
     fn drop(&mut self) {
-        self.seat.abandon(&mut self.shared.log.state().coordinator);
+        self.member.abandon(&mut self.shared.log.state().coordinator);
         self.shared.log.notify();
     }
 }

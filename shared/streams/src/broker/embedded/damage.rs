@@ -10,7 +10,7 @@ use rocksdb::{DB, ErrorKind};
 
 use super::reached::Reached;
 use crate::broker::{BrokerError, TopicPartition};
-use crate::seal::Seal;
+use crate::manifest_length::ManifestLength;
 
 /// What RocksDB said of an open log.
 pub(super) fn failed(db: &DB, what: &'static str) -> impl Fn(rocksdb::Error) -> BrokerError {
@@ -79,7 +79,7 @@ pub(super) fn check_reached(db: &DB) -> Result<Reached, BrokerError> {
 
 /// Looks at a folder before RocksDB does, which would take some damage for an earlier state.
 pub(super) fn check(folder: &Path) -> Result<(), BrokerError> {
-    match Seal::check(folder) {
+    match ManifestLength::check(folder) {
         Ok(None) => Ok(()),
         Ok(Some(cause)) => Err(damaged(folder, "open", None, &cause)),
         Err(error) => {

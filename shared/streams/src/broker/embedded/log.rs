@@ -14,7 +14,7 @@ use super::damage::{self, failed};
 use super::reached::Reached;
 use crate::broker::coordinator::Coordinator;
 use crate::broker::{BrokerError, Result, TopicDescription, TopicPartition};
-use crate::seal::Seal;
+use crate::manifest_length::ManifestLength;
 
 /// Records by topic id, partition, offset.
 pub(super) const RECORDS: &str = "records";
@@ -85,7 +85,7 @@ struct Syncs {
 pub(super) struct Log {
     pub(super) db: DB,
     /// Of a log that is written here. Dropped after the database, whose last write it then has.
-    seal: Option<Seal>,
+    manifest: Option<ManifestLength>,
     reached: Option<Reached>,
     cluster: String,
     state: Mutex<State>,
@@ -157,7 +157,7 @@ impl Log {
         let db = DB::open_cf_descriptors(&options, folder, families()).map_err(failed)?;
         let reached = damage::check_reached(&db)?;
         let log = Self::load(db, true)?;
-        Ok(Log { seal: Some(Seal::of(folder)), reached: Some(reached), ..log })
+        Ok(Log { manifest: Some(ManifestLength::of(folder)), reached: Some(reached), ..log })
     }
 
     /// Opens a log that another process writes. `scratch` is a folder of this process's own.
@@ -207,7 +207,7 @@ impl Log {
         let (topics, coordinator) = read_catalogue(&db)?;
         Ok(Log {
             db,
-            seal: None,
+            manifest: None,
             reached: None,
             cluster,
             state: Mutex::new(State { topics, coordinator, ..State::default() }),
@@ -307,7 +307,7 @@ impl Log {
             let sequence = self.db.latest_sequence_number();
             let outcome = self.db.flush_wal(true);
             if outcome.is_ok() {
-                self.seal.iter().for_each(Seal::renew);
+                self.manifest.iter().for_each(ManifestLength::renew);
                 self.reached.iter().for_each(|reached| reached.note(sequence));
             }
             syncs = lock(&self.syncs);

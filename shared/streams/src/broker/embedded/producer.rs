@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::staged::Staged;
 use super::{Shared, log};
-use crate::broker::seat::check_member;
+use crate::broker::member::check_member;
 use crate::broker::{
     BrokerError, CommitStatus, Membership, OffsetCommit, Producer, ProducerMode, Result,
     TopicPartition,

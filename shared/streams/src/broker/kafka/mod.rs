@@ -24,7 +24,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 pub use self::config::{ConfigError, KafkaConfig};
 use self::context::Context;
-use super::turns::Turns;
+use super::alternating::AlternatingProducer;
 use super::{
     Appender, Broker, BrokerError, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now,
     OffsetSpec, Producer, ProducerMode, Reader, Result, TopicDescription, TopicIdentity,
@@ -300,7 +300,7 @@ impl Broker for KafkaBroker {
 
     fn producer(&self, mode: ProducerMode) -> Result<Box<dyn Producer>> {
         Ok(match mode {
-            ProducerMode::Transactional { id } => Box::new(Turns::open(&id, |id| {
+            ProducerMode::Transactional { id } => Box::new(AlternatingProducer::open(&id, |id| {
                 producer::KafkaProducer::new(self.shared.clone(), Some(id))
             })?),
             ProducerMode::AtLeastOnce => {

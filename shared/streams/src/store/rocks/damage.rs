@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rocksdb::ErrorKind;
 
 use super::super::{Result, StoreError};
-use crate::seal::Seal;
+use crate::manifest_length::ManifestLength;
 
 /// The file in a store's folder that says that it is damaged, and why.
 const MARK: &str = "DAMAGED";
@@ -67,7 +67,7 @@ pub(super) fn known(folder: &Path) -> Result<Option<String>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(io(folder, "open", &e)),
     }
-    Seal::check(folder).map_err(|e| io(folder, "open", &e))
+    ManifestLength::check(folder).map_err(|e| io(folder, "open", &e))
 }
 
 /// Marks a store as damaged, durably: it is never opened again.

@@ -1,5 +1,5 @@
 //! The three ways the same topology runs: the test driver, the embedded log, a real Kafka. A test
-//! written against [`Rig`] runs on all of them.
+//! written against [`Backend`] runs on all of them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +14,7 @@ use purchase_processor::{Settings, topology};
 use crate::{Installation, Written};
 
 /// Something that decides purchases.
-pub trait Rig {
+pub trait Backend {
     /// Its topics.
     fn topics(&self) -> Topics;
     /// Partitions of its topics.
@@ -40,7 +40,7 @@ pub trait Rig {
         self.append(&topic, item, &value, at);
     }
 
-    /// Wishes to buy.
+    /// Requests to buy.
     fn purchase(&mut self, id: &str, item: &str, quantity: &str, at: i64) {
         let value = format!(
             r#"{{"purchaseId":"{id}","itemId":"{item}","quantity":{quantity},"purchasedBy":"b"}}"#
@@ -56,7 +56,7 @@ pub trait Rig {
     }
 }
 
-impl Rig for Installation {
+impl Backend for Installation {
     fn topics(&self) -> Topics {
         self.settings.topics.clone()
     }
@@ -78,14 +78,14 @@ impl Rig for Installation {
     }
 }
 
-/// The test driver as a rig: what was written stays readable.
+/// The test driver as a backend: what was written stays readable.
 struct Driven {
     driver: TestDriver,
     partitions: u32,
     read: std::collections::BTreeMap<String, Vec<Written>>,
 }
 
-impl Rig for Driven {
+impl Backend for Driven {
     fn topics(&self) -> Topics {
         Topics::default()
     }
@@ -151,9 +151,9 @@ pub fn embedded(folder: &std::path::Path) -> Arc<dyn Broker> {
     Arc::new(EmbeddedBroker::open(folder).unwrap())
 }
 
-/// Runs a test on every rig, with a running processor; says so where one is not there.
-pub fn on_every_rig(name: &str, test: impl Fn(&mut dyn Rig)) {
-    on_every_rig_made(name, &Installation::new, test);
+/// Runs a test on every backend, with a running processor; says so where one is not there.
+pub fn on_every_backend(name: &str, test: impl Fn(&mut dyn Backend)) {
+    on_every_backend_made(name, &Installation::new, test);
 }
 
 /// Makes an installation on a broker: name and partitions.
@@ -161,7 +161,7 @@ pub type Make<'a> = &'a dyn Fn(Arc<dyn Broker>, &str, u32) -> Installation;
 
 const PARTITIONS: u32 = 4;
 
-/// The test driver as a rig, with the clock of now.
+/// The test driver as a backend, with the clock of now.
 fn driven() -> Driven {
     let topology = topology(&Settings::default()).unwrap();
     let mut driver = TestDriver::with_partitions(topology, PARTITIONS);
@@ -169,8 +169,8 @@ fn driven() -> Driven {
     Driven { driver, partitions: PARTITIONS, read: Default::default() }
 }
 
-/// As [`on_every_rig`], with installations as `make` makes them.
-pub fn on_every_rig_made(name: &str, make: Make<'_>, test: impl Fn(&mut dyn Rig)) {
+/// As [`on_every_backend`], with installations as `make` makes them.
+pub fn on_every_backend_made(name: &str, make: Make<'_>, test: impl Fn(&mut dyn Backend)) {
     test(&mut driven());
     on_both_brokers(name, |broker| {
         let mut installation = make(broker, name, PARTITIONS);
@@ -180,9 +180,9 @@ pub fn on_every_rig_made(name: &str, make: Make<'_>, test: impl Fn(&mut dyn Rig)
     });
 }
 
-/// Runs a test on every rig whose processor finds unread what `write` has appended in one batch.
+/// Runs a test on every backend whose processor finds unread what `write` has appended in one batch.
 /// Inputs take records from the future.
-pub fn on_every_rig_unread(name: &str, write: impl Fn(&mut dyn Rig), test: impl Fn(&mut dyn Rig)) {
+pub fn on_every_backend_unread(name: &str, write: impl Fn(&mut dyn Backend), test: impl Fn(&mut dyn Backend)) {
     let mut driven = driven();
     write(&mut driven);
     test(&mut driven);

@@ -24,7 +24,7 @@ use crate::workload::Workload;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// See the module.
-pub(crate) struct Site {
+pub(crate) struct KafkaInstallation {
     kafka: String,
     streams_jars: PathBuf,
     /// The broker's process, where it is one of this machine.
@@ -54,15 +54,15 @@ pub(crate) struct Entry {
     workers: u32,
 }
 
-impl Site {
+impl KafkaInstallation {
     /// # Errors
     /// When there is no room for the runs.
     pub(crate) fn new(
         kafka: &str,
         pid: Option<u32>,
         streams_jars: &Path,
-    ) -> Result<Site, AnyError> {
-        Ok(Site {
+    ) -> Result<KafkaInstallation, AnyError> {
+        Ok(KafkaInstallation {
             kafka: kafka.to_owned(),
             streams_jars: streams_jars.to_owned(),
             broker_pid: pid,
@@ -108,7 +108,7 @@ impl Site {
     /// every result is compared.
     ///
     /// # Errors
-    /// As with [`Site::wait_decided`] and [`Site::check`].
+    /// As with [`KafkaInstallation::wait_decided`] and [`KafkaInstallation::check`].
     pub(crate) fn conclude(
         &mut self,
         entry: &Entry,
@@ -119,7 +119,7 @@ impl Site {
         let expected = self.filled.get_mut(&entry.input).ok_or("nothing was filled")?;
         more.iter().for_each(|event| expected.decide(event));
         self.wait_decided(entry, &mut process, patience)?;
-        Site::stop(process);
+        KafkaInstallation::stop(process);
         self.check(entry)?;
         self.clear(entry)
     }
@@ -167,7 +167,7 @@ impl Site {
     /// Waits until all that was filled in is decided.
     ///
     /// # Errors
-    /// As with [`Site::watch`].
+    /// As with [`KafkaInstallation::watch`].
     pub(crate) fn wait_decided(
         &self,
         entry: &Entry,

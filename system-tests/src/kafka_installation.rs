@@ -22,7 +22,7 @@ pub const PARTITIONS: u32 = 8;
 pub const READY: &str = "purchase-processor ready";
 
 /// See the module.
-pub struct Site {
+pub struct KafkaInstallation {
     /// Its topics, and a client of the broker.
     pub installation: Installation,
     /// Folder of states and logs.
@@ -32,22 +32,22 @@ pub struct Site {
     name: String,
 }
 
-impl Site {
+impl KafkaInstallation {
     /// Fresh topics on the Kafka at `address`.
-    pub fn new(name: &str, address: &str) -> Site {
+    pub fn new(name: &str, address: &str) -> KafkaInstallation {
         let broker = Arc::new(KafkaBroker::new(KafkaConfig::new(address)));
-        Site::of(name, address, Installation::new(broker, name, PARTITIONS))
+        KafkaInstallation::of(name, address, Installation::new(broker, name, PARTITIONS))
     }
 
     /// A name under which there is no topic yet; the Kafka may be away.
-    pub fn bare(name: &str, address: &str) -> Site {
+    pub fn bare(name: &str, address: &str) -> KafkaInstallation {
         let broker = Arc::new(KafkaBroker::new(KafkaConfig::new(address)));
-        Site::of(name, address, Installation::bare(broker, name, PARTITIONS))
+        KafkaInstallation::of(name, address, Installation::bare(broker, name, PARTITIONS))
     }
 
-    fn of(name: &str, address: &str, installation: Installation) -> Site {
+    fn of(name: &str, address: &str, installation: Installation) -> KafkaInstallation {
         let (name, address) = (name.to_owned(), address.to_owned());
-        Site { installation, work: Work::new(&name), address, name }
+        KafkaInstallation { installation, work: Work::new(&name), address, name }
     }
 
     fn prefix(&self) -> &str {
@@ -155,7 +155,7 @@ impl Site {
         self.all_go_on_while(|| ())
     }
 
-    /// As [`Site::all_go_on`]; meanwhile, now and then, `look` is called.
+    /// As [`KafkaInstallation::all_go_on`]; meanwhile, now and then, `look` is called.
     pub fn all_go_on_while(&self, mut look: impl FnMut()) -> Duration {
         let (begin, at) = (Instant::now(), self.ledger());
         let broker = &self.installation.broker;

@@ -54,13 +54,13 @@ struct Slot {
 }
 
 /// Partitions being read.
-pub(crate) struct Feed<'a> {
+pub(crate) struct PartitionReader<'a> {
     reader: Box<dyn Reader>,
     slots: Vec<Slot>,
     meter: &'a Meter<'a>,
 }
 
-impl<'a> Feed<'a> {
+impl<'a> PartitionReader<'a> {
     pub(crate) fn open(
         broker: &dyn Broker,
         spans: Vec<Span>,
@@ -99,7 +99,7 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// The next record; `None` at the end. [`Feed::fill`] goes before.
+    /// The next record; `None` at the end. [`PartitionReader::fill`] goes before.
     pub(crate) fn head(&self, slot: usize) -> Option<Record<'_>> {
         let Slot { span, batch, index, .. } = &self.slots[slot];
         if *index >= batch.len() {

@@ -81,13 +81,13 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(value: Option<&'a [u8]>) -> Result<T,
     serde_json::from_slice(value).map_err(|error| error.to_string())
 }
 
-/// Identifies a wish among those of its kind.
+/// Identifies a request among those of its kind.
 pub(crate) fn fingerprint(item: &str, id: &str) -> u128 {
     let hash = sha([item, id]);
     u128::from_be_bytes(std::array::from_fn(|i| hash[i]))
 }
 
-/// What a stamp carries for the memory of decided wishes: fingerprint, then 8 bytes of the
+/// What a stamp carries for the memory of decided requests: fingerprint, then 8 bytes of the
 /// content's.
 pub(crate) fn memo(fingerprint: u128, quantity: &str, text: &str) -> [u8; 24] {
     let mut memo = [0; 24];

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::installation::PATIENCE;
 use crate::processes::{Process, Random};
-use crate::site::{READY, Site};
+use crate::kafka_installation::{READY, KafkaInstallation};
 
 /// Most processors at a time.
 const MOST: usize = 3;
@@ -20,43 +20,43 @@ struct Member {
 }
 
 /// See the module.
-pub(super) struct Crew {
+pub(super) struct Processes {
     members: Vec<Member>,
     addresses: [String; 2],
 }
 
-impl Crew {
+impl Processes {
     /// The first two; `addresses`: of the proxy and of the broker.
-    pub(super) fn start(site: &Site, addresses: [String; 2], random: &mut Random) -> Crew {
+    pub(super) fn start(kafka: &KafkaInstallation, addresses: [String; 2], random: &mut Random) -> Processes {
         let member = |name| Member { name, starts: 0, process: None, is_frozen: false };
-        let mut crew = Crew { members: ["a", "b", "c"].map(member).into(), addresses };
-        (0..FEWEST).for_each(|at| crew.bring(site, at, random));
-        crew
+        let mut processes = Processes { members: ["a", "b", "c"].map(member).into(), addresses };
+        (0..FEWEST).for_each(|at| processes.bring(kafka, at, random));
+        processes
     }
 
     /// Starts a member; most of them reach the broker through the proxy.
-    pub(super) fn bring(&mut self, site: &Site, at: usize, random: &mut Random) {
-        self.bring_by(site, at, usize::from(random.below(4) == 0));
+    pub(super) fn bring(&mut self, kafka: &KafkaInstallation, at: usize, random: &mut Random) {
+        self.bring_by(kafka, at, usize::from(random.below(4) == 0));
     }
 
     /// Starts a member with an empty disk, that reaches the broker through the proxy.
-    pub(super) fn bring_empty(&mut self, site: &Site, at: usize) {
-        site.lose_disk(self.members[at].name);
-        self.bring_by(site, at, 0);
+    pub(super) fn bring_empty(&mut self, kafka: &KafkaInstallation, at: usize) {
+        kafka.lose_disk(self.members[at].name);
+        self.bring_by(kafka, at, 0);
     }
 
-    fn bring_by(&mut self, site: &Site, at: usize, way: usize) {
+    fn bring_by(&mut self, kafka: &KafkaInstallation, at: usize, way: usize) {
         let member = &mut self.members[at];
         if member.process.is_none() {
-            let process = site.processor(member.name, member.starts, &self.addresses[way]);
+            let process = kafka.processor(member.name, member.starts, &self.addresses[way]);
             member.process = Some(process);
             member.starts += 1;
         }
     }
 
     /// What a member that is away has on its disk is gone.
-    pub(super) fn lose_disk(&self, site: &Site, at: usize) {
-        site.lose_disk(self.members[at].name);
+    pub(super) fn lose_disk(&self, kafka: &KafkaInstallation, at: usize) {
+        kafka.lose_disk(self.members[at].name);
     }
 
     /// A member that is there and moves; `None` where that is nobody.
@@ -91,7 +91,7 @@ impl Crew {
         self.members[at].process.as_ref().unwrap()
     }
 
-    /// Takes a member's process out of the crew.
+    /// Takes a member's process out of the processes.
     pub(super) fn take(&mut self, at: usize) -> Process {
         self.members[at].process.take().unwrap()
     }
@@ -151,9 +151,9 @@ impl Crew {
         }
     }
 
-    /// As [`Site::skip_gap`], for a member that is away.
-    pub(super) fn skip_gap(&self, site: &Site, at: usize) {
-        site.skip_gap(self.members[at].name);
+    /// As [`KafkaInstallation::skip_gap`], for a member that is away.
+    pub(super) fn skip_gap(&self, kafka: &KafkaInstallation, at: usize) {
+        kafka.skip_gap(self.members[at].name);
     }
 
     /// All of them, moving.

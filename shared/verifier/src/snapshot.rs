@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bps_streams::broker::{Broker, CommittedOffset, Isolation, OffsetSpec, TopicPartition};
 
-use crate::feed::Span;
+use crate::partition_reader::Span;
 use crate::{Env, Error, Result};
 
 const WAIT: Duration = Duration::from_millis(50);
@@ -26,7 +26,7 @@ pub(crate) const STOCK: usize = 5;
 
 /// What is read of one partition number.
 #[derive(Clone, Debug)]
-pub(crate) struct PartitionCut {
+pub(crate) struct PartitionSnapshot {
     /// The three inputs, then ledger, answers, stock.
     pub(crate) spans: Vec<Span>,
     /// Ends of ledger and answers up to which decisions are believed.
@@ -38,10 +38,10 @@ pub(crate) struct PartitionCut {
 }
 
 /// What is read.
-pub(crate) struct Cut {
-    pub(crate) partitions: Vec<PartitionCut>,
+pub(crate) struct Snapshot {
+    pub(crate) partitions: Vec<PartitionSnapshot>,
     /// Moved records, by partition; then the dead letters, by theirs.
-    pub(crate) traces: Vec<Span>,
+    pub(crate) diverted: Vec<Span>,
     /// Where a transaction stays open.
     pub(crate) open: Open,
 }
@@ -111,7 +111,7 @@ fn committed(env: &Env<'_>) -> Result<Vec<Vec<Option<CommittedOffset>>>> {
 }
 
 /// Asks for everything, in the order above.
-pub(crate) fn ask(env: &Env<'_>) -> Result<Cut> {
+pub(crate) fn ask(env: &Env<'_>) -> Result<Snapshot> {
     let (broker, n) = (env.broker, env.partitions);
     let mut open = Vec::new();
     let before = committed(env)?; // 1
@@ -120,8 +120,8 @@ pub(crate) fn ask(env: &Env<'_>) -> Result<Cut> {
     let ends = stable_ends(env, &outputs, &mut open)?; // 3
     let moved = all(&env.topics.rekeyed, n);
     let letters = all(&env.topics.dead_letters, env.letter_partitions);
-    let traces: Vec<_> = moved.iter().chain(&letters).cloned().collect();
-    let trace_ends = stable_ends(env, &traces, &mut open)?; // 4
+    let diverted: Vec<_> = moved.iter().chain(&letters).cloned().collect();
+    let trace_ends = stable_ends(env, &diverted, &mut open)?; // 4
     let inputs: Vec<_> = env.inputs()[..2].iter().flat_map(|t| all(t, n)).collect();
     let input_ends = broker.offsets(&inputs, OffsetSpec::End(Isolation::ReadCommitted))?; // 5
     if env.at_rest {
@@ -138,14 +138,14 @@ pub(crate) fn ask(env: &Env<'_>) -> Result<Cut> {
         };
         Ok(at.iter().zip(bounds).map(span).collect())
     };
-    let traces = spans(&traces, &trace_ends)?;
+    let diverted = spans(&diverted, &trace_ends)?;
     let (inputs, outputs) = (spans(&inputs, &input_ends)?, spans(&outputs, &ends)?);
     let n = n as usize;
-    let partition = |(p, committed): (usize, Vec<Option<CommittedOffset>>)| PartitionCut {
+    let partition = |(p, committed): (usize, Vec<Option<CommittedOffset>>)| PartitionSnapshot {
         spans: vec![
             inputs[p].clone(),
             inputs[n + p].clone(),
-            traces[p].clone(),
+            diverted[p].clone(),
             outputs[p].clone(),
             outputs[n + p].clone(),
             outputs[2 * n + p].clone(),
@@ -155,5 +155,5 @@ pub(crate) fn ask(env: &Env<'_>) -> Result<Cut> {
         committed,
     };
     let partitions = after.into_iter().enumerate().map(partition).collect();
-    Ok(Cut { partitions, traces, open })
+    Ok(Snapshot { partitions, diverted, open })
 }

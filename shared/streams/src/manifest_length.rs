@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Name of our file in RocksDB's folder.
-const SEAL: &str = "SEAL";
+const FILE: &str = "SEAL";
 const CURRENT: &str = "CURRENT";
 
 /// The name of a MANIFEST and its length.
@@ -23,12 +23,12 @@ type Length = (String, u64);
 
 /// Keeps the length of an open folder's MANIFEST.
 #[derive(Debug)]
-pub(crate) struct Seal {
+pub(crate) struct ManifestLength {
     folder: PathBuf,
     known: Mutex<Length>,
 }
 
-impl Seal {
+impl ManifestLength {
     /// Looks at a folder before RocksDB does: what is wrong with it, if anything is.
     pub(crate) fn check(folder: &Path) -> io::Result<Option<String>> {
         let current = match fs::read_to_string(folder.join(CURRENT)) {
@@ -57,11 +57,11 @@ impl Seal {
     }
 
     /// Of a folder that RocksDB has just opened.
-    pub(crate) fn of(folder: &Path) -> Seal {
+    pub(crate) fn of(folder: &Path) -> ManifestLength {
         let known = Mutex::new((String::new(), 0));
-        let seal = Seal { folder: folder.to_owned(), known };
-        seal.renew();
-        seal
+        let length = ManifestLength { folder: folder.to_owned(), known };
+        length.renew();
+        length
     }
 
     /// Writes the length down where it has changed; costs a look at one file where it has not.
@@ -76,19 +76,19 @@ impl Seal {
             let length = length(&name)?;
             let temporary = self.folder.join("SEAL.new");
             fs::write(&temporary, format!("{name} {length}\n"))?;
-            fs::rename(temporary, self.folder.join(SEAL))?;
+            fs::rename(temporary, self.folder.join(FILE))?;
             Ok::<_, io::Error>((name, length))
         };
         match write() {
             Ok(length) => *known = length,
             // The earlier length stays a lower bound; what is really wrong shows elsewhere.
-            Err(error) => tracing::debug!(%error, "the seal is not renewed"),
+            Err(error) => tracing::debug!(%error, "the length of the manifest is not renewed"),
         }
     }
 }
 
-/// The last renewal may come after the last write: a clean end leaves the seal exact.
-impl Drop for Seal {
+/// The last renewal may come after the last write: a clean end leaves it exact.
+impl Drop for ManifestLength {
     fn drop(&mut self) {
         self.renew();
     }
@@ -110,9 +110,9 @@ fn without_current(folder: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// A seal that cannot be read says nothing.
+/// A length that cannot be read says nothing.
 fn read(folder: &Path) -> io::Result<Option<Length>> {
-    let text = match fs::read_to_string(folder.join(SEAL)) {
+    let text = match fs::read_to_string(folder.join(FILE)) {
         Ok(text) => text,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
             return Ok(None);
@@ -145,12 +145,12 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(current: Option<&str>, seal: &str, files: &[(&str, usize)], told: Option<&str>) {
+    fn check(current: Option<&str>, length: &str, files: &[(&str, usize)], told: Option<&str>) {
         let folder = folder(current, files);
-        if !seal.is_empty() {
-            fs::write(folder.path().join(SEAL), seal).expect("written");
+        if !length.is_empty() {
+            fs::write(folder.path().join(FILE), length).expect("written");
         }
-        let found = Seal::check(folder.path()).expect("readable");
+        let found = ManifestLength::check(folder.path()).expect("readable");
         match (&found, told) {
             (None, None) => {}
             (Some(found), Some(told)) if found.contains(told) => {}
@@ -168,7 +168,7 @@ mod tests {
         check(Some(two), &sealed, &[], Some("it has 0 bytes"));
         check(Some(one), &sealed, &[(one, 50)], Some("after MANIFEST-000012 was in use"));
         check(Some("MANIFEST-000013"), &sealed, &[("MANIFEST-000013", 1)], None);
-        // A seal that cannot be read is none.
+        // A length that cannot be read is none.
         check(Some(two), "", &[(two, 9)], None);
         check(Some(two), "\0\0\0", &[(two, 9)], None);
     }
@@ -179,23 +179,23 @@ mod tests {
         check(None, "", &[("LOCK", 0), ("MANIFEST-000001", 20)], None);
         check(None, "", &[("000012.sst", 1)], Some("CURRENT is missing"));
         check(None, "", &[("000012.log", 0)], Some("CURRENT is missing"));
-        assert_eq!(Seal::check(Path::new("/nowhere/at/all")).expect("readable"), None);
+        assert_eq!(ManifestLength::check(Path::new("/nowhere/at/all")).expect("readable"), None);
     }
 
     #[test]
     fn it_grows_with_the_manifest() {
         let (name, later) = ("MANIFEST-000001", "MANIFEST-000002");
         let folder = folder(Some(name), &[(name, 3)]);
-        let seal = Seal::of(folder.path());
+        let length = ManifestLength::of(folder.path());
         let sealed = || read(folder.path()).expect("readable");
         assert_eq!(sealed(), Some((name.to_owned(), 3)));
         fs::write(folder.path().join(name), [0; 5]).expect("written");
-        seal.renew();
+        length.renew();
         assert_eq!(sealed(), Some((name.to_owned(), 5)));
         fs::write(folder.path().join(later), [0; 2]).expect("written");
         fs::write(folder.path().join(CURRENT), format!("{later}\n")).expect("written");
         fs::remove_file(folder.path().join(name)).expect("removed");
-        drop(seal);
+        drop(length);
         assert_eq!(sealed(), Some((later.to_owned(), 2)));
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::contender::Contender;
 use crate::measured::{Spread, cpu, memory_peak_kib};
 use crate::say;
-use crate::site::Site;
+use crate::kafka_installation::KafkaInstallation;
 use crate::workload::Workload;
 
 /// A run that takes longer has failed.
@@ -70,27 +70,27 @@ impl Result {
 /// # Errors
 /// A run that fails, or whose results are not what they must be.
 pub(crate) fn run(
-    site: &mut Site,
+    kafka: &mut KafkaInstallation,
     heats: &[Heat],
     runs: usize,
 ) -> std::result::Result<Vec<Result>, AnyError> {
     let mut took = vec![Vec::new(); heats.len()];
     for heat in heats {
-        let input = site.input(heat.workload, heat.partitions);
-        if site.records(&input) == 0 {
-            site.fill(&input, heat.workload, heat.partitions)?;
+        let input = kafka.input(heat.workload, heat.partitions);
+        if kafka.records(&input) == 0 {
+            kafka.fill(&input, heat.workload, heat.partitions)?;
             // The broker is slow right after it was filled, and its virtual machine compiles for
             // half a minute after its start, for clients of either kind; whoever came first would
             // pay for it.
             use Contender::{Floor, KafkaStreamsForgetful, Ours};
-            let warm_up: &[Contender] = match site.is_warm {
+            let warm_up: &[Contender] = match kafka.is_warm {
                 true => &[Floor],
                 false => &[Floor, KafkaStreamsForgetful, Ours, Ours, Ours],
             };
             for who in warm_up {
-                once(site, Heat { who: *who, ..*heat })?;
+                once(kafka, Heat { who: *who, ..*heat })?;
             }
-            site.is_warm = true;
+            kafka.is_warm = true;
         }
     }
     for round in 1..=runs {
@@ -98,7 +98,7 @@ pub(crate) fn run(
         for turn in 0..heats.len() {
             let turn = (turn + round - 1) % heats.len();
             let (heat, took) = (&heats[turn], &mut took[turn]);
-            let one = once(site, *heat)
+            let one = once(kafka, *heat)
                 .map_err(|e| format!("{} on {}: {e}", heat.who.title(), heat.workload.title()))?;
             say(format_args!(
                 "{round}/{runs} {:<26} {:<20} {:>2} workers {:>2} partitions: {:>7.0} records/s, \
@@ -132,15 +132,15 @@ fn result(heat: Heat, took: &[Took]) -> Result {
     }
 }
 
-fn once(site: &mut Site, heat: Heat) -> std::result::Result<Took, AnyError> {
-    let input = site.input(heat.workload, heat.partitions);
-    let entry = site.enter(heat.who, &input, heat.workers, heat.partitions)?;
+fn once(kafka: &mut KafkaInstallation, heat: Heat) -> std::result::Result<Took, AnyError> {
+    let input = kafka.input(heat.workload, heat.partitions);
+    let entry = kafka.enter(heat.who, &input, heat.workers, heat.partitions)?;
     let started = Instant::now();
-    let mut process = site.start(&entry);
-    let broker_cpu = || site.broker_pid.map_or(Ok(Duration::ZERO), cpu);
+    let mut process = kafka.start(&entry);
+    let broker_cpu = || kafka.broker_pid.map_or(Ok(Duration::ZERO), cpu);
     let pid = process.pid();
     let (mut first, mut last) = (None, None);
-    site.watch(&entry, &mut process, PATIENCE, |decided| {
+    kafka.watch(&entry, &mut process, PATIENCE, |decided| {
         last = Some((Instant::now(), decided, cpu(pid)?, broker_cpu()?));
         if first.is_none() && decided > 0 {
             first = last;
@@ -148,9 +148,9 @@ fn once(site: &mut Site, heat: Heat) -> std::result::Result<Took, AnyError> {
         Ok(())
     })?;
     let memory_mib = memory_peak_kib(pid)? as f64 / 1024.0;
-    Site::stop(process);
-    site.check(&entry)?;
-    site.clear(&entry)?;
+    KafkaInstallation::stop(process);
+    kafka.check(&entry)?;
+    kafka.clear(&entry)?;
     let (first, last) = first.zip(last).ok_or("nothing was decided")?;
     let decided = (last.1 - first.1) as f64;
     let each = |to: Duration, from: Duration| (to - from).as_secs_f64() * 1e6 / decided;

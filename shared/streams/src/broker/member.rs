@@ -4,8 +4,8 @@
 use super::coordinator::{Coordinator, Refusal};
 use super::{BrokerError, ConsumerOptions, GroupEvent, Membership, Now, Result};
 
-/// A seat in a group.
-pub(crate) struct Seat {
+/// A member of a group.
+pub(crate) struct Member {
     options: ConsumerOptions,
     /// `None` until the first poll, which joins, and after the membership was lost.
     member: Option<String>,
@@ -14,7 +14,7 @@ pub(crate) struct Seat {
     lost: bool,
 }
 
-impl Seat {
+impl Member {
     pub(crate) fn new(options: ConsumerOptions) -> Self {
         Self { options, member: None, generation: None, lost: false }
     }
@@ -67,7 +67,7 @@ impl Seat {
         }
     }
 
-    /// Gives the seat up for good.
+    /// Leaves for good.
     pub(crate) fn leave(&mut self, coordinator: &mut Coordinator) {
         if let Some(member) = self.member.take() {
             coordinator.leave(&self.options.group, &member);

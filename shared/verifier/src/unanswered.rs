@@ -3,49 +3,49 @@
 use bps_streams::Record;
 use bps_streams::partitioner::partition_of;
 
-use crate::due::{Due, MOVED, origin};
+use crate::decoded::{Decoded, MOVED, origin};
 use crate::fold::{Fold, PENDING_MAX, Pending};
 use crate::report::{Place, Rule};
-use crate::traces::{Trace, Traces, What};
-use crate::wish::Kind;
+use crate::diverted::{Diverted, DivertedRecords, What};
+use crate::request::RequestKind;
 
 impl Fold<'_> {
     /// Takes a record that led to no result so far. `is_settled`: it must have led to something.
-    pub(crate) fn silent(
+    pub(crate) fn without_answer(
         &mut self,
         input: usize,
         record: &Record<'_>,
-        traces: &mut Traces,
+        diverted: &mut DivertedRecords,
         is_settled: bool,
     ) {
-        let due = Due::read(input, record);
-        let found = traces.take(self.env, input, record.offset);
-        let is_mine = due.as_ref().map_or(self.pass.is_first(), |due| self.has(&due.wish.item));
-        if let Some(due) = due.as_ref().filter(|_| is_mine) {
-            self.env.acknowledged.see(due);
+        let decoded = Decoded::read(input, record);
+        let found = diverted.take(self.env, input, record.offset);
+        let is_mine = decoded.as_ref().map_or(self.pass.is_first(), |decoded| self.has(&decoded.request.item));
+        if let Some(decoded) = decoded.as_ref().filter(|_| is_mine) {
+            self.env.acknowledged.see(decoded);
         }
         if let Some((at, offset)) = found.second.filter(|_| is_mine) {
             let place = Place::new(&at.topic, at.partition, offset);
             let expected = format!("{} put away once", Place::of(record));
             self.report.find(Rule::C1, place, expected, "once more");
         }
-        if let Some(trace) = found.trace {
+        if let Some(record_of) = found.record_of {
             if is_mine {
-                self.put_away(input, record, due.as_ref(), &trace);
+                self.put_away(input, record, decoded.as_ref(), &record_of);
             }
             return;
         }
-        let is_right = due.as_ref().is_some_and(|due| self.lies_right(&due.wish.item));
-        match due {
+        let is_right = decoded.as_ref().is_some_and(|decoded| self.lies_right(&decoded.request.item));
+        match decoded {
             _ if !is_settled => self.report.counts.undecided += u64::from(is_mine),
-            Some(due) if is_right => {
+            Some(decoded) if is_right => {
                 self.time = self.time.max(record.time());
                 if is_mine {
-                    self.passed_by((input, record.offset), due);
+                    self.passed_by((input, record.offset), decoded);
                 }
             }
-            due if is_mine => {
-                let expected = match due {
+            decoded if is_mine => {
+                let expected = match decoded {
                     Some(_) if input < MOVED => "a record that sends it on to its partition",
                     _ => "a dead letter",
                 };
@@ -56,27 +56,27 @@ impl Fold<'_> {
     }
 
     /// A readable record in its place, passed without a result: a resend, or the result is late.
-    fn passed_by(&mut self, key: (usize, u64), due: Due<'_>) {
+    fn passed_by(&mut self, key: (usize, u64), decoded: Decoded<'_>) {
         let since = self.since;
-        if self.memory(due.wish.kind).knows(due.fingerprint, since) {
+        if self.memory(decoded.request.kind).knows(decoded.fingerprint, since) {
             self.report.counts.resends += 1;
         } else if self.pending.len() < PENDING_MAX {
-            self.pending.insert(key, Pending { due: due.into_owned() });
+            self.pending.insert(key, Pending { decoded: decoded.into_owned() });
         } else {
-            self.unanswered(key, &due);
+            self.unanswered(key, &decoded);
         }
     }
 
     /// No result came.
-    pub(crate) fn unanswered(&mut self, (input, offset): (usize, u64), due: &Due<'_>) {
-        let (word, rule) = match due.wish.kind {
-            Kind::Purchase => ("result", Rule::C1),
-            Kind::Restock => ("answer", Rule::C4),
+    pub(crate) fn unanswered(&mut self, (input, offset): (usize, u64), decoded: &Decoded<'_>) {
+        let (word, rule) = match decoded.request.kind {
+            RequestKind::Purchase => ("result", Rule::C1),
+            RequestKind::Restock => ("answer", Rule::C4),
         };
         let behind = offset >= self.passed[input];
         // Behind all decisions only the group's offset says that it was decided.
         let rule = if behind && offset < self.horizon[input] { Rule::C7 } else { rule };
-        let expected = format!("one {word} to {:?} of item {:?}", due.id, due.wish.item);
+        let expected = format!("one {word} to {:?} of item {:?}", decoded.id, decoded.request.item);
         let at = self.horizon[input];
         let found = match (rule, behind) {
             (Rule::C7, _) => format!("none, and the group is at {at}"),
@@ -91,43 +91,43 @@ impl Fold<'_> {
         &mut self,
         input: usize,
         record: &Record<'_>,
-        due: Option<&Due<'_>>,
-        trace: &Trace,
+        decoded: Option<&Decoded<'_>>,
+        record_of: &Diverted,
     ) {
-        let item = due.map(|due| &*due.wish.item);
+        let item = decoded.map(|decoded| &*decoded.request.item);
         let home = item.map(|item| partition_of(item.as_bytes(), self.env.partitions));
         let is_right = home == Some(self.partition);
-        let wanted = match trace.what {
+        let wanted = match record_of.what {
             What::Moved(to) => {
                 self.report.counts.moved += 1;
                 input < MOVED && !is_right && home == Some(to)
             }
-            What::Unreadable => due.is_none() && origin(input, record).is_some(),
+            What::Unreadable => decoded.is_none() && origin(input, record).is_some(),
             What::Future(clock, _) => {
                 let latest = clock.saturating_add(self.env.future_max_ms);
-                due.is_some() && record.timestamp > latest
+                decoded.is_some() && record.timestamp > latest
             }
             What::Misrouted => {
                 input == MOVED
-                    && match due {
+                    && match decoded {
                         Some(_) => !is_right,
                         None => origin(input, record).is_none(),
                     }
             }
         };
-        if !matches!(trace.what, What::Moved(_)) {
+        if !matches!(record_of.what, What::Moved(_)) {
             self.report.counts.dead_letters += 1;
         }
-        let (at, offset) = trace.place(self.env);
+        let (at, offset) = record_of.place(self.env);
         let place = Place::new(&at.topic, at.partition, offset);
         let source = Place::of(record);
         if !wanted {
             let expected = format!("{source} decided, or put away for what it is");
-            self.report.find(Rule::C1, place, expected, format!("{:?}", trace.what));
-        } else if !trace.repeats(record, item) {
+            self.report.find(Rule::C1, place, expected, format!("{:?}", record_of.what));
+        } else if !record_of.repeats(record, item) {
             let expected = format!("{source} as it came");
             self.report.find(Rule::C1, place, expected, "another content, key or timestamp");
-        } else if let What::Future(clock, allowed_ms) = trace.what {
+        } else if let What::Future(clock, allowed_ms) = record_of.what {
             self.is_of_its_time(place, clock, allowed_ms);
         }
     }

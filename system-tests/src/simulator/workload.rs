@@ -13,7 +13,7 @@ use bps_verifier::{Acknowledged, Receipt};
 
 use super::Inputs;
 use super::random::Random;
-use super::town::Town;
+use super::cluster_run::ClusterRun;
 
 /// A record to be sent.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ struct Letter {
 }
 
 /// Sellers and buyers.
-pub struct Market {
+pub struct Workload {
     broker: Arc<dyn Broker>,
     topics: Topics,
     partitions: u32,
@@ -47,11 +47,11 @@ pub struct Market {
     first_sent: HashMap<String, i64>,
 }
 
-impl Market {
+impl Workload {
     /// One that writes through this broker.
-    pub fn new(broker: Arc<dyn Broker>, topics: Topics, partitions: u32, seed: u64) -> Market {
+    pub fn new(broker: Arc<dyn Broker>, topics: Topics, partitions: u32, seed: u64) -> Workload {
         let mut random = Random::new(seed);
-        Market {
+        Workload {
             broker,
             topics,
             partitions,
@@ -154,7 +154,7 @@ impl Market {
     }
 }
 
-impl Inputs for Market {
+impl Inputs for Workload {
     fn reconnect(&mut self, broker: Arc<dyn Broker>) {
         self.broker = broker;
     }
@@ -177,7 +177,7 @@ impl Inputs for Market {
         self.unacknowledged.is_empty()
     }
 
-    fn judge(&self, town: &mut Town, broker: &dyn Broker) -> Result<(), String> {
-        town.audit(broker, &self.acknowledged)
+    fn judge(&self, cluster_run: &mut ClusterRun, broker: &dyn Broker) -> Result<(), String> {
+        cluster_run.audit(broker, &self.acknowledged)
     }
 }

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use bps_streams::Record;
 use bps_streams::broker::TopicPartition;
 
-use crate::cut::Cut;
-use crate::feed::{Feed, Meter};
+use crate::snapshot::Snapshot;
+use crate::partition_reader::{PartitionReader, Meter};
 use crate::report::{Place, Report, Rule};
-use crate::written::hash;
+use crate::outputs::hash;
 use crate::{Env, Result};
 
 /// Bytes of a dead letter's value and key that are kept.
@@ -31,7 +31,7 @@ pub(crate) enum What {
 
 /// One such record: about 64 bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Trace {
+pub(crate) struct Diverted {
     input: u32,
     offset: u64,
     pub(crate) what: What,
@@ -42,8 +42,8 @@ pub(crate) struct Trace {
 
 /// All of one partition's inputs, by input and offset.
 #[derive(Default)]
-pub(crate) struct Traces {
-    sorted: Vec<Trace>,
+pub(crate) struct DivertedRecords {
+    sorted: Vec<Diverted>,
     seen: Vec<bool>,
 }
 
@@ -53,26 +53,26 @@ pub(crate) const KINDS: [&str; 2] = ["restocks", "purchases"];
 /// Reads those of the partitions `from..to`.
 pub(crate) fn read(
     env: &Env<'_>,
-    cut: &Cut,
+    snapshot: &Snapshot,
     (from, to): (u32, u32),
     meter: &Meter<'_>,
     report: &mut Report,
-) -> Result<Vec<Traces>> {
-    let mut all: Vec<Traces> = (from..to).map(|_| Traces::default()).collect();
-    let spans: Vec<_> = cut.traces.iter().filter(|s| s.end > s.start).cloned().collect();
+) -> Result<Vec<DivertedRecords>> {
+    let mut all: Vec<DivertedRecords> = (from..to).map(|_| DivertedRecords::default()).collect();
+    let spans: Vec<_> = snapshot.diverted.iter().filter(|s| s.end > s.start).cloned().collect();
     if spans.is_empty() {
         return Ok(all);
     }
     let count = spans.len();
-    let mut feed = Feed::open(env.broker, spans, meter)?;
+    let mut reader = PartitionReader::open(env.broker, spans, meter)?;
     for slot in 0..count {
-        feed.fill(slot)?;
-        while let Some(record) = feed.head(slot) {
+        reader.fill(slot)?;
+        while let Some(record) = reader.head(slot) {
             let is_moved = record.topic == env.topics.rekeyed;
             let found = if is_moved { moved(env, &record) } else { letter(env, &record) };
             match found {
-                Some((partition, trace)) if (from..to).contains(&partition) => {
-                    all[(partition - from) as usize].sorted.push(trace);
+                Some((partition, record_of)) if (from..to).contains(&partition) => {
+                    all[(partition - from) as usize].sorted.push(record_of);
                 }
                 Some((partition, _)) if partition < env.partitions => {}
                 // A moved record that says nothing of its source is a stranger's, and becomes a
@@ -86,12 +86,12 @@ pub(crate) fn read(
                     "none, or other ones",
                 ),
             }
-            feed.advance(slot)?;
+            reader.advance(slot)?;
         }
     }
-    for traces in &mut all {
-        traces.sorted.sort_by_key(|t| (t.input, t.offset));
-        traces.seen = vec![false; traces.sorted.len()];
+    for diverted in &mut all {
+        diverted.sorted.sort_by_key(|t| (t.input, t.offset));
+        diverted.seen = vec![false; diverted.sorted.len()];
     }
     Ok(all)
 }
@@ -104,21 +104,21 @@ fn number<T: FromStr>(record: &Record<'_>, name: &str) -> Option<T> {
     header(record, name)?.parse().ok()
 }
 
-fn moved(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Trace)> {
+fn moved(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Diverted)> {
     let kind = header(record, "kind")?;
     let input = KINDS.iter().position(|k| *k == kind)?;
     let from: u32 = number(record, "partition")?;
-    let trace = Trace {
+    let record_of = Diverted {
         input: input as u32,
         offset: number(record, "offset")?,
         what: What::Moved(record.partition),
         at: (record.partition, record.offset),
         content: hash((record.key, record.value, record.time())),
     };
-    (header(record, "topic")? == env.inputs()[input]).then_some((from, trace))
+    (header(record, "topic")? == env.inputs()[input]).then_some((from, record_of))
 }
 
-fn letter(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Trace)> {
+fn letter(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Diverted)> {
     let topic = header(record, "topic")?;
     let input = env.inputs().iter().position(|t| *t == topic)?;
     let what = match header(record, "code")? {
@@ -128,14 +128,14 @@ fn letter(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Trace)> {
     };
     let timestamp: i64 = number(record, "timestamp")?;
     let length: usize = number(record, "length")?;
-    let trace = Trace {
+    let record_of = Diverted {
         input: input as u32,
         offset: number(record, "offset")?,
         what,
         at: (record.partition, record.offset),
         content: hash((record.key, record.value, timestamp, length)),
     };
-    Some((number(record, "partition")?, trace))
+    Some((number(record, "partition")?, record_of))
 }
 
 /// What a letter about the future says was allowed; 0 where it does not.
@@ -145,7 +145,7 @@ fn allowed_ms(record: &Record<'_>) -> u32 {
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-impl Traces {
+impl DivertedRecords {
     /// What became of a record; a second trace of it is a finding.
     pub(crate) fn take(&mut self, env: &Env<'_>, input: usize, offset: u64) -> Found {
         let key = (input as u32, offset);
@@ -154,19 +154,19 @@ impl Traces {
         let count = rest.take_while(|t| (t.input, t.offset) == key).count();
         self.seen[first..first + count].fill(true);
         let second = (count > 1).then(|| self.sorted[first + 1].place(env));
-        let trace = (count > 0).then(|| self.sorted[first].clone());
-        Found { trace, second }
+        let record_of = (count > 0).then(|| self.sorted[first].clone());
+        Found { record_of, second }
     }
 
     /// Those that no record of the inputs led to.
-    pub(crate) fn unseen(&self) -> impl Iterator<Item = &Trace> {
-        self.sorted.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|(trace, _)| trace)
+    pub(crate) fn unseen(&self) -> impl Iterator<Item = &Diverted> {
+        self.sorted.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|(record_of, _)| record_of)
     }
 }
 
 /// What is known of one record.
 pub(crate) struct Found {
-    pub(crate) trace: Option<Trace>,
+    pub(crate) record_of: Option<Diverted>,
     /// Where it is said once more.
     pub(crate) second: Option<Spot>,
 }
@@ -174,7 +174,7 @@ pub(crate) struct Found {
 /// A place without its borrow.
 pub(crate) type Spot = (TopicPartition, u64);
 
-impl Trace {
+impl Diverted {
     /// Where it stands.
     pub(crate) fn place(&self, env: &Env<'_>) -> Spot {
         let moved = matches!(self.what, What::Moved(_));
@@ -192,9 +192,9 @@ impl Trace {
         let content = match self.what {
             What::Moved(_) => hash((item.map(str::as_bytes), record.value, record.time())),
             _ => {
-                let cut = |bytes: &'_ [u8]| bytes.len().min(LETTER_BYTES_MAX);
-                let key = record.key.map(|k| &k[..cut(k)]);
-                let value = record.value.map(|v| &v[..cut(v)]);
+                let snapshot = |bytes: &'_ [u8]| bytes.len().min(LETTER_BYTES_MAX);
+                let key = record.key.map(|k| &k[..snapshot(k)]);
+                let value = record.value.map(|v| &v[..snapshot(v)]);
                 let length = record.value.map_or(0, <[u8]>::len);
                 hash((key, value, record.timestamp, length))
             }

@@ -12,9 +12,9 @@ const WAIT: Duration = Duration::from_millis(20);
 /// Waits without a record until reading is given up: 30 s.
 const WAITS_MAX: u32 = 1_500;
 
-pub(super) struct Lane {
+pub(super) struct PartitionReader {
     pub(super) at: TopicPartition,
-    reader: Box<dyn Reader>,
+    client: Box<dyn Reader>,
     batch: Batch,
     index: usize,
     position: u64,
@@ -22,14 +22,14 @@ pub(super) struct Lane {
     end: u64,
 }
 
-impl Lane {
+impl PartitionReader {
     /// From the first record to the end as it is now.
-    pub(super) fn whole(broker: &dyn Broker, at: TopicPartition) -> Result<Lane> {
+    pub(super) fn whole(broker: &dyn Broker, at: TopicPartition) -> Result<PartitionReader> {
         let one = std::slice::from_ref(&at);
         let start = broker.offsets(one, OffsetSpec::Start)?[0];
         let end = broker.offsets(one, OffsetSpec::End(Isolation::ReadCommitted))?[0];
-        let reader = broker.reader(&[(at.clone(), start)], Isolation::ReadCommitted)?;
-        Ok(Lane { at, reader, batch: Batch::default(), index: 0, position: start, start, end })
+        let client = broker.reader(&[(at.clone(), start)], Isolation::ReadCommitted)?;
+        Ok(PartitionReader { at, client, batch: Batch::default(), index: 0, position: start, start, end })
     }
 
     /// Takes the next batch away, and the position behind it; nothing at the end.
@@ -37,14 +37,14 @@ impl Lane {
         batch.clear();
         let mut waits = 0;
         while batch.is_empty() && self.position < self.end {
-            self.position = self.reader.fetch(0, FETCH_BYTES, &mut batch)?;
+            self.position = self.client.fetch(0, FETCH_BYTES, &mut batch)?;
             if batch.is_empty() && self.position < self.end {
                 waits += 1;
                 if waits > WAITS_MAX {
                     let cause = format!("{} brings nothing at {}", self.at, self.position);
                     return Err(BrokerError::Unavailable { what: "read", cause }.into());
                 }
-                self.reader.wait(WAIT)?;
+                self.client.wait(WAIT)?;
             }
         }
         Ok((!batch.is_empty()).then_some((batch, self.position)))

@@ -14,7 +14,7 @@ use bps_streams::record::Batch;
 use purchase_processor::Settings;
 use system_tests::oracle::Event;
 
-use crate::site::{Entry, Site};
+use crate::kafka_installation::{Entry, KafkaInstallation};
 use crate::topics::Writer;
 
 /// A purchase's result, seen by a reader of committed records.
@@ -29,7 +29,7 @@ pub(crate) struct Arrival {
 }
 
 /// Purchases on their way, and their results. Both end when it is dropped.
-pub(crate) struct Live {
+pub(crate) struct OpenLoop {
     begun: Instant,
     every: Duration,
     arrivals: Receiver<Arrival>,
@@ -38,28 +38,28 @@ pub(crate) struct Live {
     sends: JoinHandle<Result<Vec<Event>, AnyError>>,
 }
 
-impl Live {
+impl OpenLoop {
     /// Begins to send `rate` purchases a second of the entry's items, in turn.
     ///
     /// # Errors
     /// When the cluster does not answer.
     pub(crate) fn begin(
-        site: &Site,
+        kafka: &KafkaInstallation,
         entry: &Entry,
         items: &[String],
         rate: u64,
-    ) -> Result<Live, AnyError> {
+    ) -> Result<OpenLoop, AnyError> {
         let topics = Settings::new(&entry.input, &entry.output).topics;
         let (sender, arrivals) = channel();
         let ended = Arc::new(AtomicBool::new(false));
         let partitions = entry.partitions;
         let at: Vec<_> =
             (0..partitions).map(|p| TopicPartition::new(&topics.purchase_finished, p)).collect();
-        let ends = site.broker.offsets(&at, OffsetSpec::End(Isolation::ReadUncommitted))?;
+        let ends = kafka.broker.offsets(&at, OffsetSpec::End(Isolation::ReadUncommitted))?;
         let from: Vec<_> = at.into_iter().zip(ends).collect();
-        let (broker, stop) = (site.broker.clone(), ended.clone());
+        let (broker, stop) = (kafka.broker.clone(), ended.clone());
         let read = move || listen(&broker, &from, &sender, &stop);
-        let mut writer = Writer::new(&site.broker)?;
+        let mut writer = Writer::new(&kafka.broker)?;
         let (stop, items, prefix) = (ended.clone(), items.to_vec(), entry.output.clone());
         let (begun, every) = (Instant::now(), Duration::from_secs(1) / rate as u32);
         let send = move || {
@@ -85,7 +85,7 @@ impl Live {
             Ok(sent)
         };
         let (reads, sends) = (std::thread::spawn(read), std::thread::spawn(send));
-        Ok(Live { begun, every, arrivals, ended: Ended(ended), reads, sends })
+        Ok(OpenLoop { begun, every, arrivals, ended: Ended(ended), reads, sends })
     }
 
     /// When a purchase was to be sent.

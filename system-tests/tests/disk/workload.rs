@@ -10,7 +10,7 @@ use bps_streams::store::rocks::MemoryBounds;
 use bps_verifier::Verifier;
 use purchase_processor::Settings;
 use system_tests::Installation;
-use system_tests::rigs::embedded;
+use system_tests::backends::embedded;
 use tempfile::TempDir;
 
 use crate::files::{copy, names, rows};
@@ -27,32 +27,32 @@ const WAVES: usize = 16;
 const WAVES_SOLD_OUT: usize = 12;
 
 /// A record to send: a purchase (else a restock), id, item, units.
-type Wish = (bool, String, String, usize);
+type Request = (bool, String, String, usize);
 
-fn wish(purchase: bool, id: String, n: usize, units: usize) -> Wish {
+fn request(purchase: bool, id: String, n: usize, units: usize) -> Request {
     (purchase, id, format!("item-{}", n % ITEMS), units)
 }
 
-pub(crate) fn send(installation: &Installation, wishes: &[Wish]) {
+pub(crate) fn send(installation: &Installation, requests: &[Request]) {
     let topics = &installation.settings.topics;
-    let value = |(purchase, id, item, units): &Wish| {
+    let value = |(purchase, id, item, units): &Request| {
         let own = if *purchase { "purchaseId" } else { "restockId" };
         format!(r#"{{"{own}":"{id}","itemId":"{item}","quantity":{units}}}"#)
     };
-    let values: Vec<String> = wishes.iter().map(value).collect();
-    let records = wishes.iter().zip(&values).map(|((purchase, _, item, _), value)| {
+    let values: Vec<String> = requests.iter().map(value).collect();
+    let records = requests.iter().zip(&values).map(|((purchase, _, item, _), value)| {
         let topic = if *purchase { &topics.purchase_created } else { &topics.items_added };
         (topic.as_str(), installation.partition(item), item.as_str(), value.as_bytes(), T0)
     });
     installation.append(&records.collect::<Vec<_>>());
 }
 
-fn restocks(name: &str, units: usize) -> Vec<Wish> {
-    (0..ITEMS).map(|n| wish(false, format!("{name}-{n}"), n, units)).collect()
+fn restocks(name: &str, units: usize) -> Vec<Request> {
+    (0..ITEMS).map(|n| request(false, format!("{name}-{n}"), n, units)).collect()
 }
 
-pub(crate) fn purchases(name: &str, count: usize) -> Vec<Wish> {
-    (0..count).map(|n| wish(true, format!("{name}-{n}"), n, n % 2 + 1)).collect()
+pub(crate) fn purchases(name: &str, count: usize) -> Vec<Request> {
+    (0..count).map(|n| request(true, format!("{name}-{n}"), n, n % 2 + 1)).collect()
 }
 
 /// Small buffers: rows come into files soon.

@@ -29,7 +29,7 @@ pub(super) enum State {
 }
 
 /// All processes, and the time.
-pub struct Town {
+pub struct ClusterRun {
     pub(super) cluster: Cluster,
     pub(super) partitions: u32,
     pub(super) settings: Settings,
@@ -46,7 +46,7 @@ pub struct Town {
     pub(super) commits: u64,
 }
 
-impl Town {
+impl ClusterRun {
     /// One with a single process, which runs the product's topology; its queues have this size
     /// (bytes each).
     pub fn new(
@@ -55,7 +55,7 @@ impl Town {
         partitions: u32,
         queue_bytes: usize,
         configure: fn(&mut WorkerConfig),
-    ) -> Town {
+    ) -> ClusterRun {
         let topology = topology(&Settings::default()).unwrap();
         Self::of(cluster, topology, begin_ms, partitions, queue_bytes, configure)
     }
@@ -68,9 +68,9 @@ impl Town {
         partitions: u32,
         queue_bytes: usize,
         configure: fn(&mut WorkerConfig),
-    ) -> Town {
+    ) -> ClusterRun {
         let (settings, topology) = (Settings::default(), Arc::new(topology));
-        let mut town = Town {
+        let mut cluster_run = ClusterRun {
             cluster,
             partitions,
             settings,
@@ -84,9 +84,9 @@ impl Town {
             is_meddled_with: false,
             commits: 0,
         };
-        town.cluster.set_time(town.now);
-        town.boot(0);
-        town
+        cluster_run.cluster.set_time(cluster_run.now);
+        cluster_run.boot(0);
+        cluster_run
     }
 
     /// The settings of all.

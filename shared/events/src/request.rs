@@ -6,29 +6,29 @@ use std::borrow::Cow;
 use crate::fields::{Fields, Unreadable, id, text};
 use crate::result::json;
 
-/// A wish to take units, as it was asked for.
+/// A request to take units, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PurchaseWish<'a> {
+pub struct PurchaseRequest<'a> {
     /// Its id, if it has one.
     pub purchase_id: Option<Cow<'a, str>>,
     /// The item.
     pub item_id: Cow<'a, str>,
     /// Raw JSON, whatever it is; `None` where it is missing.
     pub quantity: Option<&'a str>,
-    /// Who wishes; empty where it is not said.
+    /// Who asks; empty where it is not said.
     pub purchased_by: Cow<'a, str>,
     /// Raw JSON; `None` where it is missing or null.
     pub timestamp: Option<&'a str>,
 }
 
-impl<'a> PurchaseWish<'a> {
+impl<'a> PurchaseRequest<'a> {
     /// Reads a request.
     ///
     /// # Errors
     /// What would make the event unreadable.
-    pub fn read(request: &'a [u8]) -> Result<PurchaseWish<'a>, Unreadable> {
+    pub fn read(request: &'a [u8]) -> Result<PurchaseRequest<'a>, Unreadable> {
         let fields = Fields::read(Some(request))?;
-        Ok(PurchaseWish {
+        Ok(PurchaseRequest {
             purchase_id: own_id("purchaseId", raw(fields.purchase_id))?,
             item_id: id("itemId", fields.item_id)?,
             quantity: fields.quantity.map(|q| q.get()),
@@ -55,7 +55,7 @@ impl<'a> PurchaseWish<'a> {
 
 /// Units to be added, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestockWish<'a> {
+pub struct RestockRequest<'a> {
     /// Its id, if it has one.
     pub restock_id: Option<Cow<'a, str>>,
     /// The item.
@@ -68,14 +68,14 @@ pub struct RestockWish<'a> {
     pub timestamp: Option<&'a str>,
 }
 
-impl<'a> RestockWish<'a> {
+impl<'a> RestockRequest<'a> {
     /// Reads a request.
     ///
     /// # Errors
     /// What would make the event unreadable.
-    pub fn read(request: &'a [u8]) -> Result<RestockWish<'a>, Unreadable> {
+    pub fn read(request: &'a [u8]) -> Result<RestockRequest<'a>, Unreadable> {
         let fields = Fields::read(Some(request))?;
-        Ok(RestockWish {
+        Ok(RestockRequest {
             restock_id: own_id("restockId", raw(fields.restock_id))?,
             item_id: id("itemId", fields.item_id)?,
             description: text(fields.description).unwrap_or_default(),
@@ -132,14 +132,14 @@ mod tests {
         let request = format!(
             r#"{{"itemId":"i","purchasedBy":"b","purchaseId":"p"{quantity},"timestamp":7,"x":1}}"#
         );
-        let wish = PurchaseWish::read(request.as_bytes()).expect(quantity);
+        let asked = PurchaseRequest::read(request.as_bytes()).expect(quantity);
         let expected = format!(r#"{{"purchaseId":"p","itemId":"i"{written},"purchasedBy":"b"}}"#);
-        assert_eq!(String::from_utf8_lossy(&wish.write("p")), expected);
-        assert_eq!(wish.timestamp, Some("7"));
+        assert_eq!(String::from_utf8_lossy(&asked.write("p")), expected);
+        assert_eq!(asked.timestamp, Some("7"));
         let request = request.replace("purchaseId", "restockId");
-        let wish = RestockWish::read(request.as_bytes()).expect(quantity);
+        let asked = RestockRequest::read(request.as_bytes()).expect(quantity);
         let expected = format!(r#"{{"restockId":"p","itemId":"i","description":""{written}}}"#);
-        assert_eq!(String::from_utf8_lossy(&wish.write("p")), expected);
+        assert_eq!(String::from_utf8_lossy(&asked.write("p")), expected);
     }
 
     #[test]
@@ -155,12 +155,12 @@ mod tests {
     #[test]
     fn what_the_rule_reads_is_what_was_asked_for() {
         let request = br#"{"purchaseId":"p\"","itemId":"\u0069","quantity":5,"purchasedBy":"b\\"}"#;
-        let value = PurchaseWish::read(request).expect("readable").write("p\"");
+        let value = PurchaseRequest::read(request).expect("readable").write("p\"");
         let event = Purchase::read(Some(&value)).expect("readable");
         assert_eq!((&*event.purchase_id, &*event.item_id), ("p\"", "i"));
         assert_eq!(event.write(), value);
         let request = br#"{"restockId":"r","itemId":"i","description":"d","quantity":5}"#;
-        let value = RestockWish::read(request).expect("readable").write("r");
+        let value = RestockRequest::read(request).expect("readable").write("r");
         assert_eq!(Restock::read(Some(&value)).expect("readable").write(), value);
     }
 
@@ -168,10 +168,10 @@ mod tests {
     fn an_id_may_be_missing_but_not_bad() {
         for request in [r#"{"itemId":"i"}"#, r#"{"itemId":"i","restockId":null,"timestamp":null}"#]
         {
-            let wish = RestockWish::read(request.as_bytes()).expect(request);
-            assert_eq!((wish.restock_id, wish.timestamp), (None, None));
+            let asked = RestockRequest::read(request.as_bytes()).expect(request);
+            assert_eq!((asked.restock_id, asked.timestamp), (None, None));
         }
-        let bad = PurchaseWish::read(br#"{"itemId":"i","purchaseId":7}"#).expect_err("a number");
+        let bad = PurchaseRequest::read(br#"{"itemId":"i","purchaseId":7}"#).expect_err("a number");
         assert_eq!(bad.field(), Some("purchaseId"));
     }
 }

@@ -13,17 +13,17 @@ use super::{CommitStatus, Membership, OffsetCommit, Producer, Result, TopicParti
 use crate::mutant::Mutant;
 use crate::record::Outgoing;
 
-pub(crate) struct Turns<P> {
+pub(crate) struct AlternatingProducer<P> {
     producers: [P; 2],
     turn: usize,
     #[cfg(feature = "mutants")]
     mutant: Option<Mutant>,
 }
 
-impl<P: Producer> Turns<P> {
+impl<P: Producer> AlternatingProducer<P> {
     /// Opens both. The second one has an id of its own.
-    pub(crate) fn open(id: &str, open: impl Fn(&str) -> Result<P>) -> Result<Turns<P>> {
-        Ok(Turns {
+    pub(crate) fn open(id: &str, open: impl Fn(&str) -> Result<P>) -> Result<AlternatingProducer<P>> {
+        Ok(AlternatingProducer {
             producers: [open(id)?, open(&format!("{id}.2"))?],
             turn: 0,
             #[cfg(feature = "mutants")]
@@ -32,12 +32,12 @@ impl<P: Producer> Turns<P> {
     }
 
     #[cfg(feature = "mutants")]
-    pub(crate) fn mutated(self, mutant: Option<Mutant>) -> Turns<P> {
-        Turns { mutant, ..self }
+    pub(crate) fn mutated(self, mutant: Option<Mutant>) -> AlternatingProducer<P> {
+        AlternatingProducer { mutant, ..self }
     }
 }
 
-impl<P: Producer> Producer for Turns<P> {
+impl<P: Producer> Producer for AlternatingProducer<P> {
     fn attend(&mut self) {
         self.producers.iter_mut().for_each(Producer::attend);
     }

@@ -13,15 +13,15 @@ const UNITS_MAX: u64 = 9_007_199_254_740_992;
 
 /// Which of the two a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RequestKind {
     Restock,
     Purchase,
 }
 
 /// A readable restock or purchase.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish<'a> {
-    pub(crate) kind: Kind,
+pub(crate) struct Request<'a> {
+    pub(crate) kind: RequestKind,
     pub(crate) item: Cow<'a, str>,
     /// `None`: a restock without an id.
     pub(crate) id: Option<Cow<'a, str>>,
@@ -31,20 +31,20 @@ pub(crate) struct Wish<'a> {
     pub(crate) text: Cow<'a, str>,
 }
 
-impl<'a> Wish<'a> {
+impl<'a> Request<'a> {
     /// Reads a value; `None` where it is unreadable.
-    pub(crate) fn read(kind: Kind, value: Option<&'a [u8]>) -> Option<Wish<'a>> {
+    pub(crate) fn read(kind: RequestKind, value: Option<&'a [u8]>) -> Option<Request<'a>> {
         let value = value.filter(|v| v.len() <= VALUE_BYTES_MAX)?;
         let object: Object<'a> = serde_json::from_str(std::str::from_utf8(value).ok()?).ok()?;
         let id = match kind {
-            Kind::Purchase => Some(object.purchase.and_then(id)?),
-            Kind::Restock => match object.restock.filter(|raw| raw.get() != "null") {
+            RequestKind::Purchase => Some(object.purchase.and_then(id)?),
+            RequestKind::Restock => match object.restock.filter(|raw| raw.get() != "null") {
                 Some(raw) => Some(id(raw)?),
                 None => None,
             },
         };
-        let text = if kind == Kind::Purchase { object.buyer } else { object.description };
-        Some(Wish {
+        let text = if kind == RequestKind::Purchase { object.buyer } else { object.description };
+        Some(Request {
             kind,
             item: object.item.and_then(id_of_item)?,
             id,
@@ -59,9 +59,9 @@ impl<'a> Wish<'a> {
     }
 
     /// A copy that borrows nothing.
-    pub(crate) fn into_owned(self) -> Wish<'static> {
+    pub(crate) fn into_owned(self) -> Request<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        Wish {
+        Request {
             kind: self.kind,
             item: own(self.item),
             id: self.id.map(own),
@@ -165,9 +165,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(kind: Kind, value: &str, expected: Option<(&str, Option<&str>, &str, Option<u64>)>) {
-        let wish = Wish::read(kind, Some(value.as_bytes()));
-        let found = wish.as_ref().map(|w| (&*w.item, w.id.as_deref(), &*w.quantity, w.units()));
+    fn check(kind: RequestKind, value: &str, expected: Option<(&str, Option<&str>, &str, Option<u64>)>) {
+        let request = Request::read(kind, Some(value.as_bytes()));
+        let found = request.as_ref().map(|w| (&*w.item, w.id.as_deref(), &*w.quantity, w.units()));
         assert_eq!(found, expected, "{value}");
     }
 
@@ -191,10 +191,10 @@ mod tests {
             (&"9".repeat(300), &"9".repeat(300), None),
             (&"9".repeat(301), "null", None),
         ] {
-            check(Kind::Purchase, &quantity(raw), Some(("i", Some("p"), shown, units)));
+            check(RequestKind::Purchase, &quantity(raw), Some(("i", Some("p"), shown, units)));
         }
         let bare = r#"{"x":[{"y":1}],"itemId":"\u0069","restockId":null}"#;
-        check(Kind::Restock, bare, Some(("i", None, "null", None)));
+        check(RequestKind::Restock, bare, Some(("i", None, "null", None)));
     }
 
     #[test]
@@ -212,12 +212,12 @@ mod tests {
             r#"{"purchaseId":"p","itemId":"i","x":1,"\u0078":1}"#,
             r#"{"purchaseId":"p","itemId":"i"} x"#,
         ] {
-            check(Kind::Purchase, value, None);
+            check(RequestKind::Purchase, value, None);
         }
-        check(Kind::Restock, r#"{"itemId":"i","restockId":7}"#, None);
+        check(RequestKind::Restock, r#"{"itemId":"i","restockId":7}"#, None);
         let long = format!(r#"{{"purchaseId":"p","itemId":"i","x":"{}"}}"#, "x".repeat(65_536));
-        check(Kind::Purchase, &long, None);
-        assert!(Wish::read(Kind::Purchase, None).is_none());
-        assert!(Wish::read(Kind::Purchase, Some(b"\xff")).is_none());
+        check(RequestKind::Purchase, &long, None);
+        assert!(Request::read(RequestKind::Purchase, None).is_none());
+        assert!(Request::read(RequestKind::Purchase, Some(b"\xff")).is_none());
     }
 }
