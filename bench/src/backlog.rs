@@ -8,10 +8,10 @@ use bps_service::exit::AnyError;
 use serde::{Deserialize, Serialize};
 
 use crate::contender::Contender;
+use crate::kafka_installation::KafkaInstallation;
 use crate::measured::memory_kib;
 use crate::plots;
 use crate::say;
-use crate::kafka_installation::KafkaInstallation;
 use crate::workload::Workload;
 
 const PARTITIONS: u32 = 4;

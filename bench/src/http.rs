@@ -7,8 +7,8 @@ use std::time::Duration;
 use bps_service::exit::AnyError;
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
-use system_tests::processes::{Process, Work, free_address};
 use system_tests::kafka_installation;
+use system_tests::processes::{Process, Work, free_address};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

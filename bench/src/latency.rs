@@ -6,10 +6,10 @@ use bps_service::exit::AnyError;
 use serde::{Deserialize, Serialize};
 
 use crate::contender::Contender;
-use crate::open_loop::OpenLoop;
-use crate::measured::{Spread, percentile};
-use crate::say;
 use crate::kafka_installation::KafkaInstallation;
+use crate::measured::{Spread, percentile};
+use crate::open_loop::OpenLoop;
+use crate::say;
 use crate::workload::Workload;
 
 /// Purchases before this do not count: the virtual machine of the other one compiles meanwhile.
@@ -70,7 +70,11 @@ pub(crate) fn run(
     Ok(results)
 }
 
-fn once(kafka: &mut KafkaInstallation, who: Contender, rate: u64) -> std::result::Result<[f64; 4], AnyError> {
+fn once(
+    kafka: &mut KafkaInstallation,
+    who: Contender,
+    rate: u64,
+) -> std::result::Result<[f64; 4], AnyError> {
     let input = kafka.fresh("live");
     let items = kafka.fill(&input, Workload::Shelf, 4)?.items();
     let entry = kafka.enter(who, &input, 2, 4)?;

@@ -6,14 +6,14 @@ mod contender;
 mod embedded;
 mod expected;
 mod http;
+mod kafka_installation;
 mod latency;
-mod open_loop;
 mod measured;
+mod open_loop;
 mod plots;
-mod throughput;
 mod recovery;
 mod report;
-mod kafka_installation;
+mod throughput;
 mod topics;
 mod workload;
 
@@ -24,9 +24,9 @@ use bps_service::exit::AnyError;
 use clap::{Parser, ValueEnum};
 
 use crate::contender::Contender;
-use crate::throughput::Heat;
-use crate::report::Report;
 use crate::kafka_installation::KafkaInstallation;
+use crate::report::Report;
+use crate::throughput::Heat;
 use crate::workload::Workload;
 
 /// As the programs have it: the embedded log is measured in this process.

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use system_tests::processes::Process;
 
 use crate::contender::Contender;
-use crate::open_loop::OpenLoop;
-use crate::measured::Spread;
-use crate::say;
 use crate::kafka_installation::KafkaInstallation;
+use crate::measured::Spread;
+use crate::open_loop::OpenLoop;
+use crate::say;
 use crate::workload::Workload;
 
 const PARTITIONS: u32 = 4;
@@ -56,7 +56,11 @@ pub(crate) fn run(
     Ok(results)
 }
 
-fn measure(kafka: &mut KafkaInstallation, who: Contender, runs: usize) -> std::result::Result<Result, AnyError> {
+fn measure(
+    kafka: &mut KafkaInstallation,
+    who: Contender,
+    runs: usize,
+) -> std::result::Result<Result, AnyError> {
     let input = kafka.fresh("recovery");
     let items = kafka.fill(&input, Workload::Zipf, PARTITIONS)?.items();
     let entry = kafka.enter(who, &input, WORKERS, PARTITIONS)?;

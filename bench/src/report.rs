@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::contender::Contender;
 use crate::measured::Spread;
 use crate::workload::Workload;
-use crate::{backlog, embedded, http, latency, plots, throughput, recovery};
+use crate::{backlog, embedded, http, latency, plots, recovery, throughput};
 
 /// Where the figures are kept.
 const FIGURES: &str = "figures.json";

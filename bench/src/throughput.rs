@@ -6,9 +6,9 @@ use bps_service::exit::AnyError;
 use serde::{Deserialize, Serialize};
 
 use crate::contender::Contender;
+use crate::kafka_installation::KafkaInstallation;
 use crate::measured::{Spread, cpu, memory_peak_kib};
 use crate::say;
-use crate::kafka_installation::KafkaInstallation;
 use crate::workload::Workload;
 
 /// A run that takes longer has failed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Uri;
-use bps_events::{Purchase, PurchaseResult, PurchaseRequest, Topics};
+use bps_events::{Purchase, PurchaseRequest, PurchaseResult, Topics};
 use bps_service::intake::{self, Decision, Event, IdempotencyKey, Intake, Moment};
 use bps_service::problem::Kind;
 use bps_service::{Problem, Waiters, path};

@@ -182,7 +182,11 @@ pub fn on_every_backend_made(name: &str, make: Make<'_>, test: impl Fn(&mut dyn 
 
 /// Runs a test on every backend whose processor finds unread what `write` has appended in one batch.
 /// Inputs take records from the future.
-pub fn on_every_backend_unread(name: &str, write: impl Fn(&mut dyn Backend), test: impl Fn(&mut dyn Backend)) {
+pub fn on_every_backend_unread(
+    name: &str,
+    write: impl Fn(&mut dyn Backend),
+    test: impl Fn(&mut dyn Backend),
+) {
     let mut driven = driven();
     write(&mut driven);
     test(&mut driven);

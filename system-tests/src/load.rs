@@ -11,9 +11,9 @@ use bps_streams::broker::Broker;
 use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
 
 use crate::accounting::Sent;
+use crate::kafka_installation::KafkaInstallation;
 use crate::now_ms;
 use crate::processes::Random;
-use crate::kafka_installation::KafkaInstallation;
 
 /// Longest time in which an event is not acknowledged: more than the longest fault.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -92,7 +92,12 @@ struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    fn new(kafka: &'a KafkaInstallation, addresses: &[&str], pace: Pace, progress: &'a Progress) -> Load<'a> {
+    fn new(
+        kafka: &'a KafkaInstallation,
+        addresses: &[&str],
+        pace: Pace,
+        progress: &'a Progress,
+    ) -> Load<'a> {
         let appender = |address: &&str| {
             let broker: Arc<dyn Broker> = Arc::new(KafkaBroker::new(KafkaConfig::new(*address)));
             broker.appender().unwrap()

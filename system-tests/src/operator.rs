@@ -17,9 +17,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::backends::kafka_address;
 use crate::installation::PATIENCE;
 use crate::processes::tell;
-use crate::backends::kafka_address;
 
 /// See the module.
 pub struct Operator {

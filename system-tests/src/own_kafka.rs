@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::processes::{cache, tell};
 use crate::backends::kafka_address;
+use crate::processes::{cache, tell};
 
 /// It starts often and lives shortly: little memory, and no time for the compiler's second look.
 const JAVA: &str = "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1";

@@ -11,7 +11,7 @@ use bps_streams::worker::{Guarantee, Worker, WorkerConfig};
 use bps_streams::{Outgoing, prepare_topics};
 use purchase_processor::{Settings, topology};
 use system_tests::backends::{embedded, kafka};
-use system_tests::{Installation, Backend};
+use system_tests::{Backend, Installation};
 
 fn check(broker: Arc<dyn Broker>) {
     let mut installation = Installation::new(broker, "at-least-once", 2);

@@ -10,9 +10,9 @@ use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::worker::{Worker, WorkerConfig};
 use bps_streams::{Error, Layout, Outgoing, SKIP_GAP, Topology, prepare_topics};
 use purchase_processor::{Settings, topology};
-use system_tests::installation::PATIENCE;
 use system_tests::backends::embedded;
-use system_tests::{Installation, Backend, now_ms};
+use system_tests::installation::PATIENCE;
+use system_tests::{Backend, Installation, now_ms};
 
 const MINUTE: i64 = 60_000;
 

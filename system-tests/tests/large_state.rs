@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bps_streams::broker::{Isolation, OffsetSpec, TopicPartition};
+use system_tests::backends::kafka_address;
 use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
+use system_tests::kafka_installation::{KafkaInstallation, PARTITIONS, READY};
 use system_tests::now_ms;
 use system_tests::processes::{Random, tell};
-use system_tests::backends::kafka_address;
-use system_tests::kafka_installation::{PARTITIONS, READY, KafkaInstallation};
 
 /// Purchases of one round of load, and the pause behind it.
 const ROUND: (u64, Duration) = (100, Duration::from_millis(20));
@@ -69,7 +69,8 @@ struct Workload {
 
 impl Workload {
     fn append(&self, topic: &str, requests: impl Iterator<Item = (u64, String)>) {
-        let requests: Vec<_> = requests.map(|(item, value)| (format!("item-{item}"), value)).collect();
+        let requests: Vec<_> =
+            requests.map(|(item, value)| (format!("item-{item}"), value)).collect();
         let now = now_ms();
         let records = requests.iter().map(|(item, value)| {
             (topic, self.kafka.installation.partition(item), item.as_str(), value.as_bytes(), now)

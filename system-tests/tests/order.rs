@@ -9,7 +9,7 @@ use bps_events::Topics;
 use bps_streams::Outgoing;
 use bps_streams::partitioner::partition_of;
 use system_tests::backends::on_every_backend_unread;
-use system_tests::{Installation, Backend, now_ms, on_both_brokers};
+use system_tests::{Backend, Installation, now_ms, on_both_brokers};
 
 const ROUNDS: i64 = 1_000;
 const T0: i64 = 1_700_000_000_000;

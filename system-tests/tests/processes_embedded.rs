@@ -12,11 +12,11 @@ use bps_streams::broker::{Isolation, OffsetSpec, TopicPartition};
 use purchase_processor::Settings;
 use system_tests::Installation;
 use system_tests::accounting::{Found, Sent};
+use system_tests::backends::embedded;
 use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
 use system_tests::oracle::{Event, decide, merge};
 use system_tests::processes::{Process, Random, Work, free_address, tell};
-use system_tests::backends::embedded;
 
 const SEED: u64 = 20_170_101;
 const PARTITIONS: u32 = 8;

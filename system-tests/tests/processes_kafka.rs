@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use system_tests::backends::kafka_address;
 use system_tests::budget::is_ample;
+use system_tests::kafka_installation::{KafkaInstallation, READY};
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::processes::{Process, Random, tell};
-use system_tests::backends::kafka_address;
-use system_tests::kafka_installation::{READY, KafkaInstallation};
 
 const SEED: u64 = 1_469_307;
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bps_streams::broker::{Broker, BrokerError, TopicPartition};
 use bps_streams::{Application, Error};
 use purchase_processor::topology;
-use system_tests::installation::PATIENCE;
 use system_tests::backends::embedded;
+use system_tests::installation::PATIENCE;
 use system_tests::{Installation, on_both_brokers};
 
 const T0: i64 = 1_700_000_000_000;

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use system_tests::processes::{Process, Work, free_address, tell};
 use system_tests::backends::kafka_address;
-use system_tests::kafka_installation::{READY, KafkaInstallation};
+use system_tests::kafka_installation::{KafkaInstallation, READY};
+use system_tests::processes::{Process, Work, free_address, tell};
 
 /// More than the ten seconds that a program has, for a busy machine.
 const END: Duration = Duration::from_secs(15);

@@ -8,7 +8,7 @@ use bps_streams::broker::{
     OffsetSpec, TopicPartition,
 };
 use system_tests::installation::PATIENCE;
-use system_tests::{Installation, Backend, now_ms, on_both_brokers};
+use system_tests::{Backend, Installation, now_ms, on_both_brokers};
 
 const PARTITIONS: u32 = 4;
 /// Purchases of a round, all over the partitions.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use bps_streams::broker::CleanupPolicy;
-use system_tests::{Installation, Backend, Written, now_ms, on_both_brokers};
+use system_tests::{Backend, Installation, Written, now_ms, on_both_brokers};
 
 /// Ten minutes.
 const SHORT: CleanupPolicy = CleanupPolicy::Delete { retention_ms: Some(600_000) };

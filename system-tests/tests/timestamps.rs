@@ -15,7 +15,7 @@ use bps_streams::replay::Replay;
 use bps_streams::store::memory::MemoryStore;
 use purchase_processor::topology;
 use system_tests::backends::embedded;
-use system_tests::{Installation, Backend};
+use system_tests::{Backend, Installation};
 
 /// What Kafka's own clients can write, and ours cannot: no record of the earliest time or the one
 /// after it is stamped with it.

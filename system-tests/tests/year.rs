@@ -11,10 +11,10 @@ use bps_streams::broker::{Broker, TopicPartition};
 use bps_streams::partitioner::partition_of;
 use purchase_processor::{Settings, topology};
 use system_tests::Installation;
+use system_tests::backends::{embedded, kafka};
 use system_tests::budget::is_asked;
 use system_tests::damaged::{Damage, Damaged};
 use system_tests::oracle::{Event, decide, tally};
-use system_tests::backends::{embedded, kafka};
 use system_tests::year;
 
 /// As the binaries have it.

@@ -82,6 +82,17 @@ pub enum Error {
         /// How that is known.
         cause: String,
     },
+    /// A record that a later version of this program has written, of which rows are built.
+    #[error(
+        "{partition}: the record at offset {offset} was written by a later version of this program: \
+         run that version"
+    )]
+    LaterVersion {
+        /// Where.
+        partition: TopicPartition,
+        /// At which offset.
+        offset: u64,
+    },
     /// A topic that rows are built from has lost some. A store that is built from less would be
     /// decided on: nothing is, and a store that has them stays as it is.
     #[error("{partition}: {cause}; it does not go on with less: {remedy}")]

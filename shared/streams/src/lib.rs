@@ -70,6 +70,7 @@ pub mod error;
 mod folder;
 pub mod global;
 mod histogram;
+mod manifest_length;
 #[cfg(feature = "mutants")]
 mod mutant;
 pub mod partitioner;
@@ -78,7 +79,6 @@ mod prepare;
 pub mod processor;
 pub mod record;
 pub mod replay;
-mod manifest_length;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod skip_gap;
@@ -100,7 +100,7 @@ pub use histogram::Histogram;
 pub use prepare::prepare_topics;
 pub use processor::{
     Context, DeadLetter, Keyed, LedgerId, Message, Origin, ProcessError, ProcessResult, Processor,
-    SinkId, StoreId,
+    Readable, SinkId, StoreId,
 };
 pub use record::{Headers, Outgoing, Record};
 pub use skip_gap::SKIP_GAP;

@@ -117,7 +117,7 @@ impl From<LedgerId> for Readable {
     }
 }
 
-/// What a processor sends to a sink. It goes to the task's own partition of the sink's topic.
+/// What a processor sends to a sink.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     pub(crate) key: &'a [u8],
@@ -239,7 +239,8 @@ impl Context<'_> {
         self.host.put(store.0, key, None).map(drop)
     }
 
-    /// Sends a message to a sink, stamped with stream time.
+    /// Sends a message to a sink, stamped with stream time: to the task's own partition of its topic, or
+    /// to that of the message's key where the sink is keyed.
     ///
     /// # Errors
     /// When the broker does not take it.

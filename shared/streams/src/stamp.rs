@@ -41,7 +41,7 @@ pub struct Stamp {
     pub memo: Vec<u8>,
 }
 
-/// What moves by records alone, and lets rows fall due; 0: it has not begun.
+/// What is to move by records alone, and to let rows fall due. Nothing moves them yet: both are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Clocks {
     /// The latest time of the records processed, less the head start of their sources (ms since 1970).
@@ -113,6 +113,11 @@ impl Stamp {
         stamp.positions = (0..count).map(|_| get(&mut rest)).collect::<Option<Vec<u64>>>()?;
         stamp.memo = rest.to_vec();
         Some(stamp)
+    }
+
+    /// Whether a header's value is a stamp of a later version than is known here.
+    pub(crate) fn is_later(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|version| *version > VERSION)
     }
 
     /// Writes a header's value, in place of what is there.
@@ -196,6 +201,8 @@ mod tests {
             ..Stamp::default()
         };
         assert_eq!(Stamp::decode(&bytes), Some(stamp));
-        assert_eq!(Stamp::decode(&[3, 0, 0, 0, 0, 0, 0, 0]), None, "of a later one");
+        let later = [3, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!((Stamp::decode(&later), Stamp::is_later(&later)), (None, true));
+        assert!(!Stamp::is_later(&bytes) && !Stamp::is_later(b""));
     }
 }

@@ -68,8 +68,13 @@ impl<'a> Part<'a> {
         Some(Part { kind: word()?, place: word()?, name: word()?, topic: word()? })
     }
 
+    /// Whether it is the same part: the group and the store know inputs by their topics.
     fn is(&self, other: &Part<'_>) -> bool {
-        (self.kind, self.name) == (other.kind, other.name)
+        let is_same = match self.kind {
+            "input" => self.topic == other.topic,
+            _ => self.name == other.name,
+        };
+        self.kind == other.kind && is_same
     }
 
     fn shown(&self) -> String {
@@ -93,21 +98,16 @@ fn changes(before: &str, now: &str) -> Vec<String> {
         };
         if former.topic != part.topic {
             let former = former.topic;
-            told.push(match part.kind {
-                "input" => {
-                    format!("{shown} was {former}: the new topic is read from its beginning")
-                }
-                _ => {
-                    format!("{shown} was built from {former}: it is built anew, from its new topic")
-                }
-            });
-        }
-        if former.kind == "input" && former.place != part.place {
             told.push(format!(
-                "{shown} had number {} and has {}: what was written before does not tell its \
-                 position any more, the group's offsets and this folder do. Whoever adds an input \
-                 gives it the next number",
-                former.place, part.place
+                "{shown} was built from {former}: it is built anew, from its new topic"
+            ));
+        }
+        if former.kind == "input" && (former.place, former.name) != (part.place, part.name) {
+            told.push(format!(
+                "{shown} was number {}, {}, and is number {}: what was written before does not tell \
+                 its position any more, the group's offsets and this folder do. Whoever adds an \
+                 input gives it the next number",
+                former.place, former.name, part.place
             ));
         }
     }
@@ -147,8 +147,47 @@ mod tests {
         check("input\t0\ta\tta\ninput\t1\t(moved)\ttm", &["store s (ts) is not there any more"]);
         let shifted =
             "input\t0\ta\tta\ninput\t1\tb\ttb\ninput\t2\t(moved)\ttm\nstore\tledger\ts\tts";
-        check(shifted, &["input b (tb) is new", "input (moved) (tm) had number 1 and has 2"]);
+        let moved = "input (moved) (tm) was number 1, (moved), and is number 2";
+        check(shifted, &["input b (tb) is new", moved]);
+        let renamed = BEFORE.replace("\ta\tta", "\tz\tta");
+        check(&renamed, &["input z (ta) was number 0, a, and is number 0"]);
         let other = BEFORE.replace("\tta", "\tt2").replace("\tts", "\tt3");
-        check(&other, &["input a (t2) was ta: the new", "store s (t3) was built from ts"]);
+        let gone = "input a (ta) is not there any more";
+        check(&other, &["input a (t2) is new", "store s (t3) was built from ts", gone]);
+    }
+
+    #[test]
+    fn a_folder_tells_of_the_topology_that_it_was_last_used_with() {
+        use crate::processor::{Context, ProcessResult, Processor};
+        use crate::record::Record;
+        use crate::topology::{Node, Source, Store, as_it_is};
+        struct Nothing;
+        impl Processor for Nothing {
+            type Input<'a> = Record<'a>;
+            fn process(&mut self, _: Record<'_>, _: &mut Context<'_>) -> ProcessResult {
+                Ok(())
+            }
+        }
+        let topology = |rows: &'static str| {
+            let node = Node::new("n", |wiring| {
+                wiring.store("s");
+                Nothing
+            });
+            let node = node.reads(Source::new("a", "ta", as_it_is));
+            let topology = Topology::named("t").store(Store::new("s", rows)).processor(node);
+            topology.rekey("tm").build().expect("well wired")
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE);
+        compare(folder.path(), &topology("ts")).expect("new");
+        let text = std::fs::read_to_string(&path).expect("written");
+        let lines = "input\t0\ta\tta\ninput\t1\t(moved)\ttm\nstore\tchangelog\ts\tts, check ";
+        assert!(text.starts_with(lines), "{text}");
+        compare(folder.path(), &topology("ts")).expect("the same");
+        compare(folder.path(), &topology("other")).expect("told");
+        assert!(std::fs::read_to_string(&path).expect("written").contains("\ts\tother"));
+        std::fs::write(&path, "rubbish").expect("written");
+        compare(folder.path(), &topology("ts")).expect("as if it were new");
+        assert_eq!(std::fs::read_to_string(&path).expect("written"), text);
     }
 }

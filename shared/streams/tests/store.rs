@@ -7,7 +7,7 @@ use std::path::Path;
 use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::store::memory::MemoryStore;
 use bps_streams::store::rocks::{MemoryBounds, RocksStore};
-use bps_streams::store::{Checkpoint, Claim, Stamped, Store, StoreBatch, TopicIds};
+use bps_streams::store::{Checkpoint, Claim, Kept, Stamped, Store, StoreBatch, TopicIds};
 
 const TABLES: [&str; 2] = ["one", "two"];
 
@@ -54,7 +54,10 @@ fn checkpoint(sequence: u64) -> Checkpoint {
         inputs: vec![("a topic".to_owned(), 5), ("b".to_owned(), u64::MAX)],
         backing: vec![("c".to_owned(), 0)],
         ids: TopicIds::new([("a topic".to_owned(), "x-1".to_owned())].into()),
-        stores: vec!["one".to_owned(), "the second".to_owned()],
+        stores: vec![
+            Kept { name: "one".to_owned(), topic: None },
+            Kept { name: "the second".to_owned(), topic: Some("c".to_owned()) },
+        ],
         stamped: vec![
             Stamped { inputs: None, positions: vec![1, 2] },
             Stamped { inputs: Some(7), positions: vec![u64::MAX] },

@@ -8,9 +8,9 @@ use bps_streams::partitioner::partition_of;
 use crate::Env;
 use crate::decoded::Decoded;
 use crate::memory::PlainHash;
+use crate::outputs::fingerprint;
 use crate::report::{Report, Rule};
 use crate::request::RequestKind;
-use crate::outputs::fingerprint;
 
 const SEEN: u8 = 1;
 const ANSWERED: u8 = 2;

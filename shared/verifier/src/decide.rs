@@ -2,13 +2,13 @@
 
 use bps_streams::{Record, Stamp};
 
-use crate::snapshot::LEDGER;
 use crate::decoded::Decoded;
 use crate::fold::Fold;
 use crate::item::Item;
+use crate::outputs::{Answer, Outcome, hash, memo, read};
 use crate::report::{Place, Rule, tally};
 use crate::request::RequestKind;
-use crate::outputs::{Answer, Outcome, hash, memo, read};
+use crate::snapshot::LEDGER;
 
 const GRANTED: &str = "SUCCESS";
 
@@ -61,7 +61,8 @@ impl Fold<'_> {
         if !self.lies_right(item) {
             self.report.find(rule, at, format!("item {item:?} decided in its partition"), "here");
         }
-        if stamp.memo != memo(decoded.fingerprint, &decoded.request.quantity, &decoded.request.text) {
+        if stamp.memo != memo(decoded.fingerprint, &decoded.request.quantity, &decoded.request.text)
+        {
             self.report.find(rule, at, "the fingerprint of the request in the stamp", "another");
         }
         if !decided.is_late && record.time() != time {
@@ -84,7 +85,11 @@ impl Fold<'_> {
         self.same(
             decided,
             &[
-                ("key", &String::from_utf8_lossy(decided.record.key.unwrap_or_default()), &decoded.id),
+                (
+                    "key",
+                    &String::from_utf8_lossy(decided.record.key.unwrap_or_default()),
+                    &decoded.id,
+                ),
                 ("purchaseId", &value.purchase_id, &decoded.id),
                 ("itemId", &value.item_id, &decoded.request.item),
                 ("quantity", value.quantity.get(), &decoded.request.quantity),
@@ -131,7 +136,11 @@ impl Fold<'_> {
         self.same(
             decided,
             &[
-                ("key", &String::from_utf8_lossy(decided.record.key.unwrap_or_default()), &decoded.id),
+                (
+                    "key",
+                    &String::from_utf8_lossy(decided.record.key.unwrap_or_default()),
+                    &decoded.id,
+                ),
                 ("restockId", &value.restock_id, &decoded.id),
                 ("itemId", &value.item_id, &decoded.request.item),
                 ("quantity", value.quantity.get(), &decoded.request.quantity),

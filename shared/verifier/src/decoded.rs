@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bps_streams::Record;
 
 use crate::diverted::KINDS;
-use crate::request::{RequestKind, Request};
 use crate::outputs::fingerprint;
+use crate::request::{Request, RequestKind};
 
 /// Number of the input of moved records.
 pub(crate) const MOVED: usize = 2;
@@ -23,7 +23,10 @@ pub(crate) struct Decoded<'a> {
 }
 
 /// Which kind a record is, and where it came from; `None` for a moved one that does not say.
-pub(crate) fn origin<'a>(input: usize, record: &Record<'a>) -> Option<(RequestKind, &'a str, u32, u64)> {
+pub(crate) fn origin<'a>(
+    input: usize,
+    record: &Record<'a>,
+) -> Option<(RequestKind, &'a str, u32, u64)> {
     let kind = |input| if input == 0 { RequestKind::Restock } else { RequestKind::Purchase };
     if input < MOVED {
         return Some((kind(input), record.topic, record.partition, record.offset));

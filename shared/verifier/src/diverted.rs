@@ -6,10 +6,10 @@ use std::str::FromStr;
 use bps_streams::Record;
 use bps_streams::broker::TopicPartition;
 
-use crate::snapshot::Snapshot;
-use crate::partition_reader::{PartitionReader, Meter};
-use crate::report::{Place, Report, Rule};
 use crate::outputs::hash;
+use crate::partition_reader::{Meter, PartitionReader};
+use crate::report::{Place, Report, Rule};
+use crate::snapshot::Snapshot;
 use crate::{Env, Result};
 
 /// Bytes of a dead letter's value and key that are kept.
@@ -160,7 +160,11 @@ impl DivertedRecords {
 
     /// Those that no record of the inputs led to.
     pub(crate) fn unseen(&self) -> impl Iterator<Item = &Diverted> {
-        self.sorted.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|(record_of, _)| record_of)
+        self.sorted
+            .iter()
+            .zip(&self.seen)
+            .filter(|(_, seen)| !**seen)
+            .map(|(record_of, _)| record_of)
     }
 }
 

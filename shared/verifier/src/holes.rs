@@ -42,7 +42,12 @@ impl Holes {
 }
 
 /// Names the holes of a partition's inputs, which were read to their ends.
-pub(crate) fn check(env: &Env<'_>, partition: u32, reader: &PartitionReader<'_>, report: &mut Report) {
+pub(crate) fn check(
+    env: &Env<'_>,
+    partition: u32,
+    reader: &PartitionReader<'_>,
+    report: &mut Report,
+) {
     if env.transactional_inputs {
         return;
     }

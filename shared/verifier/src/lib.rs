@@ -29,23 +29,23 @@
 //! `diverted` (moved records, dead letters).
 
 mod acknowledged;
-mod snapshot;
 mod decide;
 mod decoded;
-mod partition_reader;
+mod diverted;
 mod fold;
 mod holes;
 mod item;
 mod memory;
 mod order;
-mod overtaken;
-pub mod report;
-mod unanswered;
-mod table;
-mod diverted;
-mod walk;
-mod request;
 mod outputs;
+mod overtaken;
+mod partition_reader;
+pub mod report;
+mod request;
+mod snapshot;
+mod table;
+mod unanswered;
+mod walk;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,10 +58,10 @@ use bps_streams::broker::{Broker, BrokerError};
 pub use crate::acknowledged::{Acknowledged, Receipt};
 pub use crate::report::{Counts, Finding, Report, Rule};
 
-use crate::snapshot::Snapshot;
-use crate::partition_reader::Meter;
-use crate::fold::Pass;
 use crate::diverted::DivertedRecords;
+use crate::fold::Pass;
+use crate::partition_reader::Meter;
+use crate::snapshot::Snapshot;
 use crate::walk::Walk;
 
 /// Moved records and dead letters in memory at a time.
@@ -290,7 +290,8 @@ impl<'a> Verifier<'a> {
         let lots = diverted.div_ceil(DIVERTED_MAX).clamp(1, u64::from(partitions)) as u32;
         let walks = (0..partitions).map(|p| {
             let spans = &snapshot.partitions[p as usize].spans;
-            spans.iter().map(|s| s.end - s.start).sum::<u64>() * u64::from(self.passes(&snapshot, p))
+            spans.iter().map(|s| s.end - s.start).sum::<u64>()
+                * u64::from(self.passes(&snapshot, p))
         });
         let total = walks.sum::<u64>() + diverted * u64::from(lots);
         let meter = Meter { done: AtomicU64::new(0), total, tell: progress };

@@ -165,7 +165,11 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(kind: RequestKind, value: &str, expected: Option<(&str, Option<&str>, &str, Option<u64>)>) {
+    fn check(
+        kind: RequestKind,
+        value: &str,
+        expected: Option<(&str, Option<&str>, &str, Option<u64>)>,
+    ) {
         let request = Request::read(kind, Some(value.as_bytes()));
         let found = request.as_ref().map(|w| (&*w.item, w.id.as_deref(), &*w.quantity, w.units()));
         assert_eq!(found, expected, "{value}");

@@ -3,14 +3,14 @@
 use crate::Result;
 use bps_streams::broker::{Isolation, OffsetSpec};
 
-use crate::snapshot::STOCK;
 use crate::fold::Fold;
 use crate::holes;
 use crate::item::StockRow;
 use crate::order::{self, Order};
-use crate::report::{Place, Report, Rule};
-use crate::walk::Walk;
 use crate::outputs::{Row, hash, read};
+use crate::report::{Place, Report, Rule};
+use crate::snapshot::STOCK;
+use crate::walk::Walk;
 
 /// How often the end of the table is asked again.
 const ROUNDS_MAX: u32 = 10;

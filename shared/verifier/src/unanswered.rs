@@ -4,9 +4,9 @@ use bps_streams::Record;
 use bps_streams::partitioner::partition_of;
 
 use crate::decoded::{Decoded, MOVED, origin};
+use crate::diverted::{Diverted, DivertedRecords, What};
 use crate::fold::{Fold, PENDING_MAX, Pending};
 use crate::report::{Place, Rule};
-use crate::diverted::{Diverted, DivertedRecords, What};
 use crate::request::RequestKind;
 
 impl Fold<'_> {
@@ -20,7 +20,9 @@ impl Fold<'_> {
     ) {
         let decoded = Decoded::read(input, record);
         let found = diverted.take(self.env, input, record.offset);
-        let is_mine = decoded.as_ref().map_or(self.pass.is_first(), |decoded| self.has(&decoded.request.item));
+        let is_mine = decoded
+            .as_ref()
+            .map_or(self.pass.is_first(), |decoded| self.has(&decoded.request.item));
         if let Some(decoded) = decoded.as_ref().filter(|_| is_mine) {
             self.env.acknowledged.see(decoded);
         }
@@ -35,7 +37,8 @@ impl Fold<'_> {
             }
             return;
         }
-        let is_right = decoded.as_ref().is_some_and(|decoded| self.lies_right(&decoded.request.item));
+        let is_right =
+            decoded.as_ref().is_some_and(|decoded| self.lies_right(&decoded.request.item));
         match decoded {
             _ if !is_settled => self.report.counts.undecided += u64::from(is_mine),
             Some(decoded) if is_right => {

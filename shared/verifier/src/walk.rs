@@ -3,16 +3,16 @@
 
 use bps_streams::{Record, Stamp};
 
-use crate::snapshot::{ANSWERS, LEDGER, PartitionSnapshot};
 use crate::decide::Decided;
 use crate::decoded::Decoded;
-use crate::partition_reader::{PartitionReader, Meter};
+use crate::diverted::DivertedRecords;
 use crate::fold::{Fold, Pass};
 use crate::order::{self, Order};
-use crate::report::{Place, Report, Rule};
-use crate::diverted::DivertedRecords;
-use crate::request::RequestKind;
 use crate::outputs::{Outcome, fingerprint, read};
+use crate::partition_reader::{Meter, PartitionReader};
+use crate::report::{Place, Report, Rule};
+use crate::request::RequestKind;
+use crate::snapshot::{ANSWERS, LEDGER, PartitionSnapshot};
 use crate::{Env, Result};
 
 const OUTPUTS: [usize; 2] = [LEDGER, ANSWERS];
@@ -158,7 +158,8 @@ impl<'e> Walk<'e> {
         let source = stamp.source.map(|(input, offset)| (input as usize, offset));
         let source = source.filter(|(input, _)| *input < 3);
         let (input, offset) = source.unwrap_or((3, 0));
-        if let Some(wanted) = source.and_then(|_| reader.head(input)).filter(|r| r.offset == offset) {
+        if let Some(wanted) = source.and_then(|_| reader.head(input)).filter(|r| r.offset == offset)
+        {
             fold.fresh(input, &wanted, &record, (slot, stamp), diverted);
             return reader.advance(input);
         }

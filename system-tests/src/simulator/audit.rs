@@ -11,7 +11,7 @@ use bps_streams::store::memory::MemoryStore;
 use bps_verifier::{Receipt, Verifier};
 use purchase_processor::{Settings, topology};
 
-use super::cluster_run::{PROCESSES_MAX, ClusterRun};
+use super::cluster_run::{ClusterRun, PROCESSES_MAX};
 
 /// The process that rebuilds everything from the topics in the end.
 const AUDITOR: u32 = 999;

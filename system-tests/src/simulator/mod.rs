@@ -10,13 +10,13 @@
 mod audit;
 pub mod campaign;
 pub mod chaos;
-pub mod workload;
+pub mod cluster_run;
 pub mod random;
 pub mod register;
 pub mod relay;
 pub mod script;
-pub mod cluster_run;
 mod trouble;
+pub mod workload;
 
 use std::sync::Arc;
 
@@ -27,9 +27,9 @@ use bps_streams::{Topology, prepare_topics};
 use purchase_processor::Settings;
 
 use self::chaos::{Chaos, Weather};
-use self::workload::Workload;
-use self::random::Random;
 use self::cluster_run::ClusterRun;
+use self::random::Random;
+use self::workload::Workload;
 
 /// Partitions of every topic.
 pub const PARTITIONS: u32 = 3;
@@ -104,7 +104,8 @@ pub fn simulate(scenario: &Scenario) -> Outcome {
 fn workload(scenario: &Scenario) -> Outcome {
     let settings = Settings::default();
     let topology = purchase_processor::topology(&settings).unwrap();
-    let workload = |broker| Workload::new(broker, settings.topics.clone(), PARTITIONS, scenario.seed);
+    let workload =
+        |broker| Workload::new(broker, settings.topics.clone(), PARTITIONS, scenario.seed);
     run(scenario, topology, workload)
 }
 
@@ -158,7 +159,11 @@ fn run<I: Inputs>(
 }
 
 /// Heals everything and judges what came of it.
-fn finish(cluster: &Cluster, cluster_run: &mut ClusterRun, inputs: &mut impl Inputs) -> Result<(), String> {
+fn finish(
+    cluster: &Cluster,
+    cluster_run: &mut ClusterRun,
+    inputs: &mut impl Inputs,
+) -> Result<(), String> {
     let (outside, _) = cluster.boot(OUTSIDE);
     inputs.reconnect(outside.clone());
     cluster_run.heal();

@@ -13,8 +13,8 @@ use bps_streams::{
 };
 
 use super::audit::replay;
-use super::random::Random;
 use super::cluster_run::ClusterRun;
+use super::random::Random;
 use super::{Inputs, Outcome, PARTITIONS, Scenario, run};
 
 /// The topic that is read: a key and what it is put to, or no value, which deletes it.

@@ -13,14 +13,17 @@ use bps_streams::{
 };
 
 use super::audit::replay;
-use super::random::Random;
 use super::cluster_run::ClusterRun;
+use super::random::Random;
 use super::{Inputs, Outcome, PARTITIONS, Scenario, run};
 
 /// Where tokens begin.
 pub const BEGUN: &str = "begun";
 /// Where they go on.
 pub const STEPS: &str = "steps";
+/// Each step that was taken, in the partition where it was: so a replay knows the order of those that
+/// come by two topics.
+pub const TAKEN: &str = "taken";
 /// The store: how many steps were taken at each key.
 pub const SEEN: &str = "seen";
 /// Its changelog.
@@ -53,6 +56,7 @@ fn read<'a>(record: &Record<'a>) -> Result<Token<'a>, DeadLetter> {
 struct Relay {
     seen: StoreId,
     steps: SinkId,
+    taken: SinkId,
 }
 
 impl Processor for Relay {
@@ -64,6 +68,7 @@ impl Processor for Relay {
         let before = row.and_then(|row| std::str::from_utf8(row.value).ok()?.parse::<u64>().ok());
         let seen = (before.unwrap_or(0) + 1).to_string();
         context.put(self.seen, key, seen.as_bytes())?;
+        context.send(self.taken, Message::new(key, seen.as_bytes()))?;
         if let Some(left) = left.checked_sub(1) {
             let (key, value) = (key_of(name, left), format!("{name} {left}"));
             context.send(self.steps, Message::new(key.as_bytes(), value.as_bytes()))?;
@@ -85,10 +90,12 @@ pub fn topology() -> Result<Topology, TopologyError> {
     let relay = Node::new("relay", |wiring| Relay {
         seen: wiring.store(SEEN),
         steps: wiring.sink("steps"),
+        taken: wiring.sink("taken"),
     });
     Topology::named("relay")
         .store(Store::new(SEEN, SEEN_TOPIC))
         .sink(Sink::new("steps", STEPS).keyed())
+        .sink(Sink::new("taken", TAKEN))
         .processor(
             relay.reads(Source::new("begun", BEGUN, read)).reads(Source::new("steps", STEPS, read)),
         )

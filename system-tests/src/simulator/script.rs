@@ -82,7 +82,8 @@ pub fn play(script: Script, faults: &[(u64, Fault)], configure: fn(&mut WorkerCo
     let seen = Arc::<Mutex<_>>::default();
     let plan = At { faults: faults.iter().copied().collect(), seen: seen.clone() };
     let cluster = Cluster::new(plan);
-    let mut cluster_run = ClusterRun::new(cluster.clone(), BEGIN_MS, PARTITIONS, QUEUE_BYTES[0], configure);
+    let mut cluster_run =
+        ClusterRun::new(cluster.clone(), BEGIN_MS, PARTITIONS, QUEUE_BYTES[0], configure);
     let (outside, _) = cluster.boot(OUTSIDE);
     prepare_topics(&*outside, cluster_run.topology(), PARTITIONS).unwrap();
     let violation = perform(script, &cluster, &mut cluster_run, &*outside).err();
@@ -122,7 +123,9 @@ fn perform(
     workload.purchase("p-3", "item-1", 4, false);
     if script == Script::TakeOver {
         // A step of its two workers is half a commit.
-        until(cluster_run, |cluster_run| cluster_run.is_open(outside) || cluster_run.is_settled(outside))?;
+        until(cluster_run, |cluster_run| {
+            cluster_run.is_open(outside) || cluster_run.is_settled(outside)
+        })?;
         cluster_run.end(1, AWAY_MS);
     }
     settle(cluster_run, outside)?;

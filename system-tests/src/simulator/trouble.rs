@@ -2,8 +2,8 @@
 
 use bps_streams::broker::{Broker, CommittedOffset, Isolation, OffsetSpec, TopicPartition};
 
+use super::cluster_run::{ClusterRun, PROCESSES_MAX, State, commits_of};
 use super::random::Random;
-use super::cluster_run::{PROCESSES_MAX, State, ClusterRun, commits_of};
 
 /// The process of somebody else, who meddles with the group.
 const STRANGER: u32 = 900;

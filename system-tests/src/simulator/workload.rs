@@ -12,8 +12,8 @@ use bps_streams::partitioner::partition_of;
 use bps_verifier::{Acknowledged, Receipt};
 
 use super::Inputs;
-use super::random::Random;
 use super::cluster_run::ClusterRun;
+use super::random::Random;
 
 /// A record to be sent.
 #[derive(Clone, Debug)]

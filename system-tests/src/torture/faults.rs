@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::processes::Processes;
 use super::meddler::Meddler;
+use super::processes::Processes;
+use crate::kafka_installation::{KafkaInstallation, PARTITIONS};
 use crate::load::Progress;
 use crate::own_kafka::OwnKafka;
 use crate::processes::{Process, Random, tell};
 use crate::proxy::{EndFault, Proxy, Refusals, Weather};
-use crate::kafka_installation::{PARTITIONS, KafkaInstallation};
 
 /// Results must come again after so long, whatever happens.
 const STANDSTILL: Duration = Duration::from_secs(120);
@@ -51,7 +51,12 @@ pub(super) struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    pub(super) fn new(installed: &'a KafkaInstallation, kafka: OwnKafka, proxy: &'a Proxy, seed: u64) -> Faults<'a> {
+    pub(super) fn new(
+        installed: &'a KafkaInstallation,
+        kafka: OwnKafka,
+        proxy: &'a Proxy,
+        seed: u64,
+    ) -> Faults<'a> {
         let mut random = Random::new(seed ^ 0x70B7);
         let addresses = [proxy.address(), kafka.address().to_owned()];
         let processes = Processes::start(installed, addresses, &mut random);
@@ -264,7 +269,8 @@ impl<'a> Faults<'a> {
     /// commits, and soon.
     pub(super) fn lull(&mut self) -> Duration {
         self.calm();
-        let (installed, processes, random) = (self.installed, &mut self.processes, &mut self.random);
+        let (installed, processes, random) =
+            (self.installed, &mut self.processes, &mut self.random);
         let took = installed.all_go_on_while(|| {
             let again = self.meddler.must_run(processes);
             again.into_iter().for_each(|at| processes.bring(installed, at, random));

@@ -2,10 +2,10 @@
 //! stopped. What there was is gone, and nobody may go on as if it were the former one.
 
 use crate::installation::PATIENCE;
+use crate::kafka_installation::{KafkaInstallation, PARTITIONS, READY};
 use crate::now_ms;
 use crate::operator::Operator;
 use crate::processes::Process;
-use crate::kafka_installation::{PARTITIONS, READY, KafkaInstallation};
 
 /// Starts of a processor are told apart by their numbers: those of the processes are below.
 const START: u32 = 100_000;

@@ -8,9 +8,9 @@ use bps_streams::broker::{BrokerError, Isolation, OffsetSpec, TopicPartition};
 
 use super::processes::Processes;
 use crate::installation::PATIENCE;
+use crate::kafka_installation::{KafkaInstallation, PARTITIONS};
 use crate::operator::{Operator, Stranger};
 use crate::processes::Random;
-use crate::kafka_installation::{PARTITIONS, KafkaInstallation};
 
 /// After a stranger has left, its share of the inputs may be missed for so long: what ends a worker
 /// that misses it, and a start.
@@ -68,7 +68,11 @@ impl<'a> Meddler<'a> {
     }
 
     /// While all processors are stopped, and records wait, offsets are set or the group is deleted.
-    pub(super) fn meddle(&mut self, processes: &mut Processes, random: &mut Random) -> &'static str {
+    pub(super) fn meddle(
+        &mut self,
+        processes: &mut Processes,
+        random: &mut Random,
+    ) -> &'static str {
         let there = processes.stop();
         let own = self.offsets();
         let deed = match random.below(2) {

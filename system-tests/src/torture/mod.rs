@@ -7,20 +7,20 @@
 //! fault comes when is drawn from the seed. What it meets is up to the machine: a run is not repeated
 //! exactly, unlike those of the simulator.
 
-mod processes;
 mod faults;
 mod made_anew;
 mod meddler;
+mod processes;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use self::faults::Faults;
+use crate::kafka_installation::KafkaInstallation;
 use crate::load::{Pace, Progress, under_load};
 use crate::own_kafka::OwnKafka;
 use crate::proxy::{Counts, Proxy};
-use crate::kafka_installation::KafkaInstallation;
 
 /// How often the run tells how far it is.
 const TELL: Duration = Duration::from_secs(10);

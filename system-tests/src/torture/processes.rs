@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::installation::PATIENCE;
+use crate::kafka_installation::{KafkaInstallation, READY};
 use crate::processes::{Process, Random};
-use crate::kafka_installation::{READY, KafkaInstallation};
 
 /// Most processors at a time.
 const MOST: usize = 3;
@@ -27,7 +27,11 @@ pub(super) struct Processes {
 
 impl Processes {
     /// The first two; `addresses`: of the proxy and of the broker.
-    pub(super) fn start(kafka: &KafkaInstallation, addresses: [String; 2], random: &mut Random) -> Processes {
+    pub(super) fn start(
+        kafka: &KafkaInstallation,
+        addresses: [String; 2],
+        random: &mut Random,
+    ) -> Processes {
         let member = |name| Member { name, starts: 0, process: None, is_frozen: false };
         let mut processes = Processes { members: ["a", "b", "c"].map(member).into(), addresses };
         (0..FEWEST).for_each(|at| processes.bring(kafka, at, random));

@@ -12,7 +12,7 @@ use bps_streams::partitioner::partition_of;
 use bps_streams::record::Header;
 use serde_json::json;
 use system_tests::backends::Make;
-use system_tests::{Installation, Backend, Written, now_ms, on_every_backend_made};
+use system_tests::{Backend, Installation, Written, now_ms, on_every_backend_made};
 
 use crate::cases::{Case, Dead, Granted, ITEM, Purchases, Refused, Rekeyed, Restocks, cases};
 

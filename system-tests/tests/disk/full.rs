@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use bps_streams::broker::Broker;
 use bps_verifier::{Acknowledged, Verifier};
 use purchase_processor::Settings;
+use system_tests::backends::embedded;
 use system_tests::installation::PATIENCE;
 use system_tests::processes::{Process, Work, free_address, tell};
-use system_tests::backends::embedded;
 use system_tests::{Installation, on_both_brokers};
 
 use crate::files::names;
-use crate::workload::{begin, bounds, finish, outcome, purchases, send, verify};
 use crate::space::Space;
+use crate::workload::{begin, bounds, finish, outcome, purchases, send, verify};
 
 const PARTITIONS: u32 = 4;
 

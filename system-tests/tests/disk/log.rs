@@ -15,8 +15,8 @@ use system_tests::processes::{Process, Work, free_address, tell};
 
 use crate::files::Harm::*;
 use crate::files::{File, Harm, Manifest, Named, Rows, Wal, harm, names};
-use crate::workload::{Base, PARTITIONS, install};
 use crate::side_by_side;
+use crate::workload::{Base, PARTITIONS, install};
 
 /// What must come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@
 mod files;
 mod full;
 mod log;
-mod workload;
 mod space;
 mod store;
+mod workload;
 
 use std::sync::Mutex;
 

@@ -7,16 +7,16 @@ use std::path::Path;
 use bps_streams::Error;
 use bps_streams::store::StoreError;
 use system_tests::Installation;
-use system_tests::processes::tell;
 use system_tests::backends::{embedded, kafka};
+use system_tests::processes::tell;
 
 use crate::files::Harm::*;
 use crate::files::{File, Harm, Manifest, Named, Rows, Wal, copy, harm, names};
+use crate::side_by_side;
 use crate::workload::{
     Base, ITEMS, Outcome, PARTITIONS, PURCHASES, begin, finish, install, more, purchases, send,
     verify,
 };
-use crate::side_by_side;
 
 /// What must become of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use system_tests::accounting::Sent;
 use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
+use system_tests::kafka_installation::{KafkaInstallation, READY};
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::own_kafka::OwnKafka;
 use system_tests::processes::{Process, Random, free_address, tell};
-use system_tests::kafka_installation::{READY, KafkaInstallation};
 
 #[test]
 fn a_broker_that_is_away_is_waited_for_and_loses_nothing() {

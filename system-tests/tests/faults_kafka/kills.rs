@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use system_tests::budget::is_ample;
+use system_tests::kafka_installation::READY;
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::processes::{Random, tell};
 use system_tests::proxy::{Proxy, Weather};
-use system_tests::kafka_installation::READY;
 
 use super::shared_installation;
 

@@ -15,10 +15,10 @@ use bps_streams::{Application, ApplicationConfig, Error};
 use purchase_processor::topology;
 use system_tests::accounting::Sent;
 use system_tests::installation::PATIENCE;
+use system_tests::kafka_installation::{KafkaInstallation, PARTITIONS};
 use system_tests::now_ms;
 use system_tests::processes::tell;
 use system_tests::proxy::{EndFault, Proxy};
-use system_tests::kafka_installation::{PARTITIONS, KafkaInstallation};
 
 use super::shared_installation;
 

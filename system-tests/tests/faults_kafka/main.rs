@@ -8,9 +8,9 @@ mod late_end;
 mod network;
 mod zombie;
 
-use system_tests::processes::tell;
 use system_tests::backends::kafka_address;
 use system_tests::kafka_installation::KafkaInstallation;
+use system_tests::processes::tell;
 
 /// Topics on the Kafka of all tests; `None` (and said so) where there is none.
 fn shared_installation(name: &str) -> Option<KafkaInstallation> {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use system_tests::budget::is_ample;
 use system_tests::installation::PATIENCE;
+use system_tests::kafka_installation::READY;
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::processes::{Random, tell};
 use system_tests::proxy::{EndFault, Proxy, Weather};
-use system_tests::kafka_installation::READY;
 
 use super::shared_installation;
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use system_tests::installation::PATIENCE;
+use system_tests::kafka_installation::{PARTITIONS, READY};
 use system_tests::load::{Pace, Progress, under_load};
 use system_tests::processes::{Process, tell};
-use system_tests::kafka_installation::{PARTITIONS, READY};
 
 use super::shared_installation;
 

@@ -20,8 +20,8 @@ use purchase_processor::{Settings, topology};
 use system_tests::budget::{self, LongRun};
 use system_tests::processes::tell;
 
-use crate::reference::{FUTURE_MAX, Letter, Workload, PARTITIONS, Said, Stock};
-use crate::steps::{Kind, Poison, Step, Request, steps};
+use crate::reference::{FUTURE_MAX, Letter, PARTITIONS, Said, Stock, Workload};
+use crate::steps::{Kind, Poison, Request, Step, steps};
 
 const T0: i64 = 1_700_000_000_000;
 /// Short, so that the stamps of a sequence reach beyond it.

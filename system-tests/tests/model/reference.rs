@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use bps_streams::partitioner::partition_of;
 use serde_json::{Value, json};
 
-use crate::steps::{Batch, Kind, Sent, Step, Request};
+use crate::steps::{Batch, Kind, Request, Sent, Step};
 
 /// Partitions of all topics.
 pub(crate) const PARTITIONS: u32 = 2;

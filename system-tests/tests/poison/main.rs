@@ -15,9 +15,9 @@ use std::time::Instant;
 use bps_streams::Outgoing;
 use bps_streams::broker::Broker;
 use bps_streams::record::Header;
+use system_tests::backends::{embedded, kafka};
 use system_tests::budget::is_ample;
 use system_tests::processes::{Random, tell};
-use system_tests::backends::{embedded, kafka};
 use system_tests::{Installation, Written, now_ms};
 
 use crate::kinds::{Dead, Fate, Granted, Refused, noise, poison};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use reqwest::{Client, Method};
 use serde_json::json;
-use system_tests::processes::{Process, tell};
 use system_tests::backends::kafka_address;
 use system_tests::kafka_installation::KafkaInstallation;
+use system_tests::processes::{Process, tell};
 use tokio::task::JoinSet;
 
 use crate::run;
@@ -61,7 +61,8 @@ fn two_instances_grant_what_there_is_though_the_processor_is_killed() {
         }
         let request = json!({"itemId": "one", "quantity": UNITS});
         let added =
-            post(&client, &format!("{}/items", answers[2]), &[("prefer", "wait=30")], request).await;
+            post(&client, &format!("{}/items", answers[2]), &[("prefer", "wait=30")], request)
+                .await;
         assert_eq!(added.status, 201, "{added:?}");
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {

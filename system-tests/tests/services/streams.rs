@@ -128,7 +128,8 @@ fn decisions_come_as_they_are_made_of_all_or_of_one_buyer() {
         let buy = |n: usize| {
             let (shop, by) = (&shop, if n.is_multiple_of(10) { "ada" } else { "bob" });
             let id = format!("p{n}");
-            let request = json!({"purchaseId": id, "itemId": "1", "quantity": 1, "purchasedBy": by});
+            let request =
+                json!({"purchaseId": id, "itemId": "1", "quantity": 1, "purchasedBy": by});
             async move { shop.buy(&[], request).await }
         };
         for n in 0..250 {

@@ -22,7 +22,10 @@ pub(crate) struct AlternatingProducer<P> {
 
 impl<P: Producer> AlternatingProducer<P> {
     /// Opens both. The second one has an id of its own.
-    pub(crate) fn open(id: &str, open: impl Fn(&str) -> Result<P>) -> Result<AlternatingProducer<P>> {
+    pub(crate) fn open(
+        id: &str,
+        open: impl Fn(&str) -> Result<P>,
+    ) -> Result<AlternatingProducer<P>> {
         Ok(AlternatingProducer {
             producers: [open(id)?, open(&format!("{id}.2"))?],
             turn: 0,

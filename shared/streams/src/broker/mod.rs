@@ -6,6 +6,8 @@
 //! argument, nothing here starts a thread that decides anything, so that a simulator can stop
 //! between any two calls.
 
+#[cfg(any(feature = "kafka", feature = "simulation"))]
+pub(crate) mod alternating;
 mod bulk;
 pub(crate) mod coordinator;
 pub mod embedded;
@@ -13,13 +15,11 @@ mod error;
 mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-mod producer;
 pub(crate) mod member;
+mod producer;
 #[cfg(any(feature = "kafka", feature = "simulation"))]
 pub(crate) mod slots;
 mod topic;
-#[cfg(any(feature = "kafka", feature = "simulation"))]
-pub(crate) mod alternating;
 
 use std::fmt;
 use std::time::Duration;

@@ -178,7 +178,8 @@ impl<'a> Replay<'a> {
             return Ok(early);
         };
         for partition in 0..self.env.dead_letter_partitions {
-            let mut reader = PartitionReader::whole(self.broker, TopicPartition::new(topic, partition))?;
+            let mut reader =
+                PartitionReader::whole(self.broker, TopicPartition::new(topic, partition))?;
             while let Some(letter) = reader.head()? {
                 let text = |name| std::str::from_utf8(letter.headers.get(name)?).ok();
                 let place = || {

@@ -29,7 +29,15 @@ impl PartitionReader {
         let start = broker.offsets(one, OffsetSpec::Start)?[0];
         let end = broker.offsets(one, OffsetSpec::End(Isolation::ReadCommitted))?[0];
         let client = broker.reader(&[(at.clone(), start)], Isolation::ReadCommitted)?;
-        Ok(PartitionReader { at, client, batch: Batch::default(), index: 0, position: start, start, end })
+        Ok(PartitionReader {
+            at,
+            client,
+            batch: Batch::default(),
+            index: 0,
+            position: start,
+            start,
+            end,
+        })
     }
 
     /// Takes the next batch away, and the position behind it; nothing at the end.

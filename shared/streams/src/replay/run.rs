@@ -174,6 +174,12 @@ impl<'a> Run<'a> {
         let mut next: Option<Decided> = None;
         for written in &mut self.outputs {
             let Some(stamp) = written.stamp()? else { continue };
+            if !self.env.topology.has_numbers(stamp.inputs, stamp.positions.len()) {
+                let topic = written.reader.at.to_string();
+                let cause = "it was written with other inputs than the topology has now, or with the \
+                             same in another order: it can be replayed with those only";
+                return Err(Error::Topic { topic, cause: cause.to_owned() });
+            }
             self.incarnation = self.incarnation.max(stamp.incarnation);
             let Some((input, offset)) = stamp.source else { continue };
             let sum: u64 = stamp.positions.iter().sum();
@@ -316,7 +322,12 @@ fn is_same(a: &Record<'_>, b: &Record<'_>) -> bool {
     let headers = |record: &Record<'_>| -> Vec<(String, Option<Vec<u8>>, Option<Stamp>)> {
         let parts = record.headers.iter().map(|(name, value)| {
             let stamp = value.filter(|_| name == STAMP).and_then(Stamp::decode);
-            let stamp = stamp.map(|stamp| Stamp { incarnation: 0, inputs: None, ..stamp });
+            let stamp = stamp.map(|mut stamp| {
+                // An input that was added since had not been read.
+                let read = stamp.positions.iter().rposition(|position| *position > 0);
+                stamp.positions.truncate(read.map_or(0, |last| last + 1));
+                Stamp { incarnation: 0, inputs: None, ..stamp }
+            });
             let rest = value.filter(|_| stamp.is_none()).map(<[u8]>::to_vec);
             (name.to_owned(), rest, stamp)
         });

@@ -92,7 +92,9 @@ impl Broker for Machine {
             return Ok(Box::new(SimulatedProducer::new(self.clone(), None)));
         };
         // As on Kafka.
-        let producer = AlternatingProducer::open(&id, |id| Ok(SimulatedProducer::new(self.clone(), Some(id))))?;
+        let producer = AlternatingProducer::open(&id, |id| {
+            Ok(SimulatedProducer::new(self.clone(), Some(id)))
+        })?;
         #[cfg(feature = "mutants")]
         let producer = producer.mutated(self.world().mutant);
         Ok(Box::new(producer))

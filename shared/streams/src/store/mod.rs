@@ -76,12 +76,21 @@ pub struct Checkpoint {
     pub backing: Vec<(String, u64)>,
     /// Which topics these offsets are of.
     pub ids: TopicIds,
-    /// Names of the stores that this holds for: one that was added since has nothing of its topic
-    /// yet. Empty where an earlier version wrote it, which did not tell.
-    pub stores: Vec<String>,
+    /// The stores that this holds for: one that was added since has nothing of its topic yet. Empty
+    /// where an earlier version wrote it, which did not tell.
+    pub stores: Vec<Kept>,
     /// Next offsets to read as far as stamps have told in a restore: one list for each set of
     /// inputs that there was. A task that has run since knows better.
     pub stamped: Vec<Stamped>,
+}
+
+/// A store whose rows are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// The topic that they are built from; `None` where an earlier version wrote it.
+    pub topic: Option<String>,
 }
 
 /// Next offsets to read, by number of the input.
@@ -97,6 +106,18 @@ impl Checkpoint {
     /// The next offset to read of an input topic.
     pub fn input(&self, topic: &str) -> Option<u64> {
         find(&self.inputs, topic)
+    }
+
+    /// Whether the rows of a store are there, as far as its topic has been read. `None`: it does not
+    /// tell.
+    pub fn keeps(&self, name: &str, topic: &str) -> Option<bool> {
+        if self.stores.is_empty() {
+            return None;
+        }
+        let is_it = |kept: &Kept| {
+            kept.name == name && kept.topic.as_deref().is_none_or(|known| known == topic)
+        };
+        Some(self.stores.iter().any(is_it) && self.backing(topic).is_some())
     }
 
     /// The offset up to which a backing topic is in the rows.

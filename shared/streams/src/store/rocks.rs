@@ -53,6 +53,8 @@ pub struct RocksStore {
     manifest: ManifestLength,
     folder: PathBuf,
     tables: Vec<String>,
+    /// Of stores that the topology has no more.
+    former: Vec<String>,
     claims: Claims,
     /// Held by who takes a snapshot to be kept.
     snapshots: Mutex<()>,
@@ -97,6 +99,7 @@ impl RocksStore {
             db,
             folder,
             tables,
+            former,
             claims: Claims::default(),
             snapshots: Mutex::default(),
         })
@@ -125,7 +128,7 @@ impl RocksStore {
         tracing::error!(partition, cause, aside = %aside.display(),
             "the store of this partition is quarantined and rebuilt from its topics");
         let mut writes = WriteBatch::default();
-        for name in &self.tables {
+        for name in self.tables.iter().chain(&self.former) {
             self.delete_rows(name, partition, &mut writes)?;
         }
         writes.delete_cf(self.family(CHECKPOINTS)?, partition.to_be_bytes());

@@ -86,7 +86,7 @@ impl Task {
             inputs: inputs.collect(),
             backing: ends,
             ids: self.ids.clone(),
-            stores: self.env.topology.store_names(),
+            stores: self.env.topology.kept(),
             stamped: Vec::new(),
         };
         batch.checkpoint(*partition, checkpoint);

@@ -106,6 +106,9 @@ impl TopologyBuilder {
         if t.sources.is_empty() {
             return Err(self.dangling(&t.name, "reads nothing"));
         }
+        if t.sources.iter().any(|source| source.name.is_empty()) {
+            return Err(self.dangling("", "is no name of a source"));
+        }
         self.topology.kinds = self.number_inputs()?;
         self.topology.fingerprints = self.fingerprints();
         for node in 0..self.topology.nodes.len() {
@@ -138,13 +141,18 @@ impl TopologyBuilder {
     fn fingerprints(&self) -> Vec<u16> {
         let mut names = Vec::new();
         let add = |kind: &InputKind| {
-            let name = match kind {
-                InputKind::Source(source) => self.topology.sources[*source].name.as_str(),
+            let (name, topic) = match kind {
+                InputKind::Source(source) => {
+                    let source = &self.topology.sources[*source];
+                    (source.name.as_str(), source.topic.as_str())
+                }
                 // No name of a source: those are not empty.
-                InputKind::Moved => "",
+                InputKind::Moved => ("", self.topology.rekey.as_deref().unwrap_or_default()),
             };
-            names.extend_from_slice(&(name.len() as u32).to_le_bytes());
-            names.extend_from_slice(name.as_bytes());
+            for text in [name, topic] {
+                names.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                names.extend_from_slice(text.as_bytes());
+            }
             murmur2(&names) as u16
         };
         self.topology.kinds.iter().map(add).collect()
@@ -216,6 +224,10 @@ impl TopologyBuilder {
         for (number, sink) in self.topology.sinks.iter().enumerate() {
             if !self.topology.nodes.iter().any(|node| node.writes.contains(&number)) {
                 return Err(self.dangling(&sink.name, "is written by no processor"));
+            }
+            let others = [&self.topology.rekey, &self.topology.dead_letters];
+            if others.into_iter().flatten().any(|topic| *topic == sink.topic) {
+                return Err(self.dangling(&sink.name, "writes a topic that the engine writes"));
             }
             let mut others = self.topology.sinks.iter().filter(|other| other.topic == sink.topic);
             if others.any(|other| other.is_keyed != sink.is_keyed) {
@@ -311,6 +323,21 @@ mod tests {
         check(more, &dangling("more", "is kept by no processor"));
         let more = parts().sink(Sink::new("more", "more")).processor(good());
         check(more, &dangling("more", "is written by no processor"));
+        let engines = parts().dead_letters("out").processor(good());
+        check(engines, &dangling("out", "writes a topic that the engine writes"));
+        let ask = |wiring: &Wiring<'_>| {
+            wiring.sink("out");
+            wiring.sink("also");
+        };
+        let both = node("n", ask).reads(Source::new("in", "in", as_it_is));
+        let sinks = [Sink::new("out", "out"), Sink::new("also", "out").keyed()];
+        let shared = sinks.into_iter().fold(Topology::named("t"), TopologyBuilder::sink);
+        let cause = "shares its topic, and one of the two is keyed";
+        check(shared.processor(both), &dangling("out", cause));
+        let other = node("other", |wiring| _ = wiring.store("rows"));
+        let other = other.reads(Source::new("more", "more", as_it_is));
+        let twice = parts().processor(good()).processor(other);
+        check(twice, &dangling("rows", "is kept by two processors"));
         let twice = parts().store(Store::new("rows", "other")).processor(good());
         check(twice, "topology t: \"rows\" is there twice");
         let read = Source::new("rows", "rows", as_it_is);
@@ -346,6 +373,8 @@ mod tests {
         );
         let twice = both().reads(source("c").number(3)).reads(source("d").number(3));
         assert_eq!(of(twice), "topology t: \"d\" has the number of another");
+        let nameless = inputs(node("n", |_| ()).reads(source("")));
+        assert_eq!(nameless, Err("topology t: \"\" is no name of a source".to_owned()));
         let gap = both().reads(source("c").number(4));
         assert_eq!(of(gap), "topology t: \"c\" leaves a number out before it");
     }

@@ -16,6 +16,7 @@ pub use self::wiring::{Homes, Wiring};
 use crate::broker::{CleanupPolicy, TopicDescription};
 pub use crate::error::TopologyError;
 use crate::record::Record;
+use crate::store::Kept;
 
 /// Writes a row for its changelog: readable by people, for instance.
 pub type ToChangelog = fn(key: &[u8], row: &[u8], into: &mut Vec<u8>);
@@ -178,11 +179,17 @@ impl Topology {
             Some(inputs) => {
                 count > 0 && self.fingerprints.get(count - 1).is_some_and(|known| *known == inputs)
             }
-            // Of version 1. Who numbers an input has added it behind those that there were.
-            None if self.sources.iter().any(|source| source.number.is_some()) => {
+            // Of version 1. Who numbers inputs has added them behind those that there were.
+            None => {
+                let is_numbered = |kind: &InputKind| match kind {
+                    InputKind::Source(source) => self.sources[*source].number.is_some(),
+                    InputKind::Moved => false,
+                };
+                let behind = self.kinds.get(count..).unwrap_or_default();
                 count <= self.kinds.len()
+                    && behind.iter().all(is_numbered)
+                    && (behind.is_empty() || !self.kinds[..count].iter().any(is_numbered))
             }
-            None => count == self.kinds.len(),
         }
     }
 
@@ -238,7 +245,9 @@ impl Topology {
             }
         };
         for source in &self.sources {
-            add(&source.topic, kept.clone(), source.future_max_ms);
+            // What a processor writes itself may be stamped as far ahead as what it reads.
+            let is_own = self.sinks.iter().any(|sink| sink.topic == source.topic);
+            add(&source.topic, kept.clone(), source.future_max_ms.filter(|_| !is_own));
         }
         for store in &self.stores {
             match &store.backing {
@@ -251,6 +260,15 @@ impl Topology {
             add(topic, kept.clone(), None);
         }
         all
+    }
+
+    /// The stores, as a checkpoint has them.
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        let kept = |store: &StoreSpec| Kept {
+            name: store.name.clone(),
+            topic: Some(store.backing.topic().to_owned()),
+        };
+        self.stores.iter().map(kept).collect()
     }
 
     /// Names of the stores, in the order of their tables.

@@ -44,7 +44,9 @@ impl<R> Source<R> {
 
     /// Its number among the inputs of the topology, from 0. What was written before knows inputs by
     /// their numbers, so one that is added gets the next one, behind that of moved records. Without it
-    /// sources are numbered as they are declared, and moved records come last.
+    /// sources are numbered as they are declared, and moved records come last. Numbers begin at 0 and
+    /// leave none out: where an input is removed, those behind it get others, and what was written
+    /// before does not tell their positions any more.
     pub fn number(self, number: usize) -> Self {
         Self { number: Some(number), ..self }
     }
@@ -142,7 +144,8 @@ pub struct Node<P: Processor> {
 
 impl<P: Processor> Node<P> {
     /// A processor that `make` makes for each task, with the stores and sinks that it asks its
-    /// [`Wiring`] for.
+    /// [`Wiring`] for. It is also called by `build()`, to see what that is, and must ask for the same
+    /// each time.
     pub fn new(
         name: impl Into<String>,
         make: impl Fn(&Wiring<'_>) -> P + Send + Sync + 'static,

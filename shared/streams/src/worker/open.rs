@@ -10,7 +10,7 @@ use super::told::REBUILD;
 use super::{Guarantee, Worker};
 use crate::broker::{BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
-use crate::store::{Checkpoint, Claim, TopicIds};
+use crate::store::{Checkpoint, Claim, StoreBatch, TopicIds};
 use crate::task::{Metadata, Task};
 use crate::topology::Backing;
 
@@ -308,17 +308,14 @@ impl Worker {
             let mut position = checkpoint.and_then(|c| c.backing(topic)).unwrap_or(*start);
             let stores = self.env.topology.stores.iter().enumerate();
             for (table, store) in stores.filter(|(_, s)| s.backing.topic() == topic) {
-                let is_kept = match checkpoint {
-                    Some(c) if !c.stores.is_empty() => {
-                        c.stores.contains(&store.name) && c.backing(topic).is_some()
-                    }
-                    _ => self.has_rows(table, partition)?,
-                };
+                let has_rows = self.has_rows(table, partition)?;
+                // Rows of which no checkpoint tells are nobody's.
+                let is_kept =
+                    checkpoint.is_some_and(|c| c.keeps(&store.name, topic).unwrap_or(has_rows));
                 if !is_kept {
                     position = *start;
-                    if self.has_rows(table, partition)? {
-                        // Of a time when it was kept: what was deleted since would come back.
-                        self.env.store.clear(table, partition, claim)?;
+                    if has_rows {
+                        self.clear((table, &store.name), (partition, claim), checkpoint)?;
                     }
                 }
             }
@@ -326,6 +323,25 @@ impl Worker {
             missing.push(Missing { topic, from: position, position, end: *end });
         }
         Ok(missing)
+    }
+
+    /// Deletes the rows that a store has of a time when it was kept, or of another topic: what was
+    /// deleted since would come back. Before they are gone, the checkpoint does not tell of them any
+    /// more.
+    fn clear(
+        &self,
+        (table, name): (usize, &str),
+        (partition, claim): (u32, Claim),
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<()> {
+        if let Some(mut checkpoint) = checkpoint.cloned() {
+            checkpoint.stores.retain(|kept| kept.name != name);
+            let mut batch = StoreBatch::default();
+            batch.checkpoint(partition, checkpoint);
+            batch.hold(partition, claim);
+            self.env.store.apply(&batch)?;
+        }
+        Ok(self.env.store.clear(table, partition, claim)?)
     }
 
     fn has_rows(&self, table: usize, partition: u32) -> Result<bool> {

@@ -89,8 +89,9 @@ impl Worker {
     }
 
     /// The position of an input by what this application has written itself; nothing where it was
-    /// never read. A store knows inputs by their names. Stamps know them by their numbers only, which
-    /// change with the topology: what they say alone is believed where no other sign is against it.
+    /// never read. A store knows inputs by their names, and so do stamps. Those of version 1 know them by
+    /// their numbers only, which change with the topology: what they say alone is believed where no
+    /// other sign is against it.
     fn own_position(
         &self,
         restore: &Restore,
@@ -102,6 +103,8 @@ impl Worker {
         }
         let checkpoint = &restore.reached.checkpoint;
         let (stamped, of_others) = self.by_stamps(checkpoint, input);
+        let (stamped, is_named) =
+            (stamped.map(|(read, _)| read), stamped.is_some_and(|(_, by)| by));
         let in_group = restore.group.iter().flatten().count();
         let foreign = restore.foreign[input];
         let cause = match (checkpoint.input(&at.topic), stamped) {
@@ -128,7 +131,10 @@ impl Worker {
                 .to_owned(),
             (None, None | Some(0)) => return Ok(stamped),
             (None, Some(_)) if in_group == 0 => return Ok(stamped),
+            // By its own position: what stands in its place decides nothing.
+            (None, Some(read)) if is_named && foreign.is_some() => return Ok(Some(read)),
             (None, Some(read)) => match foreign {
+                None if is_named => return Err(self.sign(at, read, KnownBy::Name)),
                 None => return Err(self.sign(at, read, KnownBy::Number)),
                 // By its own position, were it the input that has always had this number.
                 Some(foreign) => format!(
@@ -147,20 +153,23 @@ impl Worker {
         }
     }
 
-    /// What stamps tell of an input, if their numbers are those of now for all that is known; and of
-    /// how many inputs those are whose numbers are not.
-    fn by_stamps(&self, stored: &Checkpoint, input: usize) -> (Option<u64>, usize) {
+    /// What stamps tell of an input, if their inputs are those of now for all that is known, and whether
+    /// they say so themselves; and of how many inputs those are whose are not.
+    fn by_stamps(&self, stored: &Checkpoint, input: usize) -> (Option<(u64, bool)>, usize) {
         let inputs = &self.env.inputs;
         let names = stored.inputs.iter().map(|(name, _)| name);
-        // Where there were more or fewer, the stamps of then differ by that.
-        let is_same = names.len() == 0 || names.len() != inputs.len() || names.eq(inputs);
+        // Where there were more, the stamps of then differ by that.
+        let is_same = names.len() > inputs.len() || names.zip(inputs).all(|(a, b)| a == b);
+        let of_first_version = stored.stamped.iter().filter(|told| told.inputs.is_none()).count();
         let is_now = |told: &&Stamped| {
-            let has_numbers = self.env.topology.has_numbers(told.inputs, told.positions.len());
-            has_numbers && (is_same || told.inputs.is_some())
+            let is_named = told.inputs.is_some();
+            self.env.topology.has_numbers(told.inputs, told.positions.len())
+                && (is_named || is_same && of_first_version == 1)
         };
         let of_now = stored.stamped.iter().filter(is_now);
-        let told = of_now.filter_map(|told| told.positions.get(input)).max();
+        let told =
+            of_now.filter_map(|t| Some((*t.positions.get(input)?, t.inputs.is_some()))).max();
         let others = stored.stamped.iter().filter(|told| !is_now(told));
-        (told.copied(), others.map(|told| told.positions.len()).max().unwrap_or(0))
+        (told, others.map(|told| told.positions.len()).max().unwrap_or(0))
     }
 }

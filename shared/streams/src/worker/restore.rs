@@ -197,7 +197,7 @@ impl Restore {
 
     /// Writes rows, and what they stand for.
     fn keep(&self, env: &TaskEnv, checkpoint: &mut Checkpoint, mut rows: StoreBatch) -> Result<()> {
-        checkpoint.stores = env.topology.store_names();
+        checkpoint.stores = env.topology.kept();
         rows.checkpoint(self.partition, checkpoint.clone());
         rows.hold(self.partition, self.claim);
         env.store.apply(&rows)?;
@@ -240,7 +240,12 @@ impl Restore {
         next: &mut Reached,
         rows: &mut StoreBatch,
     ) -> Result<()> {
-        let stamp = record.headers.get(STAMP).and_then(Stamp::decode);
+        let header = record.headers.get(STAMP);
+        let stamp = header.and_then(Stamp::decode);
+        if stamp.is_none() && header.is_some_and(Stamp::is_later) {
+            let partition = TopicPartition::new(record.topic, record.partition);
+            return Err(Error::LaterVersion { partition, offset: record.offset });
+        }
         let mut encoded = Vec::new();
         for (table, spec) in env.topology.stores.iter().enumerate() {
             if spec.backing.topic() != record.topic {

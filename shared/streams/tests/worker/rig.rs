@@ -59,9 +59,21 @@ pub(crate) fn beginning() -> TopologyBuilder {
 
 /// A processor that reads these topics, and keeps these stores beside its rows.
 pub(crate) fn node(topics: &[&str], ledgers: &'static [&str]) -> Node<Register> {
+    node_with(topics, ledgers, &[])
+}
+
+/// One that may also write these sinks, and does not.
+pub(crate) fn node_with(
+    topics: &[&str],
+    ledgers: &'static [&str],
+    sinks: &'static [&str],
+) -> Node<Register> {
     let node = Node::new("register", move |wiring| {
         for ledger in ledgers {
             wiring.ledger(ledger);
+        }
+        for sink in sinks {
+            wiring.sink(sink);
         }
         Register { rows: wiring.store(ROWS), ledger: wiring.sink(LEDGER) }
     });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::store::{Checkpoint, Stamped};
+use crate::store::{Checkpoint, Kept, Stamped};
 
 /// A checkpoint as text, one fact a line: readable in a hex dump when it matters.
 pub(super) fn encode_checkpoint(c: &Checkpoint) -> String {
@@ -17,8 +17,9 @@ pub(super) fn encode_checkpoint(c: &Checkpoint) -> String {
     for (topic, id) in &*c.ids {
         let _ = writeln!(text, "id {id} {topic}");
     }
-    for (number, name) in c.stores.iter().enumerate() {
-        let _ = writeln!(text, "store {number} {name}");
+    for Kept { name, topic } in &c.stores {
+        let topic = topic.as_deref().map_or_else(|| "?".to_owned(), |topic| format!("@{topic}"));
+        let _ = writeln!(text, "store {topic} {name}");
     }
     for Stamped { inputs, positions } in &c.stamped {
         let words: Vec<String> = positions.iter().map(u64::to_string).collect();
@@ -45,7 +46,11 @@ pub(super) fn decode_checkpoint(row: &[u8]) -> Option<Checkpoint> {
             "backing" => checkpoint.backing.push((name, word.parse().ok()?)),
             // Those of the first days have none of these.
             "id" => drop(Arc::make_mut(&mut checkpoint.ids).insert(name, word.to_owned())),
-            "store" => checkpoint.stores.push(name),
+            // Earlier ones have a number there.
+            "store" => {
+                let topic = word.strip_prefix('@').map(str::to_owned);
+                checkpoint.stores.push(Kept { name, topic });
+            }
             "stamped" => {
                 let positions = name.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>();
                 let positions = positions.ok()?;
@@ -77,14 +82,18 @@ mod tests {
         assert_eq!(decode_checkpoint(text.as_bytes()), Some(checkpoint.clone()));
         assert_eq!(encode_checkpoint(&checkpoint), text);
         Arc::make_mut(&mut checkpoint.ids).insert("a topic".to_owned(), "x".to_owned());
-        checkpoint.stores = vec!["a store".to_owned(), "c".to_owned()];
+        let kept = |name: &str, topic: Option<&str>| Kept {
+            name: name.to_owned(),
+            topic: topic.map(str::to_owned),
+        };
+        checkpoint.stores = vec![kept("a store", None), kept("c", Some("b"))];
         let stamped = |inputs, positions| Stamped { inputs, positions };
         checkpoint.stamped = vec![stamped(None, vec![4]), stamped(Some(0xab), vec![5, 0])];
         let now = format!(
-            "{text}id x a topic\nstore 0 a store\nstore 1 c\nstamped ? 4\nstamped 00ab 5,0\n"
+            "{text}id x a topic\nstore ? a store\nstore @b c\nstamped ? 4\nstamped 00ab 5,0\n"
         );
         assert_eq!(encode_checkpoint(&checkpoint), now);
-        let before = now.replace("stamped ?", "stamped 1");
+        let before = now.replace("stamped ?", "stamped 1").replace("store ?", "store 0");
         assert_eq!(decode_checkpoint(before.as_bytes()), Some(checkpoint.clone()));
         assert_eq!(decode_checkpoint(now.as_bytes()), Some(checkpoint));
         assert_eq!(decode_checkpoint(b"v1 3 7 -5\nnothing 4 a\n"), None);
