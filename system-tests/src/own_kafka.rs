@@ -117,6 +117,12 @@ fn shared_home() -> PathBuf {
 impl Drop for OwnKafka {
     fn drop(&mut self) {
         self.freeze(false);
+        if std::thread::panicking() {
+            let kept = std::env::temp_dir().join(format!("kafka-logs-{}", std::process::id()));
+            if std::fs::rename(self.home.path().join("logs"), &kept).is_ok() {
+                tell(format_args!("what its Kafka says is kept in {}", kept.display()));
+            }
+        }
         // A panic within a panic would end the run without a word.
         let down = std::panic::AssertUnwindSafe(|| self.script("down"));
         if std::panic::catch_unwind(down).is_err() {

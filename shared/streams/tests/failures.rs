@@ -3,8 +3,8 @@
 
 use bps_streams::topology::as_it_is;
 use bps_streams::{
-    Context, DeadLetter, Error, Message, Node, ProcessError, ProcessResult, Processor, Record, Sink,
-    SinkId, Source, TestDriver, Topology,
+    Context, DeadLetter, Error, Message, Node, ProcessError, ProcessResult, Processor, Record,
+    Sink, SinkId, Source, TestDriver, Topology,
 };
 
 /// Does what the value says.
