@@ -132,6 +132,9 @@ impl Stranger {
         let mut config = config(address, group);
         config.set("partition.assignment.strategy", "range").set("session.timeout.ms", "6000");
         config.set("auto.commit.interval.ms", "500");
+        // One whose end hangs, as the broker is away, goes on telling that it lives: each rebalance would
+        // wait for it as long as this.
+        config.set("max.poll.interval.ms", "10000");
         let consumer: BaseConsumer = config.create().unwrap();
         consumer.subscribe(topics).unwrap();
         let has_left = Arc::<AtomicBool>::default();

@@ -1,6 +1,6 @@
 //! What can be asked of an item: a folder for each kind of command, with what is read, its id and
 //! content, its pure rule and its answer. The list below is the only place that knows all kinds; what
-//! is done with any of them is in [`decider`].
+//! is done with any of them is in `decider`.
 
 mod decider;
 #[cfg(test)]
