@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bps_streams::broker::embedded::EmbeddedBroker;
-use bps_streams::broker::{Broker, Bulk, CommittedOffset, TopicPartition};
+use bps_streams::broker::{Broker, Bulk, CommittedOffset, Isolation, OffsetSpec, TopicPartition};
 use bps_streams::partitioner::partition_of;
 use bps_streams::{Application, ApplicationConfig, Outgoing, prepare_topics};
 use purchase_processor::{Settings, topology};
@@ -28,8 +28,15 @@ pub fn folders(folder: &Path) -> [std::path::PathBuf; 2] {
     ["log", "state"].map(|name| folder.join(name))
 }
 
+/// Decides all that is there, by a processor that is started for it.
+pub fn decide(broker: &Arc<dyn Broker>, folder: &Path) {
+    let application = start(broker, folder);
+    settle(&**broker, &application);
+    application.stop().unwrap();
+}
+
 /// A running processor on a folder.
-pub fn start(broker: &Arc<dyn Broker>, folder: &Path) -> Application {
+fn start(broker: &Arc<dyn Broker>, folder: &Path) -> Application {
     let topology = topology(&Settings::default()).unwrap();
     let mut config = ApplicationConfig::new(&folders(folder)[1]);
     config.partitions = PARTITIONS;
@@ -42,7 +49,7 @@ pub fn open(folder: &Path) -> Arc<dyn Broker> {
 }
 
 /// Waits until all that is there is decided.
-pub fn settle(broker: &dyn Broker, application: &Application) {
+fn settle(broker: &dyn Broker, application: &Application) {
     let settings = Settings::default();
     let topics = &settings.topics;
     let inputs = [&topics.items_added, &topics.purchase_created, &topics.rekeyed];
@@ -52,8 +59,7 @@ pub fn settle(broker: &dyn Broker, application: &Application) {
     loop {
         let committed = broker.committed(&settings.application, &at).unwrap();
         let read = |c: &Option<CommittedOffset>| c.as_ref().map_or(0, |c| c.offset);
-        let end = bps_streams::broker::Isolation::ReadCommitted;
-        let ends = broker.offsets(&at, bps_streams::broker::OffsetSpec::End(end)).unwrap();
+        let ends = broker.offsets(&at, OffsetSpec::End(Isolation::ReadCommitted)).unwrap();
         if committed.iter().map(read).eq(ends) {
             return;
         }
@@ -122,9 +128,7 @@ pub fn write(folder: &Path) {
     // Over a restart, so that stamps are of two incarnations.
     for numbers in [0..DECIDED / 2, DECIDED / 2..DECIDED] {
         send(&*broker, numbers);
-        let application = start(&broker, folder);
-        settle(&*broker, &application);
-        application.stop().unwrap();
+        decide(&broker, folder);
     }
     send(&*broker, DECIDED..DECIDED + UNDECIDED);
 }

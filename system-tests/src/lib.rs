@@ -15,6 +15,7 @@ pub mod oracle;
 pub mod own_kafka;
 pub mod processes;
 pub mod proxy;
+pub mod reading;
 pub mod simulator;
 pub mod torture;
 pub mod year;

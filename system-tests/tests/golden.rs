@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
-use bps_streams::record::Batch;
+use bps_streams::broker::Broker;
 use bps_streams::replay::Replay;
 use bps_streams::store::memory::MemoryStore;
 use bps_verifier::Verifier;
 use purchase_processor::{Settings, topology};
-use system_tests::golden::{DECIDED, PARTITIONS, UNDECIDED, folders, open, send, settle, start};
+use system_tests::golden::{DECIDED, PARTITIONS, UNDECIDED, decide, folders, open, send};
+use system_tests::reading::each_committed;
 use tempfile::TempDir;
 
 /// A copy of each version's folder.
@@ -51,20 +51,12 @@ fn answers(broker: &dyn Broker) -> Answers {
     let mut found = Answers::new();
     for topic in [topics.purchase_finished, topics.restock_finished] {
         for partition in 0..PARTITIONS {
-            let at = TopicPartition::new(&topic, partition);
-            let end = OffsetSpec::End(Isolation::ReadCommitted);
-            let end = broker.offsets(std::slice::from_ref(&at), end).unwrap()[0];
-            let mut reader = broker.reader(&[(at, 0)], Isolation::ReadCommitted).unwrap();
-            let (mut position, mut batch) = (0, Batch::default());
-            while position < end {
-                position = reader.fetch(0, 1 << 20, &mut batch).unwrap();
-            }
-            let records = (0..batch.len()).map(|index| {
-                let record = batch.get(index, &topic, partition);
+            let mut records = Vec::new();
+            each_committed(broker, &topic, partition, |record| {
                 let bytes = |part: Option<&[u8]>| part.unwrap_or_default().to_vec();
-                (bytes(record.key), bytes(record.value), record.timestamp)
+                records.push((bytes(record.key), bytes(record.value), record.timestamp));
             });
-            found.insert((topic.clone(), partition), records.collect());
+            found.insert((topic.clone(), partition), records);
         }
     }
     found
@@ -79,17 +71,20 @@ fn verify(broker: &dyn Broker, version: &str) {
     assert!(report.findings.is_empty(), "{version}: {:#?}", report.findings);
 }
 
+/// Decides what is left, and then more; `then` is called after each of the two.
+fn decide_the_rest(broker: &Arc<dyn Broker>, folder: &Path, then: impl Fn()) {
+    for numbers in [0..0, DECIDED + UNDECIDED..DECIDED + 2 * UNDECIDED] {
+        send(&**broker, numbers);
+        decide(broker, folder);
+        then();
+    }
+}
+
 /// Decides what is left, and more; all must be as it would have been in one go.
 fn go_on(folder: &Path, version: &str) {
     let broker = open(folder);
     let before = answers(&*broker);
-    for numbers in [0..0, DECIDED + UNDECIDED..DECIDED + 2 * UNDECIDED] {
-        send(&*broker, numbers);
-        let application = start(&broker, folder);
-        settle(&*broker, &application);
-        application.stop().unwrap();
-        verify(&*broker, version);
-    }
+    decide_the_rest(&broker, folder, || verify(&*broker, version));
     let after = answers(&*broker);
     for (at, former) in &before {
         assert_eq!(after[at][..former.len()], former[..], "{version}: {at:?}");
@@ -118,12 +113,7 @@ fn decided_at_once() -> Answers {
     let folder = tempfile::tempdir().unwrap();
     system_tests::golden::write(folder.path());
     let broker = open(folder.path());
-    for numbers in [0..0, DECIDED + UNDECIDED..DECIDED + 2 * UNDECIDED] {
-        send(&*broker, numbers);
-        let application = start(&broker, folder.path());
-        settle(&*broker, &application);
-        application.stop().unwrap();
-    }
+    decide_the_rest(&broker, folder.path(), || ());
     answers(&*broker)
 }
 

@@ -144,16 +144,16 @@ impl Stream {
 
 /// Every kind of command, by its folder.
 macro_rules! kinds {
-    ($($kind:ident: $command:ident,)*) => {
+    ($($kind:ident,)*) => {
         /// A command of any kind.
         enum AnyCommand<'a> {
-            $($kind(bps_events::$command<'a>),)*
+            $($kind(bps_events::$kind<'a>),)*
         }
 
         impl<'a> AnyCommand<'a> {
             fn read(stream: Stream, value: Option<&'a [u8]>) -> Result<Self, Unreadable> {
-                $(if stream == <bps_events::$command<'_> as Command>::STREAM {
-                    return <bps_events::$command<'_> as Command>::read(value).map(Self::$kind);
+                $(if stream == <bps_events::$kind<'_> as Command>::STREAM {
+                    return <bps_events::$kind<'_> as Command>::read(value).map(Self::$kind);
                 })*
                 unreachable!("a stream without a kind: {stream:?}")
             }
@@ -179,8 +179,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Restock: Restock,
-    Purchase: Purchase,
+    Restock,
+    Purchase,
 }
 
 /// A command, and when it was sent.

@@ -220,26 +220,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::processor::{Context, ProcessResult, Processor};
-    use crate::record::Record;
-    use crate::topology::{Node, Sink, Source, Store, as_it_is};
-
-    struct Nothing;
-
-    impl Processor for Nothing {
-        type Input<'a> = Record<'a>;
-
-        fn process(&mut self, _: Record<'_>, _: &mut Context<'_>) -> ProcessResult {
-            Ok(())
-        }
-    }
+    use crate::topology::nothing::node;
+    use crate::topology::{Sink, Source, Store, as_it_is};
 
     fn topology() -> Topology {
         let hour = Duration::from_secs(3_600);
-        let node = Node::new("p", |wiring| {
+        let node = node("p", |wiring| {
             wiring.store("rows");
             wiring.sink("out");
-            Nothing
         });
         let node = node.reads(Source::new("in", "in", as_it_is).future_max(hour));
         let topology = Topology::named("a").store(Store::new("rows", "rows")).rekey("moved");

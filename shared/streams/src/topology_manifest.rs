@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::state_folder::{read, write};
-use crate::topology::{Backing, InputKind, Topology};
+use crate::topology::{Backing, Topology};
 
 const FILE: &str = "topology";
 
@@ -29,14 +29,9 @@ pub(crate) fn compare(folder: &Path, topology: &Topology) -> Result<()> {
 fn written(topology: &Topology) -> String {
     let mut lines = String::new();
     // Writing to a string cannot fail.
-    for (number, kind) in topology.kinds.iter().enumerate() {
-        let (name, topic) = match kind {
-            InputKind::Source(source) => {
-                let source = &topology.sources[*source];
-                (source.name.as_str(), source.topic.as_str())
-            }
-            InputKind::Moved => (MOVED, topology.rekey.as_deref().unwrap_or_default()),
-        };
+    for (number, topic) in topology.inputs().iter().enumerate() {
+        let source = topology.source_of(number);
+        let name = source.map_or(MOVED, |source| &topology.sources[source].name);
         let _ = writeln!(lines, "input\t{number}\t{name}\t{topic}");
     }
     for store in &topology.stores {
@@ -158,21 +153,10 @@ mod tests {
 
     #[test]
     fn a_folder_tells_of_the_topology_that_it_was_last_used_with() {
-        use crate::processor::{Context, ProcessResult, Processor};
-        use crate::record::Record;
-        use crate::topology::{Node, Source, Store, as_it_is};
-        struct Nothing;
-        impl Processor for Nothing {
-            type Input<'a> = Record<'a>;
-            fn process(&mut self, _: Record<'_>, _: &mut Context<'_>) -> ProcessResult {
-                Ok(())
-            }
-        }
+        use crate::topology::nothing::node;
+        use crate::topology::{Source, Store, as_it_is};
         let topology = |rows: &'static str| {
-            let node = Node::new("n", |wiring| {
-                wiring.store("s");
-                Nothing
-            });
+            let node = node("n", |wiring| _ = wiring.store("s"));
             let node = node.reads(Source::new("a", "ta", as_it_is));
             let topology = Topology::named("t").store(Store::new("s", rows)).processor(node);
             topology.rekey("tm").build().expect("well wired")

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
-use bps_streams::record::Batch;
+use bps_streams::broker::Broker;
 use bps_streams::topology::as_it_is;
 use bps_streams::{
     Context, Node, Outgoing, ProcessResult, Processor, Record, Source, Store, StoreId, Topology,
@@ -16,6 +15,7 @@ use super::audit::replay;
 use super::cluster_run::ClusterRun;
 use super::random::Random;
 use super::{Inputs, Outcome, PARTITIONS, Scenario, run};
+use crate::reading::each_committed;
 
 /// The topic that is read: a key and what it is put to, or no value, which deletes it.
 pub const CHANGES: &str = "changes";
@@ -122,26 +122,16 @@ impl Inputs for Writer {
 /// there, and its value.
 fn wanted(broker: &dyn Broker, partition: u32) -> BTreeMap<Vec<u8>, (u64, String)> {
     let mut rows: BTreeMap<Vec<u8>, (u64, String)> = BTreeMap::new();
-    let at = TopicPartition::new(CHANGES, partition);
-    let end = OffsetSpec::End(Isolation::ReadCommitted);
-    let end = broker.offsets(std::slice::from_ref(&at), end).unwrap()[0];
-    let mut reader = broker.reader(&[(at, 0)], Isolation::ReadCommitted).unwrap();
-    let mut position = 0;
-    while position < end {
-        let mut batch = Batch::default();
-        position = reader.fetch(0, 1 << 20, &mut batch).unwrap();
-        for index in 0..batch.len() {
-            let record = batch.get(index, CHANGES, partition);
-            let key = record.key.unwrap_or_default();
-            match record.value {
-                Some(value) => {
-                    let row = rows.entry(key.to_vec()).or_default();
-                    *row = (row.0 + 1, String::from_utf8(value.to_vec()).unwrap());
-                }
-                None => drop(rows.remove(key)),
+    each_committed(broker, CHANGES, partition, |record| {
+        let key = record.key.unwrap_or_default();
+        match record.value {
+            Some(value) => {
+                let row = rows.entry(key.to_vec()).or_default();
+                *row = (row.0 + 1, String::from_utf8(value.to_vec()).unwrap());
             }
+            None => drop(rows.remove(key)),
         }
-    }
+    });
     rows
 }
 

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicPartition};
+use bps_streams::broker::Broker;
 use bps_streams::partitioner::partition_of;
-use bps_streams::record::Batch;
 use bps_streams::{
     Context, DeadLetter, Keyed, Message, Node, Outgoing, ProcessResult, Processor, Record, STAMP,
     Sink, SinkId, Source, Stamp, Store, StoreId, Topology, TopologyError,
@@ -16,6 +15,7 @@ use super::audit::replay;
 use super::cluster_run::ClusterRun;
 use super::random::Random;
 use super::{Inputs, Outcome, PARTITIONS, Scenario, run};
+use crate::reading::each_committed;
 
 /// Where tokens begin.
 pub const BEGUN: &str = "begun";
@@ -190,32 +190,21 @@ fn token(value: &str) -> Result<(u64, u64), String> {
 /// Key and value of all that is committed on a topic; what a task wrote lies where its key belongs, and
 /// says which task that was.
 fn committed(broker: &dyn Broker, topic: &str) -> Result<Vec<(String, String)>, String> {
-    let mut found = Vec::new();
+    let (mut found, mut wrong) = (Vec::new(), None);
     for partition in 0..PARTITIONS {
-        let at = TopicPartition::new(topic, partition);
-        let end = OffsetSpec::End(Isolation::ReadCommitted);
-        let end = broker.offsets(std::slice::from_ref(&at), end).unwrap()[0];
-        let mut reader = broker.reader(&[(at, 0)], Isolation::ReadCommitted).unwrap();
-        let mut position = 0;
-        while position < end {
-            let mut batch = Batch::default();
-            position = reader.fetch(0, 1 << 20, &mut batch).unwrap();
-            for index in 0..batch.len() {
-                let record = batch.get(index, topic, partition);
-                let (key, value) =
-                    (record.key.unwrap_or_default(), record.value.unwrap_or_default());
-                let stamp = record.headers.get(STAMP).and_then(Stamp::decode);
-                let is_right = match topic == STEPS {
-                    true => stamp.is_some_and(|stamp| stamp.writer.is_some()),
-                    false => stamp.is_none(),
-                };
-                if partition_of(key, PARTITIONS) != partition || !is_right {
-                    return Err(format!("{topic}-{partition}: {record:?} lies wrong"));
-                }
-                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                found.push((text(key), text(value)));
+        each_committed(broker, topic, partition, |record| {
+            let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
+            let stamp = record.headers.get(STAMP).and_then(Stamp::decode);
+            let is_right = match topic == STEPS {
+                true => stamp.is_some_and(|stamp| stamp.writer.is_some()),
+                false => stamp.is_none(),
+            };
+            if partition_of(key, PARTITIONS) != partition || !is_right {
+                wrong = Some(format!("{topic}-{partition}: {record:?} lies wrong"));
             }
-        }
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            found.push((text(key), text(value)));
+        });
     }
-    Ok(found)
+    wrong.map_or(Ok(found), Err)
 }

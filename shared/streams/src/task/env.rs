@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::next;
 use super::overlay::Bounds;
 use crate::store::Store;
-use crate::topology::{Backing, InputKind, Layout, StoreSpec, Topology};
+use crate::topology::{Backing, Layout, StoreSpec, Topology};
 
 /// What all tasks of an application share.
 pub(crate) struct TaskEnv {
@@ -24,14 +24,6 @@ impl TaskEnv {
         let Layout { partitions, dead_letter_partitions } = layout;
         let (inputs, ahead_ms) = (topology.inputs(), next::ahead_ms(&topology));
         TaskEnv { inputs, ahead_ms, topology, store, partitions, dead_letter_partitions }
-    }
-
-    /// The source of an input; none where it holds moved records of any.
-    pub(super) fn source_of(&self, input: usize) -> Option<usize> {
-        match self.topology.kinds[input] {
-            InputKind::Source(source) => Some(source),
-            InputKind::Moved => None,
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Reading order: [`order`] (which record next), [`queue`], [`next`] (dead letters before all),
 //! [`overlay`] (the open transaction's state), [`filter`] (what the store does not hold), this file
-//! (one record from head to position), [`scope`] (what lets it in, and what a processor may do),
-//! [`admit`] (where it belongs), [`moved`] and [`letters`] (what is sent on), [`commit`].
+//! (one record from head to position), [`admit`] (where it belongs), [`scope`] (what lets it in, and
+//! what a processor may do), [`moved`] and [`letters`] (what is sent on), [`commit`].
 
 mod admit;
 mod commit;
@@ -23,12 +23,13 @@ mod scope;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::admit::Entry;
 pub(crate) use self::env::TaskEnv;
 pub(crate) use self::metadata::Metadata;
 use self::order::Choice;
 use self::overlay::Table;
 use self::queue::InputQueue;
-use self::scope::{Entry, Scope};
+use self::scope::Scope;
 use crate::broker::{BrokerError, Now, TopicPartition};
 use crate::error::{Error, Result};
 use crate::processor::ProcessError;
@@ -100,7 +101,7 @@ impl Task {
         let topology = &env.topology;
         let tables = env::bounds(topology, env.partitions).into_iter().map(Table::new).collect();
         Self {
-            processors: (0..topology.nodes.len()).map(|node| topology.make(node)).collect(),
+            processors: topology.processors(),
             queues: at.positions.iter().map(|p| InputQueue::new(*p)).collect(),
             state: TaskState {
                 partition,
@@ -138,10 +139,9 @@ impl Task {
         state.written = 0;
         let before = state.progress.stream_time;
         state.progress.positions[input] = record.offset + 1;
-        let taken = match moved::first_place(env, input, &record) {
-            Ok((source, origin)) => {
-                let entry = Entry { input, source, origin, record: &record, now };
-                let spec = &env.topology.sources[source];
+        let taken = match Entry::of(env, input, &record, now) {
+            Ok(entry) => {
+                let spec = entry.source(env);
                 let mut scope = Scope::new(env, state, out, entry);
                 processors[spec.node].take(spec.place, &record, &mut scope)
             }

@@ -19,7 +19,7 @@ pub(super) fn first_place<'a>(
     input: usize,
     record: &Record<'a>,
 ) -> Result<(usize, Origin<'a>), DeadLetter> {
-    if let Some(source) = env.source_of(input) {
+    if let Some(source) = env.topology.source_of(input) {
         let Record { topic, partition, offset, .. } = *record;
         return Ok((source, Origin { topic, partition, offset }));
     }

@@ -1,23 +1,20 @@
 //! What a task does next: what the order says, but dead letters before all.
 
-use super::admit::Judge;
+use super::Task;
+use super::admit::{Entry, Judge};
 use super::order::{self, Choice};
 use super::queue::InputQueue;
-use super::{Task, moved};
 use crate::broker::Now;
 use crate::processor::ProcessError;
-use crate::topology::{InputKind, Topology};
+use crate::topology::Topology;
 
 /// How far ahead of the clock a record of each input may be stamped. One that was moved may be of
 /// any source: it is looked at where the strictest of them would have it so.
 pub(super) fn ahead_ms(topology: &Topology) -> Vec<u64> {
     let of = |source: usize| topology.sources[source].future_max_ms.unwrap_or(u64::MAX);
     let strictest = (0..topology.sources.len()).map(of).min().unwrap_or(u64::MAX);
-    let ahead = |kind: &InputKind| match kind {
-        InputKind::Source(source) => of(*source),
-        InputKind::Moved => strictest,
-    };
-    topology.kinds.iter().map(ahead).collect()
+    let ahead = |input: usize| topology.source_of(input).map_or(strictest, of);
+    (0..topology.kinds.len()).map(ahead).collect()
 }
 
 impl Task {
@@ -30,8 +27,8 @@ impl Task {
 
     /// What the order says.
     pub(crate) fn choice(&self) -> Choice {
-        let sources = &self.env.topology.sources;
-        let head_start = |input: usize| sources[self.env.source_of(input)?].head_start_ms;
+        let topology = &self.env.topology;
+        let head_start = |input: usize| topology.sources[topology.source_of(input)?].head_start_ms;
         let inputs = self.queues.iter().enumerate().map(|(i, q)| q.state(head_start(i)));
         #[cfg(feature = "mutants")]
         let inputs = inputs.map(|input| self.mistaken.map_or(input, |mistake| mistake(input)));
@@ -70,11 +67,11 @@ impl Task {
         let Some(record) = queue.head(&env.inputs[input], state.partition) else {
             return false;
         };
-        let Ok((source, _)) = moved::first_place(env, input, &record) else {
+        let Ok(entry) = Entry::of(env, input, &record, now) else {
             return true;
         };
-        let spec = &env.topology.sources[source];
-        let mut judge = Judge { env, input, source, record: &record, now };
+        let spec = entry.source(env);
+        let mut judge = Judge { env, entry };
         let judged = processors[spec.node].take(spec.place, &record, &mut judge);
         matches!(judged, Err(ProcessError::DeadLetter(_)))
     }

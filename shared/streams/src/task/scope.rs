@@ -1,12 +1,11 @@
-//! A record that is being taken: what lets it in, and what a processor may touch while it holds it:
-//! stores, sinks, counters.
+//! What lets a record in, and what a processor may touch while it holds it: stores, sinks, counters.
 
-use super::admit::home;
+use super::admit::Entry;
 use super::{Output, TaskEnv, TaskState, moved};
-use crate::broker::{Now, TopicPartition};
+use crate::broker::TopicPartition;
 use crate::error::{Error, Result};
 use crate::partitioner::partition_of;
-use crate::processor::{Context, Host, Message, Origin, ProcessError, Visit};
+use crate::processor::{Context, Host, Message, ProcessError, Visit};
 use crate::record::{Headers, Outgoing, Record};
 use crate::stamp::{Clocks, STAMP, StampParts, TRACE};
 use crate::store::Row;
@@ -18,15 +17,6 @@ const TRACE_BYTES_MAX: usize = 256;
 /// The trace of a record, if it has one that can be carried on.
 pub(super) fn trace<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
     record.headers.get(TRACE).filter(|trace| trace.len() <= TRACE_BYTES_MAX)
-}
-
-/// The record at hand.
-pub(super) struct Entry<'a> {
-    pub(super) input: usize,
-    pub(super) source: usize,
-    pub(super) origin: Origin<'a>,
-    pub(super) record: &'a Record<'a>,
-    pub(super) now: Now,
 }
 
 pub(super) struct Scope<'a> {
@@ -81,8 +71,8 @@ impl<'a> Scope<'a> {
 impl Gate for Scope<'_> {
     /// A record of another partition is sent on, and not processed here.
     fn admit(&mut self, key: &[u8]) -> Result<Option<Context<'_>>, ProcessError> {
-        let Entry { input, source, origin, record, now } = self.entry;
-        let partition = home(self.env, (input, source), record, key, now)?;
+        let Entry { source, origin, record, .. } = self.entry;
+        let partition = self.entry.home(self.env, key)?;
         if partition != record.partition {
             self.state.count("rekeyed");
             moved::send_on(self.env, record, source, (key, partition), &mut *self.out)?;

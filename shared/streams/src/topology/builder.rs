@@ -139,28 +139,22 @@ impl TopologyBuilder {
 
     /// One for each number of inputs that there may have been.
     fn fingerprints(&self) -> Vec<u16> {
-        let mut names = Vec::new();
-        let add = |kind: &InputKind| {
-            let (name, topic) = match kind {
-                InputKind::Source(source) => {
-                    let source = &self.topology.sources[*source];
-                    (source.name.as_str(), source.topic.as_str())
-                }
-                // No name of a source: those are not empty.
-                InputKind::Moved => ("", self.topology.rekey.as_deref().unwrap_or_default()),
-            };
-            for text in [name, topic] {
+        let (t, mut names) = (&self.topology, Vec::new());
+        let add = |(input, topic): (usize, String)| {
+            // Moved records have no name of a source: those are not empty.
+            let name = t.source_of(input).map_or("", |source| &t.sources[source].name);
+            for text in [name, &topic] {
                 names.extend_from_slice(&(text.len() as u32).to_le_bytes());
                 names.extend_from_slice(text.as_bytes());
             }
             murmur2(&names) as u16
         };
-        self.topology.kinds.iter().map(add).collect()
+        t.inputs().into_iter().enumerate().map(add).collect()
     }
 
     /// Makes a node's processor once, to see what it asks for.
     fn wire(&mut self, node: usize) -> Result<(), TopologyError> {
-        let (_, used) = self.topology.try_make(&self.topology.nodes[node].make);
+        let (_, used) = self.topology.make(node);
         let Used { mut stores, mut sinks, unknown } = used;
         for asked in [&mut stores, &mut sinks] {
             asked.sort_unstable();
@@ -259,27 +253,8 @@ impl TopologyBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::processor::{Context, ProcessResult};
-    use crate::record::Record;
+    use crate::topology::nothing::{Nothing, node};
     use crate::topology::{Source, Wiring, as_it_is};
-
-    struct Nothing;
-
-    impl Processor for Nothing {
-        type Input<'a> = Record<'a>;
-
-        fn process(&mut self, _: Record<'_>, _: &mut Context<'_>) -> ProcessResult {
-            Ok(())
-        }
-    }
-
-    /// One that asks for these parts.
-    fn node(name: &str, ask: fn(&Wiring<'_>)) -> Node<Nothing> {
-        Node::new(name, move |wiring| {
-            ask(wiring);
-            Nothing
-        })
-    }
 
     fn good() -> Node<Nothing> {
         let ask = |wiring: &Wiring<'_>| {

@@ -3,6 +3,8 @@
 //! driver runs the same one.
 
 mod builder;
+#[cfg(test)]
+pub(crate) mod nothing;
 mod parts;
 mod print;
 mod wiring;
@@ -159,6 +161,14 @@ impl Topology {
         &self.name
     }
 
+    /// The source that an input holds records of; none where it holds moved records of any.
+    pub(crate) fn source_of(&self, input: usize) -> Option<usize> {
+        match self.kinds[input] {
+            InputKind::Source(source) => Some(source),
+            InputKind::Moved => None,
+        }
+    }
+
     /// The topics that are read, by the number of the input.
     pub fn inputs(&self) -> Vec<String> {
         let topic = |kind: &InputKind| match kind {
@@ -181,14 +191,15 @@ impl Topology {
             }
             // Of version 1. Who numbers inputs has added them behind those that there were.
             None => {
-                let is_numbered = |kind: &InputKind| match kind {
-                    InputKind::Source(source) => self.sources[*source].number.is_some(),
-                    InputKind::Moved => false,
+                let is_numbered = |input: usize| {
+                    let source = self.source_of(input);
+                    source.is_some_and(|source| self.sources[source].number.is_some())
                 };
-                let behind = self.kinds.get(count..).unwrap_or_default();
-                count <= self.kinds.len()
-                    && behind.iter().all(is_numbered)
-                    && (behind.is_empty() || !self.kinds[..count].iter().any(is_numbered))
+                let inputs = self.kinds.len();
+                count == inputs
+                    || count < inputs
+                        && (count..inputs).all(is_numbered)
+                        && !(0..count).any(is_numbered)
             }
         }
     }

@@ -46,20 +46,25 @@ impl Wiring<'_> {
     /// The sink of this name.
     pub fn sink(&self, name: &str) -> SinkId {
         let found = self.topology.sinks.iter().position(|sink| sink.name == name);
-        let used = &mut *self.used.borrow_mut();
-        match found {
-            Some(sink) => used.sinks.push(sink),
-            None => used.unknown.push(("sink", name.to_owned())),
-        }
-        SinkId(found.unwrap_or(NOWHERE))
+        SinkId(self.note(found, |used| &mut used.sinks, ("sink", name)))
     }
 
     fn table(&self, name: &str, what: &'static str, is_it: impl Fn(&Backing) -> bool) -> usize {
         let mut stores = self.topology.stores.iter();
         let found = stores.position(|store| store.name == name && is_it(&store.backing));
+        self.note(found, |used| &mut used.stores, (what, name))
+    }
+
+    /// Notes what was asked for: in its list, or as unknown.
+    fn note(
+        &self,
+        found: Option<usize>,
+        list: fn(&mut Used) -> &mut Vec<usize>,
+        (what, name): (&'static str, &str),
+    ) -> usize {
         let used = &mut *self.used.borrow_mut();
         match found {
-            Some(table) => used.stores.push(table),
+            Some(place) => list(used).push(place),
             None => used.unknown.push((what, name.to_owned())),
         }
         found.unwrap_or(NOWHERE)
@@ -70,15 +75,15 @@ impl Wiring<'_> {
 pub(crate) type Make = Arc<dyn Fn(&Wiring<'_>) -> Box<dyn AnyProcessor> + Send + Sync>;
 
 impl Topology {
-    /// A new processor of a node.
-    pub(crate) fn make(&self, node: usize) -> Box<dyn AnyProcessor> {
-        self.try_make(&self.nodes[node].make).0
+    /// New processors, one for each node.
+    pub(crate) fn processors(&self) -> Vec<Box<dyn AnyProcessor>> {
+        (0..self.nodes.len()).map(|node| self.make(node).0).collect()
     }
 
-    /// The same, and what it has asked for.
-    pub(super) fn try_make(&self, make: &Make) -> (Box<dyn AnyProcessor>, Used) {
+    /// A new processor of a node, and what it has asked for.
+    pub(super) fn make(&self, node: usize) -> (Box<dyn AnyProcessor>, Used) {
         let wiring = Wiring { topology: self, used: RefCell::default() };
-        let processor = make(&wiring);
+        let processor = (self.nodes[node].make)(&wiring);
         (processor, wiring.used.into_inner())
     }
 }
@@ -106,8 +111,7 @@ pub struct Homes<'a> {
 impl Topology {
     /// What tells where records of its sources belong.
     pub fn homes(&self) -> Homes<'_> {
-        let processors = (0..self.nodes.len()).map(|node| self.make(node)).collect();
-        Homes { topology: self, processors }
+        Homes { topology: self, processors: self.processors() }
     }
 }
 

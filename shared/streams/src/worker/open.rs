@@ -303,19 +303,21 @@ impl Worker {
         known: &Known,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Vec<Missing>> {
-        let mut missing = Vec::new();
+        let (mut missing, mut told) = (Vec::new(), checkpoint.cloned());
         for (topic, start, end) in &known.backing {
             let mut position = checkpoint.and_then(|c| c.backing(topic)).unwrap_or(*start);
             let stores = self.env.topology.stores.iter().enumerate();
             for (table, store) in stores.filter(|(_, s)| s.backing.topic() == topic) {
-                let has_rows = self.has_rows(table, partition)?;
-                // Rows of which no checkpoint tells are nobody's.
-                let is_kept =
-                    checkpoint.is_some_and(|c| c.keeps(&store.name, topic).unwrap_or(has_rows));
+                let is_kept = match checkpoint.map(|c| c.keeps(&store.name, topic)) {
+                    // Rows of which no checkpoint tells are nobody's.
+                    None => false,
+                    Some(Some(is_kept)) => is_kept,
+                    Some(None) => self.has_rows(table, partition)?,
+                };
                 if !is_kept {
                     position = *start;
-                    if has_rows {
-                        self.clear((table, &store.name), (partition, claim), checkpoint)?;
+                    if self.has_rows(table, partition)? {
+                        self.clear((table, &store.name), (partition, claim), told.as_mut())?;
                     }
                 }
             }
@@ -327,17 +329,17 @@ impl Worker {
 
     /// Deletes the rows that a store has of a time when it was kept, or of another topic: what was
     /// deleted since would come back. Before they are gone, the checkpoint does not tell of them any
-    /// more.
+    /// more; nor of those that were deleted before.
     fn clear(
         &self,
         (table, name): (usize, &str),
         (partition, claim): (u32, Claim),
-        checkpoint: Option<&Checkpoint>,
+        told: Option<&mut Checkpoint>,
     ) -> Result<()> {
-        if let Some(mut checkpoint) = checkpoint.cloned() {
+        if let Some(checkpoint) = told {
             checkpoint.stores.retain(|kept| kept.name != name);
             let mut batch = StoreBatch::default();
-            batch.checkpoint(partition, checkpoint);
+            batch.checkpoint(partition, checkpoint.clone());
             batch.hold(partition, claim);
             self.env.store.apply(&batch)?;
         }

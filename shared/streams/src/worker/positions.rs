@@ -131,13 +131,13 @@ impl Worker {
                 .to_owned(),
             (None, None | Some(0)) => return Ok(stamped),
             (None, Some(_)) if in_group == 0 => return Ok(stamped),
-            // By its own position: what stands in its place decides nothing.
-            (None, Some(read)) if is_named && foreign.is_some() => return Ok(Some(read)),
-            (None, Some(read)) => match foreign {
-                None if is_named => return Err(self.sign(at, read, KnownBy::Name)),
-                None => return Err(self.sign(at, read, KnownBy::Number)),
+            (None, Some(read)) => match (foreign, is_named) {
+                // By its own position: what stands in its place decides nothing.
+                (Some(_), true) => return Ok(Some(read)),
+                (None, true) => return Err(self.sign(at, read, KnownBy::Name)),
+                (None, false) => return Err(self.sign(at, read, KnownBy::Number)),
                 // By its own position, were it the input that has always had this number.
-                Some(foreign) => format!(
+                (Some(foreign), false) => format!(
                     "rows tell that it was read up to {read}, by the number of the input only, and \
                      the group {} has offsets of ours of the other inputs, but {foreign} of this \
                      one, which others have set: delete the offsets of the whole group to go on \

@@ -119,34 +119,43 @@ fn rows_of_a_store_that_was_not_kept_for_a_while_do_not_come_back() {
     check_whole(&mut rig);
 }
 
-/// A ledger that backs one store, and another one that is backed by that or by a topic of its own.
-fn with_also_on(topic: &'static str) -> Topology {
-    let seen =
-        Ledger::new(SEEN, LEDGER, |record, _| Some((record.key?.to_vec(), b"seen".to_vec())));
+/// Two stores, each on the ledger or on another topic.
+fn with_stores_on(seen: &'static str, also: &'static str) -> Topology {
+    let seen = Ledger::new(SEEN, seen, |record, _| Some((record.key?.to_vec(), b"seen".to_vec())));
     let also =
-        Ledger::new(ALSO, topic, |record, _| Some((record.key?.to_vec(), record.value?.to_vec())));
-    let topology = beginning().ledger(seen).ledger(also).sink(Sink::new("second", "second"));
-    topology.processor(node_with(&[INPUT], &[SEEN, ALSO], &["second"])).build().unwrap()
+        Ledger::new(ALSO, also, |record, _| Some((record.key?.to_vec(), record.value?.to_vec())));
+    let topology = beginning().ledger(seen).ledger(also).sink(Sink::new(SECOND, SECOND));
+    topology.processor(node_with(&[INPUT], &[SEEN, ALSO], &[SECOND])).build().unwrap()
 }
 
+const SECOND: &str = "second";
+
 #[test]
-fn a_store_that_has_another_topic_for_a_moment_is_built_anew_each_time() {
-    let mut rig = Rig::new(with_also_on(LEDGER));
-    rig.boot();
-    for key in ["a", "b", "c"] {
-        rig.send(INPUT, key, Some(key));
+fn stores_that_have_another_topic_for_a_moment_are_built_anew_each_time() {
+    for seen in [LEDGER, SECOND] {
+        let mut rig = Rig::new(with_stores_on(LEDGER, LEDGER));
+        rig.boot();
+        for key in ["a", "b", "c"] {
+            rig.send(INPUT, key, Some(key));
+            rig.settle();
+        }
+        rig.kill(0);
+        rig.change_to(with_stores_on(seen, SECOND));
+        rig.boot();
         rig.settle();
+        assert_eq!(rig.rows(ALSO_TABLE), [], "nothing is on its topic");
+        assert_eq!(rig.rows(1).len(), if seen == SECOND { 0 } else { 3 });
+        // Nothing was committed in between. One comes back, and then the other.
+        rig.kill(0);
+        rig.change_to(with_stores_on(LEDGER, SECOND));
+        rig.boot();
+        rig.settle();
+        assert_eq!((rig.rows(1).len(), rig.rows(ALSO_TABLE).len()), (3, 0));
+        rig.kill(0);
+        rig.change_to(with_stores_on(LEDGER, LEDGER));
+        rig.boot();
+        check_whole(&mut rig);
     }
-    rig.kill(0);
-    rig.change_to(with_also_on("second"));
-    rig.boot();
-    rig.settle();
-    assert_eq!(rig.rows(ALSO_TABLE), [], "nothing is on its topic");
-    // Nothing was committed in between.
-    rig.kill(0);
-    rig.change_to(with_also_on(LEDGER));
-    rig.boot();
-    check_whole(&mut rig);
 }
 
 /// Reads these topics in this order.
