@@ -62,6 +62,7 @@ macro_rules! contract {
                 a_commit_shows_all_topics_and_partitions;
                 aborted_records_are_never_seen;
                 the_transaction_after_an_abort_holds_only_its_own;
+                many_aborts_in_a_row_leave_nothing_behind;
                 an_abort_of_nothing_is_fine;
                 a_commit_of_nothing_holds;
                 every_field_survives_a_transaction;

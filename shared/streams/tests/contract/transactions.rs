@@ -1,5 +1,7 @@
 //! Transactions: what is in one shows together or never.
 
+use std::time::Duration;
+
 use bps_streams::Outgoing;
 use bps_streams::broker::{
     Broker, BrokerError, CleanupPolicy, CommitStatus, OffsetSpec, ProducerMode,
@@ -83,6 +85,21 @@ pub(crate) fn the_transaction_after_an_abort_holds_only_its_own(
     writer.send(&to, &["kept as well"]);
     ends_of(writer.commit());
     assert_eq!(shown(broker, &to, 2), ["kept", "kept as well"]);
+}
+
+/// Aborts meet the transaction at every stage, and what comes next is taken at once.
+pub(crate) fn many_aborts_in_a_row_leave_nothing_behind(broker: &dyn Broker, fresh: &Fresh) {
+    const ROUNDS: u64 = 100;
+    let to = at(&topic(broker, fresh, "t", 1), 0);
+    let mut writer = Writer::start(broker, fresh);
+    for round in 0..ROUNDS {
+        writer.send(&to, &["aborted"]);
+        std::thread::sleep(Duration::from_millis(round % 10));
+        writer.abort(broker);
+    }
+    writer.send(&to, &["kept"]);
+    ends_of(writer.commit());
+    assert_eq!(shown(broker, &to, 1), ["kept"]);
 }
 
 pub(crate) fn an_abort_of_nothing_is_fine(broker: &dyn Broker, fresh: &Fresh) {

@@ -5,6 +5,7 @@
 //! - the blocking flush (the binding's polls in slices of 100 ms, which would make each commit
 //!   that slow)
 //! - the ids of topics
+//! - a round trip through a client's main thread
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -233,6 +234,24 @@ pub(super) fn events(client: *mut rd::rd_kafka_t) -> usize {
         rd::rd_kafka_queue_destroy(queue);
         count
     }
+}
+
+/// Waits until the main thread of a client has done all that it was asked to do before: an answer
+/// of the cluster (who its brokers are) goes through the queue of that thread.
+///
+/// `client` must be alive.
+pub(super) fn round_trip(client: *mut rd::rd_kafka_t, wait: Duration) -> Result<(), RespErr> {
+    let wait_ms = wait.as_millis() as i32;
+    let mut metadata = ptr::null();
+    // SAFETY: `client` is alive (the caller's promise); librdkafka writes the answer, which is
+    // destroyed once, and only if there is one.
+    unsafe {
+        match rd::rd_kafka_metadata(client, 0, ptr::null_mut(), &mut metadata, wait_ms) {
+            RespErr::RD_KAFKA_RESP_ERR_NO_ERROR => rd::rd_kafka_metadata_destroy(metadata),
+            code => return Err(code),
+        }
+    }
+    Ok(())
 }
 
 /// A topic as the cluster tells it from all others: its id (empty where it has none) and the number

@@ -1,7 +1,7 @@
 //! Transactions on Kafka, with the detours that librdkafka 2.12 needs.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ const MESSAGE_TIMEOUT_MS: u64 = 8_000;
 /// A call that takes longer may have left a request behind that a later transaction could meet
 /// (librdkafka has no KIP-890): the producer is retired after it.
 const SUSPICIOUS: Duration = Duration::from_secs(5);
-/// How long an abort runs before delivery reports are served and it is resumed.
-const ABORT_SLICE: Duration = Duration::from_millis(5);
+/// How often the thread that serves an abort looks whether it is over.
+const ABORT_SLICE: Duration = Duration::from_millis(1);
 const INIT: Duration = Duration::from_secs(30);
 /// How long an initialisation runs before it is resumed, if its producer is still wanted: else it
 /// would fence whoever has opened the id since.
@@ -166,6 +166,12 @@ fn initialise(producer: Arc<BaseProducer<Context>>) -> Result<Receiver<Result<()
                 outcome => break outcome,
             }
         };
+        // A call that was resumed may have left an answer behind, which the next call would take
+        // for its own. Once librdkafka's main thread has answered this, it is gone.
+        let outcome = outcome.and_then(|()| {
+            ffi::round_trip(producer.client().native_ptr(), SUSPICIOUS)
+                .map_err(|code| KafkaError::MetadataFetch(code.into()))
+        });
         // A closed channel means that the producer was dropped meanwhile.
         drop(sender.send(outcome));
     };
@@ -297,19 +303,20 @@ impl Producer for KafkaProducer {
         }
         // librdkafka drops what is queued, and only its own way of doing so keeps the sequence
         // numbers of the next transaction gapless (after a `purge` of ours the broker refuses
-        // it). Between the slices it is given the reports that it waits for.
-        let deadline = Instant::now() + SUSPICIOUS;
+        // it). It waits for its reports to be served meanwhile. It is one call: a call that is
+        // resumed may leave an answer behind, which the next call takes for its own.
         let outcome = self.watched(|this| {
-            loop {
-                match this.producer.abort_transaction(ABORT_SLICE) {
-                    Err(KafkaError::Transaction(e))
-                        if e.is_retriable() && Instant::now() < deadline =>
-                    {
-                        this.hear();
+            let (producer, over) = (&this.producer, AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        producer.poll(ABORT_SLICE);
                     }
-                    outcome => return outcome,
-                }
-            }
+                });
+                let outcome = producer.abort_transaction(SUSPICIOUS);
+                over.store(true, Ordering::Relaxed);
+                outcome
+            })
         });
         // What was purged is no failure of the next transaction.
         lock(&self.producer.client().context().delivery_failed).take();
