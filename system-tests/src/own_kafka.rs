@@ -80,6 +80,14 @@ impl OwnKafka {
         self.home.path().join("logs").join("server.log")
     }
 
+    /// How often a coordinator of groups was ready while its partition was still being loaded a second
+    /// time (decision 0038).
+    pub fn loads_at_once(&self) -> usize {
+        let log = std::fs::read(self.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        log.lines().filter(|line| line.contains("Ignored load completion from __consumer_")).count()
+    }
+
     /// One of Kafka's own tools, by its class.
     pub fn tool(&self, class: &str, args: &[&str]) -> Output {
         let java = std::env::var("JAVA_HOME").map_or("java".to_owned(), |home| home + "/bin/java");

@@ -134,6 +134,9 @@ impl KafkaConfig {
             // The default of a second stalls a partition whose queue was full once.
             ("fetch.queue.backoff.ms", "5"),
             ("fetch.wait.max.ms", "10"),
+            // For so long the group waits for a member that is said to be there and does not join
+            // (decision 0038); the default is five minutes. A worker is away for seconds at most.
+            ("max.poll.interval.ms", "60000"),
             // For each partition.
             ("queued.min.messages", &messages),
             ("queued.max.messages.kbytes", &waiting_kib),
@@ -201,6 +204,9 @@ mod tests {
         let config = KafkaConfig::new("x:1").set("linger.ms", "7").expect("a known key");
         assert_eq!(config.writer().get("linger.ms"), Some("7"));
         assert_eq!(config.writer().get("acks"), Some("all"));
+        assert_eq!(config.fetcher(1, 8_000).get("max.poll.interval.ms"), Some("60000"));
+        let config = config.set("max.poll.interval.ms", "90000").expect("a known key");
+        assert_eq!(config.fetcher(1, 8_000).get("max.poll.interval.ms"), Some("90000"));
         let config = config.set("sasl.password", "secret").expect("a known key");
         for config in [config.client(), config.fetcher(1, 8_000), config.writer()] {
             assert_eq!(config.get("sasl.password"), Some("secret"));
