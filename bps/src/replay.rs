@@ -65,7 +65,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
     let mut settings = Settings::new(&args.prefixes.input_prefix, &args.prefixes.output_prefix);
     settings.memory_window = args.memory_window.map(|window| window.0);
     let topology = purchase_processor::topology(&settings)?;
-    let tables = topology.store_names();
+    let tables = topology.tables();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let log = args.place.look()?;
     let (_lock, against) = match &args.state {

@@ -249,7 +249,7 @@ fn sources(broker: &dyn Broker, topology: &Topology) -> Result<String, Error> {
 /// Writes what the changelogs lack.
 fn rebuild_rows(broker: &dyn Broker, topology: Topology) -> Result<(), Error> {
     let interrupt = Interrupt::listen();
-    let tables = topology.store_names();
+    let tables = topology.tables();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let changelogs = topology.changelogs().collect::<Vec<_>>().join(", ");
     let folder = Fresh::make(None)?;

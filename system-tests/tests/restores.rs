@@ -56,7 +56,7 @@ fn an_empty_disk_is_restored_few_partitions_at_a_time() {
     let topics = prepare_topics(&*broker, &topology, PARTITIONS).unwrap();
     restock(&*broker, &settings.topics.items_added);
     let worker = |store: &Path| {
-        let tables = topology.store_names();
+        let tables = topology.tables();
         let tables: Vec<_> = tables.iter().map(String::as_str).collect();
         let store = RocksStore::open(store, &tables, MemoryBounds::default()).unwrap();
         let (broker, topology) = (broker.clone(), topology.clone());

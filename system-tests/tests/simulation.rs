@@ -8,7 +8,7 @@ use std::time::Instant;
 use bps_streams::worker::{Mutant, WorkerConfig};
 use system_tests::budget::{self, LongRun};
 use system_tests::simulator::campaign::{self, Failure, Tally};
-use system_tests::simulator::{Scenario, register, relay, simulate};
+use system_tests::simulator::{Scenario, register, relay, reminders, simulate};
 
 /// What one run of the tests may spend on each engine.
 const SEEDS: u64 = 2_000;
@@ -49,6 +49,11 @@ fn no_seed_breaks_rows_that_come_and_go() {
 #[test]
 fn no_seed_breaks_a_loop() {
     say(&format!("{:?}", run(0..SEEDS, relay::scenario, " --relay")));
+}
+
+#[test]
+fn no_seed_breaks_rows_that_fall_due() {
+    say(&format!("{:?}", run(0..SEEDS, reminders::scenario, " --reminders")));
 }
 
 /// How many seeds of this play it took to find an engine that is set like this.
@@ -100,6 +105,16 @@ mutants! {
     a_higher_sequence_kept_in_a_restore_is_found: RestoreKeepsHigher in register::scenario,
     an_outage_taken_for_a_standstill_is_found: AwayIsStandstill in Scenario::new,
     an_offset_of_others_that_is_followed_is_found: ForeignOffsetTaken in Scenario::new,
+    rows_that_fall_due_after_the_record_are_found: DueAfterRecord in reminders::scenario,
+    a_due_that_the_row_no_longer_says_is_found: StaleDueBelieved in reminders::scenario,
+    an_index_written_apart_from_the_rows_is_found: DueIndexApart in reminders::scenario,
+    a_restore_that_makes_no_index_is_found: RestoreWithoutDue in reminders::scenario,
+    clocks_that_begin_anew_are_found: ClocksForgotten in reminders::scenario,
+    a_tick_decided_too_early_is_found: TickBeforeEnds in reminders::scenario,
+    a_tick_written_too_early_is_found: TickBeforeEarlier in reminders::scenario,
+    a_tick_without_offsets_is_found: TickWithoutOffsets in reminders::scenario,
+    a_running_clock_that_does_not_stand_still_is_found: RunningFromWall in reminders::scenario,
+    a_running_clock_that_records_move_is_found: RunningByRecords in reminders::scenario,
 }
 
 #[test]

@@ -62,7 +62,10 @@ impl Decider {
         context: &mut Context<'_>,
     ) -> Result<(), Error> {
         let (memory, answers) = self.streams[C::STREAM as usize];
-        let id = command.id(context.origin());
+        let Some(origin) = context.origin() else {
+            return Err(context.broken("there is no record to decide"));
+        };
+        let id = command.id(origin);
         let remembered = command.memory(&id);
         if let Some(outcome) = self.resend(memory, &remembered, context)? {
             context.count(C::counter(outcome));

@@ -137,6 +137,18 @@ pub enum Error {
         /// What it says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A row has fallen due, and its processor cannot go on, or broke a rule of the engine.
+    #[error("{partition}: row {key:?} of store {store}, which has fallen due: {cause}")]
+    DueRow {
+        /// The store.
+        store: String,
+        /// Its changelog.
+        partition: TopicPartition,
+        /// The key.
+        key: String,
+        /// What it says, or which rule.
+        cause: String,
+    },
     /// A processor broke a rule of the engine, or an assertion failed: the task stops rather than
     /// go on wrong.
     #[error("{partition}, offset {offset}: {cause}")]

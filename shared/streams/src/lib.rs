@@ -60,12 +60,13 @@
 //! processes, retries a record on its own, wipes state because of a crash, or lets anyone read
 //! what is not committed.
 //!
-//! Reading order: [`topology`] and [`processor`] (what a user writes), [`record`] and [`stamp`]
+//! Reading order: [`topology`], [`processor`] and [`due`] (what a user writes), [`record`] and [`stamp`]
 //! (what lies on topics), `task` (one record at a time), [`worker`] (the loop and the commit),
 //! [`broker`] (the port), [`store`] (the other port). The examples are numbered.
 
 mod application;
 pub mod broker;
+pub mod due;
 pub mod error;
 mod folder;
 pub mod global;
@@ -94,13 +95,14 @@ mod topology_manifest;
 pub mod worker;
 
 pub use application::{Application, ApplicationConfig};
+pub use due::Due;
 pub use error::{Error, Result};
 pub use folder::{FolderError, FolderLock};
 pub use histogram::Histogram;
 pub use prepare::prepare_topics;
 pub use processor::{
-    Context, DeadLetter, Keyed, LedgerId, Message, Origin, ProcessError, ProcessResult, Processor,
-    Readable, SinkId, StoreId,
+    Context, DeadLetter, DueRow, Keyed, LedgerId, Message, Origin, ProcessError, ProcessResult,
+    Processor, Readable, SinkId, StoreId,
 };
 pub use record::{Headers, Outgoing, Record};
 pub use skip_gap::SKIP_GAP;

@@ -41,11 +41,31 @@ pub enum Mutant {
     AwayIsStandstill,
     /// An offset of the group is believed whoever committed it.
     ForeignOffsetTaken,
+    /// Rows fall due after the record that has moved the clock.
+    DueAfterRecord,
+    /// An entry of the index of due rows counts whatever its row says.
+    StaleDueBelieved,
+    /// The index of due rows is written after the rows, not with them.
+    DueIndexApart,
+    /// A restore makes no index of due rows.
+    RestoreWithoutDue,
+    /// The clocks begin anew with each takeover.
+    ClocksForgotten,
+    /// A tick is decided as soon as it is there, before what was there before it.
+    TickBeforeEnds,
+    /// A tick is written although an earlier one may not have been decided.
+    TickBeforeEarlier,
+    /// A transaction that holds nothing but a tick commits no offsets.
+    TickWithoutOffsets,
+    /// The running clock goes with the time, also while no processor runs.
+    RunningFromWall,
+    /// Records move the running clock.
+    RunningByRecords,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 18] = [
+    pub const ALL: [Mutant; 28] = [
         Mutant::StoreBeforeCommit,
         Mutant::OffsetsOutside,
         Mutant::OverlayKept,
@@ -64,5 +84,15 @@ impl Mutant {
         Mutant::RestoreKeepsHigher,
         Mutant::AwayIsStandstill,
         Mutant::ForeignOffsetTaken,
+        Mutant::DueAfterRecord,
+        Mutant::StaleDueBelieved,
+        Mutant::DueIndexApart,
+        Mutant::RestoreWithoutDue,
+        Mutant::ClocksForgotten,
+        Mutant::TickBeforeEnds,
+        Mutant::TickBeforeEarlier,
+        Mutant::TickWithoutOffsets,
+        Mutant::RunningFromWall,
+        Mutant::RunningByRecords,
     ];
 }

@@ -2,7 +2,9 @@
 //! through its [`Context`].
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::due::Due;
 use crate::error::Error;
 use crate::record::Record;
 use crate::store::Row;
@@ -24,6 +26,20 @@ pub trait Processor: Send {
     /// written for it by then. All else stops the task: errors of the stores, and failures of one's
     /// own ([`ProcessError::failed`]).
     fn process(&mut self, input: Self::Input<'_>, context: &mut Context<'_>) -> ProcessResult;
+
+    /// Takes a row of one of its stores that has fallen due ([`crate::due`]). It deletes the row, or
+    /// leaves it with none or a later due; with one that has come by then, the row falls due again. What
+    /// else it changes, and what it sends to a keyed sink, it tells at once in a topic that backs a
+    /// ledger: only so a replay, and whoever takes the partition over, can know of it.
+    ///
+    /// # Errors
+    /// All stop the task: a row that falls due is no dead letter.
+    fn due(&mut self, row: DueRow<'_>, context: &mut Context<'_>) -> ProcessResult {
+        let _ = row;
+        Err(context
+            .broken("the processor does not say what becomes of a row that falls due")
+            .into())
+    }
 }
 
 /// What was read in a record, which belongs to a key. The engine alone turns keys into partitions.
@@ -97,6 +113,19 @@ pub struct StoreId(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerId(pub(crate) usize);
 
+/// A row that has fallen due: see [`Processor::due`].
+#[derive(Clone, Copy, Debug)]
+pub struct DueRow<'a> {
+    /// Its store.
+    pub store: StoreId,
+    /// Its key.
+    pub key: &'a [u8],
+    /// As it is.
+    pub row: Row<'a>,
+    /// When it fell due.
+    pub due: Due,
+}
+
 /// A topic that a processor writes: see [`crate::topology::Wiring::sink`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkId(pub(crate) usize);
@@ -159,10 +188,14 @@ pub struct Origin<'a> {
 /// Shown the key and the row of one after the other; whether more are wanted.
 pub(crate) type Visit<'a> = dyn FnMut(&[u8], Row<'_>) -> bool + 'a;
 
+/// So far a tick moves the running clock at most.
+pub(crate) const TICK_SPAN_MAX: Duration = Duration::from_secs(2);
+
 /// What stands behind a context: a task.
 pub(crate) trait Host {
     fn stream_time(&self) -> i64;
     fn partition(&self) -> u32;
+    fn running_ms(&self) -> u64;
     fn get(&mut self, table: usize, key: &[u8]) -> Result<Option<Row<'_>>, Error>;
     fn scan(&mut self, table: usize, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Error>;
     /// Sets a row, or deletes it; its new sequence.
@@ -175,16 +208,17 @@ pub(crate) trait Host {
 /// What a processor may do while it holds a record.
 pub struct Context<'a> {
     pub(crate) host: &'a mut dyn Host,
-    pub(crate) origin: Origin<'a>,
+    pub(crate) origin: Option<Origin<'a>>,
 }
 
 impl Context<'_> {
-    /// Where the record first lay.
-    pub fn origin(&self) -> Origin<'_> {
+    /// Where the record first lay; nothing where it is a row that has fallen due.
+    pub fn origin(&self) -> Option<Origin<'_>> {
         self.origin
     }
 
-    /// The largest timestamp of the records processed so far, this one included (ms since 1970).
+    /// The largest timestamp of the records processed and the rows fallen due so far, this one included
+    /// (ms since 1970).
     pub fn stream_time(&self) -> i64 {
         self.host.stream_time()
     }
@@ -192,6 +226,22 @@ impl Context<'_> {
     /// The task's partition.
     pub fn partition(&self) -> u32 {
         self.host.partition()
+    }
+
+    /// When a row falls due that is to fall due a while after now, by the running clock: never earlier,
+    /// and at most 3 s later while the task runs. 0 where no row of the topology falls due.
+    pub fn after(&self, span: Duration) -> Due {
+        self.due_in(span + TICK_SPAN_MAX)
+    }
+
+    /// As [`Context::after`] for pauses between attempts: up to 2 s earlier.
+    pub fn backoff(&self, span: Duration) -> Due {
+        self.due_in(span)
+    }
+
+    fn due_in(&self, span: Duration) -> Due {
+        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Due::Running(self.host.running_ms().saturating_add(span))
     }
 
     /// A row, as the open transaction has left it.

@@ -41,13 +41,25 @@ pub struct Stamp {
     pub memo: Vec<u8>,
 }
 
-/// What is to move by records alone, and to let rows fall due. Nothing moves them yet: both are 0.
+/// What lets rows fall due ([`crate::due`]). They are moved by records alone, and only where rows fall
+/// due; elsewhere they are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Clocks {
-    /// The latest time of the records processed, less the head start of their sources (ms since 1970).
+    /// The latest time of the records processed, less the head start of their sources, and of ticks (ms
+    /// since 1970).
     pub due_ms: u64,
-    /// How long the task has run (ms).
+    /// How long the task has run, as ticks tell (ms).
     pub running_ms: u64,
+}
+
+impl Clocks {
+    /// Each of the two as far as it has come in either.
+    pub(crate) fn latest(self, other: Clocks) -> Clocks {
+        Clocks {
+            due_ms: self.due_ms.max(other.due_ms),
+            running_ms: self.running_ms.max(other.running_ms),
+        }
+    }
 }
 
 /// The parts of a stamp, borrowed, for encoding without a copy.

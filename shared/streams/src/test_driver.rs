@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::broker::{BrokerError, Now};
 use crate::error::{Error, Result};
 use crate::partitioner::partition_of;
+use crate::processor::TICK_SPAN_MAX;
 
 use crate::record::{Batch, Header, Outgoing};
 use crate::store::memory::MemoryStore;
@@ -201,8 +202,13 @@ impl TestDriver {
                 for queue in &mut task.queues {
                     queue.answer(self.asked, queue.fetched());
                 }
-                while let Choice::Take(input) = task.next(self.now) {
-                    task.process(input, self.now, &mut self.out)?;
+                task.hear_ends();
+                loop {
+                    match task.next(self.now) {
+                        Choice::Take(input) => task.process(input, self.now, &mut self.out)?,
+                        Choice::Due => task.fall_due(&mut self.out)?,
+                        _ => break,
+                    }
                     worked = true;
                 }
             }
@@ -211,6 +217,40 @@ impl TestDriver {
             }
             self.commit()?;
             self.deliver();
+        }
+    }
+
+    /// Lets the clock come to this time (ms since 1970) in every partition, by ticks, and decides what comes
+    /// of it. Time goes on in no other way than by this and by records.
+    ///
+    /// # Errors
+    /// As a running task; and when the topology has no ticks.
+    pub fn advance(&mut self, to: u64) -> Result<()> {
+        let none = || BrokerError::Fatal {
+            what: "advance",
+            cause: "the topology has no ticks".to_owned(),
+        };
+        let input = self.env.topology.tick_input().ok_or_else(none)?;
+        let clocks = self.tasks.iter().map(|task| task.state.progress.clocks.due_ms);
+        let mut time = clocks.max().unwrap_or(0);
+        // The running clock believes no longer steps.
+        let step = TICK_SPAN_MAX.as_millis() as u64;
+        loop {
+            let ticks: Vec<String> =
+                self.tasks.iter().map(|task| task.tick_at(time).write()).collect();
+            for (partition, tick) in ticks.iter().enumerate() {
+                self.push(input, partition as u32, |offset, batch| {
+                    batch.push(offset, time as i64, None, Some(tick.as_bytes()), []);
+                });
+            }
+            self.run()?;
+            if time >= to {
+                return Ok(());
+            }
+            time = match self.tasks.iter().any(Task::waits_for_running) {
+                true => to.min(time + step),
+                false => to,
+            };
         }
     }
 

@@ -31,7 +31,8 @@ fn written(topology: &Topology) -> String {
     // Writing to a string cannot fail.
     for (number, topic) in topology.inputs().iter().enumerate() {
         let source = topology.source_of(number);
-        let name = source.map_or(MOVED, |source| &topology.sources[source].name);
+        let other = if topology.tick_input() == Some(number) { TICKS } else { MOVED };
+        let name = source.map_or(other, |source| &topology.sources[source].name);
         let _ = writeln!(lines, "input\t{number}\t{name}\t{topic}");
     }
     for store in &topology.stores {
@@ -45,6 +46,7 @@ fn written(topology: &Topology) -> String {
 }
 
 const MOVED: &str = "(moved)";
+const TICKS: &str = "(ticks)";
 
 /// A line.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use bps_streams::Clocks;
 use bps_streams::simulation::{Cluster, Faultless};
 use bps_streams::store::memory::MemoryStore;
 use bps_streams::store::rocks::{MemoryBounds, RocksStore};
@@ -62,6 +63,8 @@ fn checkpoint(sequence: u64) -> Checkpoint {
             Stamped { inputs: None, positions: vec![1, 2] },
             Stamped { inputs: Some(7), positions: vec![u64::MAX] },
         ],
+        clocks: Clocks { due_ms: u64::MAX, running_ms: 3 },
+        due_layout: Some(u32::MAX),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use system_tests::simulator::campaign::{self, Tally};
-use system_tests::simulator::{Scenario, register, relay};
+use system_tests::simulator::{Scenario, register, relay, reminders};
 
 /// The real engine and rule on a simulated cluster: every seed is a run with its own faults, run
 /// twice and checked. Exits with 1 at the first seed that fails, and shows its shortest run.
@@ -26,6 +26,9 @@ struct Flags {
     /// With a topology that talks to itself
     #[arg(long, conflicts_with = "register")]
     relay: bool,
+    /// With a topology whose rows fall due
+    #[arg(long, conflicts_with_all = ["register", "relay"])]
+    reminders: bool,
     /// Lines of the trace shown of a failure (the last ones); 0: all
     #[arg(long, default_value_t = 60)]
     lines: usize,
@@ -37,10 +40,11 @@ fn say(text: &str) {
 }
 
 fn main() -> ExitCode {
-    let Flags { seeds, from, register, relay, lines } = Flags::parse();
+    let Flags { seeds, from, register, relay, reminders, lines } = Flags::parse();
     let scenario = match () {
         () if register => register::scenario,
         () if relay => relay::scenario,
+        () if reminders => reminders::scenario,
         () => Scenario::new,
     };
     let begin = Instant::now();

@@ -40,6 +40,10 @@ pub struct ClusterRun {
     pub(super) processes: BTreeMap<u32, State>,
     pub(super) begin_ms: i64,
     pub(super) now: Now,
+    /// How far the clock of a process may be off (ms).
+    pub(super) clocks_differ_ms: u64,
+    /// How far that of each is ahead (ms), from its last start on.
+    ahead_ms: BTreeMap<u32, i64>,
     pub(super) violation: Option<String>,
     /// Somebody has set offsets of the group, or deleted it, and nobody has committed since.
     pub(super) is_meddled_with: bool,
@@ -80,6 +84,8 @@ impl ClusterRun {
             processes: BTreeMap::new(),
             begin_ms,
             now: Now { monotonic_ms: 0, wall_ms: begin_ms },
+            clocks_differ_ms: 0,
+            ahead_ms: BTreeMap::new(),
             violation: None,
             is_meddled_with: false,
             commits: 0,
@@ -116,6 +122,9 @@ impl ClusterRun {
 
     /// A process begins.
     pub fn boot(&mut self, process: u32) {
+        let mut random = Random::new(self.now.monotonic_ms ^ u64::from(process) << 40);
+        let ahead = random.below(2 * self.clocks_differ_ms + 1) as i64;
+        self.ahead_ms.insert(process, ahead - self.clocks_differ_ms as i64);
         let (broker, store) = self.cluster.boot(process);
         let topics =
             Layout { partitions: self.partitions, dead_letter_partitions: self.partitions };
@@ -159,7 +168,8 @@ impl ClusterRun {
     }
 
     fn step_process(&mut self, process: u32, choose: impl FnOnce(usize) -> usize) {
-        let now = self.now;
+        let ahead_ms = self.ahead_ms.get(&process).copied().unwrap_or(0);
+        let now = Now { wall_ms: self.now.wall_ms + ahead_ms, ..self.now };
         match self.processes.get_mut(&process) {
             Some(State::Running(workers)) => {
                 let worker = choose(workers.len());
@@ -206,6 +216,8 @@ impl ClusterRun {
 
     /// Nothing is wrong any more, and everybody is there.
     pub fn heal(&mut self) {
+        self.clocks_differ_ms = 0;
+        self.ahead_ms.clear();
         for process in 0..PROCESSES_MAX {
             self.cluster.set_disk_full(process, false);
         }

@@ -4,8 +4,8 @@
 //! Reading order: [`random`], [`chaos`] (what goes wrong with an effect), [`workload`] (who writes
 //! the inputs), [`cluster_run`] (processes) and `trouble` (what goes wrong with them), `audit` (the
 //! verdict), this file (a run from its beginning to its verdict), [`campaign`] (many runs),
-//! [`script`] (a crash at every step), [`register`] and [`relay`] (other
-//! topologies: whose rows come and go, which talks to itself).
+//! [`script`] (a crash at every step), [`register`], [`relay`] and [`reminders`] (other topologies:
+//! whose rows come and go, which talks to itself, whose rows fall due).
 
 mod audit;
 pub mod campaign;
@@ -14,6 +14,7 @@ pub mod cluster_run;
 pub mod random;
 pub mod register;
 pub mod relay;
+pub mod reminders;
 pub mod script;
 mod trouble;
 pub mod workload;
@@ -53,6 +54,8 @@ pub struct Scenario {
     pub configure: fn(&mut WorkerConfig),
     /// Whether lines of what happened are kept.
     pub keep_trace: bool,
+    /// How far the clocks of processes may be off (ms), each by its own.
+    pub clocks_differ_ms: u64,
     /// What is played.
     pub play: fn(&Scenario) -> Outcome,
 }
@@ -61,7 +64,14 @@ impl Scenario {
     /// The scenario of a seed, as long as the seed says: the product's.
     pub fn new(seed: u64) -> Scenario {
         let steps = 200 + Random::new(!seed).below(2_800) as u32;
-        Scenario { seed, steps, configure: |_| (), keep_trace: false, play: workload }
+        Scenario {
+            seed,
+            steps,
+            configure: |_| (),
+            keep_trace: false,
+            clocks_differ_ms: 0,
+            play: workload,
+        }
     }
 }
 
@@ -125,6 +135,7 @@ fn run<I: Inputs>(
     let queue_bytes = QUEUE_BYTES[(seed % 2) as usize];
     let mut cluster_run =
         ClusterRun::of(cluster.clone(), topology, BEGIN_MS, PARTITIONS, queue_bytes, configure);
+    cluster_run.clocks_differ_ms = scenario.clocks_differ_ms;
     let (outside, _) = cluster.boot(OUTSIDE);
     prepare_topics(&*outside, cluster_run.topology(), PARTITIONS).unwrap();
     let mut inputs = inputs(outside.clone());

@@ -18,8 +18,7 @@ const STANDSTILL: Duration = Duration::from_secs(120);
 /// From the end of the last fault until all workers commit: a session, and time to take over.
 const ALL_GO_ON: Duration = Duration::from_secs(6 + 10);
 
-/// So much longer it may take where Kafka waits for members that are not there (decision 0038): the
-/// time that ours may be away.
+/// So much longer where Kafka waits for members that are not there (decision 0038).
 const LOST_COUNT: Duration = Duration::from_secs(60);
 
 /// Kafka's code for an error that tells nothing.
@@ -283,13 +282,10 @@ impl<'a> Faults<'a> {
             again.into_iter().for_each(|at| processes.bring(installed, at, random));
         });
         tell(format_args!("all workers commit {took:.1?} after the last fault"));
-        let loads_at_once = self.kafka.loads_at_once();
-        let limit = match std::mem::replace(&mut self.loads_at_once, loads_at_once) < loads_at_once
-        {
-            true => ALL_GO_ON + LOST_COUNT,
-            false => ALL_GO_ON,
-        };
-        if took >= ALL_GO_ON && took < limit {
+        let loads = self.kafka.loads_at_once();
+        let has_more = std::mem::replace(&mut self.loads_at_once, loads) < loads;
+        let limit = if has_more { ALL_GO_ON + LOST_COUNT } else { ALL_GO_ON };
+        if (ALL_GO_ON..limit).contains(&took) {
             self.count("coordinator lost count");
         }
         assert!(took < limit, "{took:.1?} after the last fault until all workers committed");

@@ -111,7 +111,8 @@ fn run_on_store(
     signals: &Signals,
     observer: &Observer,
 ) -> Result<()> {
-    let tables: Vec<&str> = topology.stores.iter().map(|s| s.name.as_str()).collect();
+    let tables = topology.tables();
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let store = RocksStore::open(&config.state_folder.join(STORE), &tables, config.memory)?;
     let env = Arc::new(TaskEnv::new(topology.clone(), Arc::new(store), layout));
     run_workers(broker, &env, config, ids, signals, observer)

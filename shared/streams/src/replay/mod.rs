@@ -10,12 +10,13 @@
 //! out.
 //!
 //! Reading order: this file (what is asked, what is told), `partition_reader` (reading on), `run` (a
-//! partition), `rows` (its tables), `rebuild` (rows that are gone).
+//! partition), `written` (what it is compared with), `rows` (its tables), `rebuild` (rows that are gone).
 
 mod partition_reader;
 mod rebuild;
 mod rows;
 mod run;
+mod written;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::partition_reader::PartitionReader;
+use super::written::{Cause, Written, is_same, outputs, shown};
 use super::{Difference, ReplayReport, Spot};
 use crate::broker::{Broker, BrokerError, CommittedOffset, Now, TopicPartition};
 use crate::error::{Error, Result};
-use crate::record::{Batch, Outgoing, Record};
-use crate::stamp::{STAMP, Stamp};
+use crate::record::{Batch, Outgoing};
+use crate::stamp::Clocks;
 use crate::store::StoreBatch;
 use crate::task::{Metadata, Output, Progress, Task, TaskEnv};
 
@@ -39,38 +40,12 @@ impl Output for Captured {
     }
 }
 
-/// A partition that the task has written to.
-struct Written {
-    reader: PartitionReader,
-    /// Other tasks write there too: which one this is.
-    writer: Option<u32>,
-}
-
-impl Written {
-    /// The stamp of the next record of this task's; others wrote the rest.
-    fn stamp(&mut self) -> Result<Option<Stamp>> {
-        while let Some(record) = self.reader.head()? {
-            if let Some(stamp) = record.headers.get(STAMP).and_then(Stamp::decode)
-                && (self.writer.is_none() || stamp.writer == self.writer)
-            {
-                return Ok(Some(stamp));
-            }
-            self.reader.advance();
-        }
-        Ok(None)
-    }
-
-    /// That of the next record, if it came of this one.
-    fn is_of(&mut self, source: (u32, u64)) -> Result<bool> {
-        Ok(self.stamp()?.is_some_and(|stamp| stamp.source == Some(source)))
-    }
-}
-
-/// A record that had outputs, and the positions it left.
+/// What had outputs, and the positions it left.
 struct Decided {
-    input: usize,
-    offset: u64,
+    cause: Cause,
     positions: Vec<u64>,
+    /// To which the clocks had come.
+    clocks: Clocks,
 }
 
 /// Where a replay has come to.
@@ -135,15 +110,22 @@ impl<'a> Run<'a> {
         report: &mut ReplayReport,
         go_on: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
-        while let Some(Decided { input, offset, positions }) = self.next_decided()? {
-            for (other, position) in positions.iter().enumerate() {
-                let but = (other == input).then_some(offset);
-                self.consume(other, *position, but, report)?;
+        while let Some(Decided { cause, positions, clocks }) = self.next_decided()? {
+            for (input, position) in positions.iter().enumerate() {
+                let but = match cause {
+                    Cause::Record(own, offset) => (own == input).then_some(offset),
+                    Cause::Due(..) => None,
+                };
+                self.consume(input, *position, but, report)?;
             }
-            if self.head_offset(input)? == Some(offset) {
+            // Also before a record: what has moved them may have come to nothing else yet.
+            self.let_fall_due(clocks)?;
+            if let Cause::Record(input, offset) = cause
+                && self.head_offset(input)? == Some(offset)
+            {
                 self.process(input, report)?;
             }
-            self.compare((input, offset), report)?;
+            self.compare(&cause, report)?;
             if self.task.pending >= BATCH_RECORDS {
                 self.keep()?;
                 go_on(report.records)?;
@@ -156,6 +138,10 @@ impl<'a> Run<'a> {
             let committed = self.committed[input].as_ref().filter(own).map_or(0, |c| c.offset);
             self.consume(input, committed, None, report)?;
         }
+        let own = self.committed.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
+        let clocks = own.fold(Clocks::default(), |clocks, own| clocks.latest(own.clocks));
+        self.let_fall_due(clocks)?;
+        self.note_untold("due", None, report);
         self.keep()?;
         go_on(report.records)
     }
@@ -169,7 +155,19 @@ impl<'a> Run<'a> {
         Reached { committed: self.committed.clone(), positions, stream_time, incarnation }
     }
 
-    /// The record whose outputs come next: that with the lowest positions.
+    /// Moves the clocks on, and lets all rows fall due whose time has come.
+    fn let_fall_due(&mut self, clocks: Clocks) -> Result<()> {
+        let own = &mut self.task.state.progress.clocks;
+        if self.env.topology.due_index().is_some() {
+            *own = own.latest(clocks);
+        }
+        while self.task.has_due() {
+            self.task.fall_due(&mut self.captured)?;
+        }
+        Ok(())
+    }
+
+    /// What outputs come of next: that with the lowest positions.
     fn next_decided(&mut self) -> Result<Option<Decided>> {
         let mut next: Option<Decided> = None;
         for written in &mut self.outputs {
@@ -181,14 +179,18 @@ impl<'a> Run<'a> {
                 return Err(Error::Topic { topic, cause: cause.to_owned() });
             }
             self.incarnation = self.incarnation.max(stamp.incarnation);
-            let Some((input, offset)) = stamp.source else { continue };
-            let sum: u64 = stamp.positions.iter().sum();
-            if next.as_ref().is_none_or(|n| sum < n.positions.iter().sum()) {
-                let positions = stamp.positions;
-                next = Some(Decided { input: input as usize, offset, positions });
+            let (cause, clocks) = (Cause::of(&stamp), stamp.clocks);
+            let found = Decided { cause, positions: stamp.positions, clocks };
+            let place = |n: &Decided| (n.positions.iter().sum::<u64>(), n.cause.place());
+            if next.as_ref().is_none_or(|next| place(&found) < place(next)) {
+                next = Some(found);
             }
         }
-        Ok(next.filter(|n| n.input < self.inputs.len()))
+        let is_known = |n: &Decided| match n.cause {
+            Cause::Record(input, _) => input < self.inputs.len(),
+            Cause::Due(..) => true,
+        };
+        Ok(next.filter(is_known))
     }
 
     /// Processes what of an input lies below a position, but one record.
@@ -204,18 +206,23 @@ impl<'a> Run<'a> {
             && Some(offset) != but
         {
             self.process(input, report)?;
-            for index in 0..self.captured.places.len() {
-                let topic = &self.captured.places_of[self.captured.places[index]].topic;
-                let (partition, offset) = (self.partition, Some(offset));
-                let recorded = "nothing".to_owned();
-                let replayed =
-                    format!("{} to {topic}", shown(&self.captured.records.get(index, "", 0)));
-                let place = self.env.inputs[input].clone();
-                report.note(Difference { place, partition, offset, recorded, replayed });
-            }
-            self.clear();
+            let place = self.env.inputs[input].clone();
+            self.note_untold(&place, Some(offset), report);
         }
         Ok(())
+    }
+
+    /// What came of something that is recorded to have had no outputs.
+    fn note_untold(&mut self, place: &str, offset: Option<u64>, report: &mut ReplayReport) {
+        for index in 0..self.captured.places.len() {
+            let topic = &self.captured.places_of[self.captured.places[index]].topic;
+            let (place, partition) = (place.to_owned(), self.partition);
+            let recorded = "nothing".to_owned();
+            let replayed =
+                format!("{} to {topic}", shown(&self.captured.records.get(index, "", 0)));
+            report.note(Difference { place, partition, offset, recorded, replayed });
+        }
+        self.clear();
     }
 
     fn head_offset(&mut self, input: usize) -> Result<Option<u64>> {
@@ -235,14 +242,17 @@ impl<'a> Run<'a> {
         let place = (self.env.inputs[input].clone(), self.partition, offset);
         let wall_ms = if self.early.contains(&place) { i64::MIN } else { i64::MAX };
         let now = Now { monotonic_ms: 0, wall_ms };
-        self.task.process(input, now, &mut self.captured)?;
+        // Rows that are merely deleted when they fall due tell of it nowhere.
+        while self.head_offset(input)? == Some(offset) {
+            self.let_fall_due(Clocks::default())?;
+            self.task.process(input, now, &mut self.captured)?;
+        }
         report.records += 1;
         Ok(())
     }
 
-    /// Compares what came of a record with what is recorded of it.
-    fn compare(&mut self, source: (usize, u64), report: &mut ReplayReport) -> Result<()> {
-        let source = (source.0 as u32, source.1);
+    /// Compares what came of something with what is recorded of it.
+    fn compare(&mut self, cause: &Cause, report: &mut ReplayReport) -> Result<()> {
         for (place, written) in self.outputs.iter_mut().enumerate() {
             let TopicPartition { topic, partition } = written.reader.at.clone();
             let mut note = |offset, recorded: Option<String>, replayed: Option<String>| {
@@ -255,7 +265,7 @@ impl<'a> Run<'a> {
             let (mut outputs, places) = (0, &self.captured.places);
             for index in (0..places.len()).filter(|index| places[*index] == place) {
                 let replayed = self.captured.records.get(index, "", 0);
-                let is_its = written.is_of(source)?;
+                let is_its = written.is_of(cause)?;
                 let recorded = if is_its { written.reader.head()? } else { None };
                 if !recorded.as_ref().is_some_and(|r| is_same(r, &replayed)) {
                     let offset = recorded.as_ref().map(|r| r.offset);
@@ -267,7 +277,7 @@ impl<'a> Run<'a> {
                 }
             }
             // What the replay did not give.
-            while written.is_of(source)? {
+            while written.is_of(cause)? {
                 let recorded = written.reader.head()?;
                 note(recorded.as_ref().map(|r| r.offset), recorded.as_ref().map(shown), None);
                 outputs += 1;
@@ -293,57 +303,4 @@ impl<'a> Run<'a> {
         self.task.committed();
         Ok(())
     }
-}
-
-/// What a task has written to: its own partitions of the topics of sinks, and of those of keyed ones
-/// all.
-fn outputs(broker: &dyn Broker, env: &TaskEnv, partition: u32) -> Result<Vec<Written>> {
-    let mut topics: Vec<(&str, bool)> =
-        env.topology.sinks.iter().map(|sink| (sink.topic.as_str(), sink.is_keyed)).collect();
-    topics.sort_unstable();
-    topics.dedup();
-    let mut outputs = Vec::new();
-    for (topic, is_keyed) in topics {
-        let (partitions, writer) = match is_keyed {
-            true => (0..env.partitions, Some(partition)),
-            false => (partition..partition + 1, None),
-        };
-        for partition in partitions {
-            let reader = PartitionReader::whole(broker, TopicPartition::new(topic, partition))?;
-            outputs.push(Written { reader, writer });
-        }
-    }
-    Ok(outputs)
-}
-
-/// Whether both are the same except for their place, the incarnation of their writer, and the version
-/// of their stamps.
-fn is_same(a: &Record<'_>, b: &Record<'_>) -> bool {
-    let headers = |record: &Record<'_>| -> Vec<(String, Option<Vec<u8>>, Option<Stamp>)> {
-        let parts = record.headers.iter().map(|(name, value)| {
-            let stamp = value.filter(|_| name == STAMP).and_then(Stamp::decode);
-            let stamp = stamp.map(|mut stamp| {
-                // An input that was added since had not been read.
-                let read = stamp.positions.iter().rposition(|position| *position > 0);
-                stamp.positions.truncate(read.map_or(0, |last| last + 1));
-                Stamp { incarnation: 0, inputs: None, ..stamp }
-            });
-            let rest = value.filter(|_| stamp.is_none()).map(<[u8]>::to_vec);
-            (name.to_owned(), rest, stamp)
-        });
-        parts.collect()
-    };
-    (a.key, a.value, a.time()) == (b.key, b.value, b.time()) && headers(a) == headers(b)
-}
-
-fn shown(record: &Record<'_>) -> String {
-    let text = |bytes: Option<&[u8]>| bytes.map(|b| String::from_utf8_lossy(b).into_owned());
-    let stamp = record.headers.get(STAMP).and_then(Stamp::decode);
-    let (key, value) = (text(record.key), text(record.value));
-    format!(
-        "{} {} at {}, {stamp:?}",
-        key.unwrap_or_default(),
-        value.unwrap_or_default(),
-        record.timestamp
-    )
 }

@@ -15,6 +15,7 @@ pub use self::claims::Claim;
 pub(crate) use self::claims::Claims;
 pub use self::row::Row;
 pub(crate) use self::row::RowError;
+use crate::stamp::Clocks;
 
 /// What can go wrong in a store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -82,6 +83,11 @@ pub struct Checkpoint {
     /// Next offsets to read as far as stamps have told in a restore: one list for each set of
     /// inputs that there was. A task that has run since knows better.
     pub stamped: Vec<Stamped>,
+    /// The task's clocks.
+    pub clocks: Clocks,
+    /// By which stores, and which of their functions, the index of due rows was made; `None` where there
+    /// is none, or it is not whole.
+    pub due_layout: Option<u32>,
 }
 
 /// A store whose rows are there.

@@ -1,10 +1,11 @@
 //! What a commit takes from a task, by its steps ([`crate::worker`]).
 
+use super::due_index::DueRows;
 use super::{Metadata, Output, Task, TaskState};
 use crate::broker::{CommittedOffset, OffsetCommit, TopicPartition};
 use crate::error::Result;
 use crate::record::Outgoing;
-use crate::stamp::{Clocks, STAMP, StampParts};
+use crate::stamp::{STAMP, StampParts};
 use crate::store::{Checkpoint, Row, StoreBatch};
 use crate::task::overlay::Table;
 use crate::topology::Backing;
@@ -31,7 +32,7 @@ impl Task {
                     positions: &state.progress.positions,
                     inputs: Some(env.topology.fingerprint()),
                     writer: None,
-                    clocks: Clocks::default(),
+                    clocks: state.progress.clocks,
                     memo: &[],
                 };
                 parts.encode(&mut stamp);
@@ -57,6 +58,7 @@ impl Task {
             incarnation: state.incarnation,
             sequence: state.progress.sequence,
             stream_time: state.progress.stream_time,
+            clocks: state.progress.clocks,
             owner: owner.to_owned(),
             topic_id: self.ids.get(topic).cloned(),
         };
@@ -74,9 +76,14 @@ impl Task {
 
     /// Commit step 5: rows, and what they stand for. `ends` are those of the backing topics.
     pub(crate) fn stage(&self, ends: Vec<(String, u64)>, batch: &mut StoreBatch) {
-        let TaskState { partition, incarnation, progress, tables, .. } = &self.state;
+        let TaskState { partition, incarnation, progress, tables, due, .. } = &self.state;
         for (index, table) in tables.iter().enumerate() {
             table.stage(index, *partition, batch);
+        }
+        #[cfg(feature = "mutants")]
+        let due = due.as_ref().filter(|_| !self.state.is(crate::mutant::Mutant::DueIndexApart));
+        if let Some(due) = due {
+            due.stage(*partition, batch);
         }
         let inputs = self.env.inputs.iter().cloned().zip(progress.positions.iter().copied());
         let checkpoint = Checkpoint {
@@ -88,14 +95,26 @@ impl Task {
             ids: self.ids.clone(),
             stores: self.env.topology.kept(),
             stamped: Vec::new(),
+            clocks: progress.clocks,
+            due_layout: self.env.topology.due_layout(),
         };
         batch.checkpoint(*partition, checkpoint);
         batch.hold(*partition, self.claim);
     }
 
+    /// The index of due rows alone.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn stage_due(&self, batch: &mut StoreBatch) {
+        if let Some(due) = &self.state.due {
+            due.stage(self.state.partition, batch);
+            batch.hold(self.state.partition, self.claim);
+        }
+    }
+
     /// The transaction holds.
     pub(crate) fn committed(&mut self) {
         self.state.tables.iter_mut().for_each(Table::committed);
+        self.state.due.iter_mut().for_each(DueRows::committed);
         self.committed = self.state.progress.sequence;
         self.state.counters.clear();
         self.times.clear();

@@ -4,10 +4,13 @@
 //! Reading order: [`order`] (which record next), [`queue`], [`next`] (dead letters before all),
 //! [`overlay`] (the open transaction's state), [`filter`] (what the store does not hold), this file
 //! (one record from head to position), [`admit`] (where it belongs), [`scope`] (what lets it in, and
-//! what a processor may do), [`moved`] and [`letters`] (what is sent on), [`commit`].
+//! what a processor may do), [`due`] (rows that fall due) and [`due_index`] (which is next), [`ticks`],
+//! [`moved`] and [`letters`] (what is sent on), [`commit`].
 
 mod admit;
 mod commit;
+mod due;
+pub(crate) mod due_index;
 mod env;
 mod filter;
 mod letters;
@@ -19,21 +22,25 @@ pub(crate) mod overlay;
 pub(crate) mod queue;
 mod scan;
 mod scope;
+mod ticks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::admit::Entry;
+use self::due_index::DueRows;
 pub(crate) use self::env::TaskEnv;
 pub(crate) use self::metadata::Metadata;
 use self::order::Choice;
 use self::overlay::Table;
 use self::queue::InputQueue;
 use self::scope::Scope;
+use self::ticks::Ticking;
 use crate::broker::{BrokerError, Now, TopicPartition};
 use crate::error::{Error, Result};
 use crate::processor::ProcessError;
 use crate::record::{Outgoing, Record};
+use crate::stamp::Clocks;
 use crate::store::{Claim, TopicIds};
 use crate::topology::AnyProcessor;
 
@@ -56,6 +63,8 @@ pub(crate) struct Progress {
     pub(crate) stream_time: i64,
     /// Number of the last transaction.
     pub(crate) sequence: u64,
+    /// They move where rows fall due, and are 0 elsewhere.
+    pub(crate) clocks: Clocks,
 }
 
 /// What processing changes.
@@ -64,12 +73,19 @@ pub(crate) struct TaskState {
     pub(crate) incarnation: u64,
     pub(crate) progress: Progress,
     pub(crate) tables: Vec<Table>,
+    /// Where rows fall due.
+    due: Option<DueRows>,
+    /// The record at hand waits for rows to fall due.
+    is_held_up: bool,
     /// What was counted in the open transaction.
     pub(crate) counters: Vec<(&'static str, u64)>,
     /// Buffer for stamps and rows.
     scratch: Vec<u8>,
     /// Records written for the record at hand.
     written: u32,
+    /// What is wrong with it, on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutant::Mutant>,
 }
 
 pub(crate) struct Task {
@@ -78,6 +94,8 @@ pub(crate) struct Task {
     processors: Vec<Box<dyn AnyProcessor>>,
     pub(crate) queues: Vec<InputQueue>,
     pub(crate) state: TaskState,
+    /// Where rows fall due.
+    ticking: Option<Ticking>,
     /// Which topics its positions are of.
     pub(crate) ids: TopicIds,
     /// Number of the last transaction that holds.
@@ -108,10 +126,15 @@ impl Task {
                 incarnation,
                 progress: at.clone(),
                 tables,
+                due: topology.due_index().map(DueRows::new),
+                is_held_up: false,
                 counters: Vec::new(),
                 scratch: Vec::new(),
                 written: 0,
+                #[cfg(feature = "mutants")]
+                mutant: None,
             },
+            ticking: Ticking::of(topology),
             ids: TopicIds::default(),
             committed: at.sequence,
             pending: 0,
@@ -130,28 +153,35 @@ impl Task {
         self.choice() == Choice::Idle && !self.queues.iter().any(InputQueue::is_behind)
     }
 
-    /// Processes the head of input `input`.
+    /// Processes the head of input `input`; it stays where it is while rows fall due before it.
     pub(crate) fn process(&mut self, input: usize, now: Now, out: &mut dyn Output) -> Result<()> {
+        if self.is_tick(input) {
+            return self.take_tick(now, out);
+        }
         let Self { env, queues, state, processors, .. } = self;
         let Some(record) = queues[input].head(&env.inputs[input], state.partition) else {
             return Ok(());
         };
-        state.written = 0;
-        let before = state.progress.stream_time;
+        (state.written, state.is_held_up) = (0, false);
+        let before = (state.progress.stream_time, state.progress.clocks);
         state.progress.positions[input] = record.offset + 1;
         let taken = match Entry::of(env, input, &record, now) {
             Ok(entry) => {
                 let spec = entry.source(env);
-                let mut scope = Scope::new(env, state, out, entry);
+                let mut scope = Scope::of_record(env, state, out, entry);
                 processors[spec.node].take(spec.place, &record, &mut scope)
             }
             Err(letter) => Err(letter.into()),
         };
         match taken {
+            Ok(()) if state.is_held_up => {
+                state.progress.positions[input] = record.offset;
+                return Ok(());
+            }
             Ok(()) => {}
             Err(ProcessError::DeadLetter(letter)) => {
                 // An unread record has no time either.
-                state.progress.stream_time = before;
+                (state.progress.stream_time, state.progress.clocks) = before;
                 refuse_half_written(state, &record)?;
                 letters::bury(env, state, &record, &letter, now, out)?;
             }
@@ -193,6 +223,11 @@ fn refuse_half_written(state: &TaskState, record: &Record<'_>) -> Result<()> {
 }
 
 impl TaskState {
+    #[cfg(feature = "mutants")]
+    fn is(&self, mutant: crate::mutant::Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
     /// Adds what was counted in the open transaction, which holds.
     pub(crate) fn add_counters(&self, all: &mut BTreeMap<&'static str, u64>) {
         for (name, count) in &self.counters {

@@ -1,8 +1,9 @@
-//! What a task does next: what the order says, but dead letters before all.
+//! What a task does next: rows that have fallen due, then what the order says, but dead letters before
+//! all records.
 
 use super::Task;
 use super::admit::{Entry, Judge};
-use super::order::{self, Choice};
+use super::order::{self, Choice, Input};
 use super::queue::InputQueue;
 use crate::broker::Now;
 use crate::processor::ProcessError;
@@ -25,11 +26,21 @@ impl Task {
         self
     }
 
-    /// What the order says.
+    /// What the order says, once all rows are taken that have fallen due, and ticks whose time it is.
     pub(crate) fn choice(&self) -> Choice {
+        if self.has_due() {
+            return Choice::Due;
+        }
+        if let Some(choice) = self.tick_choice() {
+            return choice;
+        }
         let topology = &self.env.topology;
         let head_start = |input: usize| topology.sources[topology.source_of(input)?].head_start_ms;
-        let inputs = self.queues.iter().enumerate().map(|(i, q)| q.state(head_start(i)));
+        let state = |(input, queue): (usize, &InputQueue)| match self.is_tick(input) {
+            true => Input::NOTHING,
+            false => queue.state(head_start(input)),
+        };
+        let inputs = self.queues.iter().enumerate().map(state);
         #[cfg(feature = "mutants")]
         let inputs = inputs.map(|input| self.mistaken.map_or(input, |mistake| mistake(input)));
         order::choose(inputs)
@@ -40,16 +51,20 @@ impl Task {
         match self.choice() {
             Choice::Fetch => true,
             Choice::Idle => self.queues.iter().any(InputQueue::is_behind),
-            Choice::Ask | Choice::Take(_) => false,
+            Choice::Ask | Choice::Take(_) | Choice::Due => false,
         }
     }
 
-    /// What is to be done: a head that becomes a dead letter goes at once, so that it holds nothing
-    /// up; else what the order says.
+    /// What is to be done: rows that have fallen due go first. A head that becomes a dead letter goes at
+    /// once, so that it holds nothing up; else what the order says.
     pub(crate) fn next(&mut self, now: Now) -> Choice {
         let choice = self.choice();
+        if choice == Choice::Due {
+            return choice;
+        }
         for input in 0..self.queues.len() {
-            if choice != Choice::Take(input) && self.is_doomed(input, now) {
+            let is_other = choice != Choice::Take(input) && !self.is_tick(input);
+            if is_other && self.is_doomed(input, now) {
                 return Choice::Take(input);
             }
         }

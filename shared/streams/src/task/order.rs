@@ -27,6 +27,12 @@ pub(crate) struct Input {
     pub(crate) is_first: bool,
 }
 
+impl Input {
+    /// One that has no part in the order.
+    pub(crate) const NOTHING: Input =
+        Input { waiting: None, known: Known::Until(u64::MAX), is_first: false };
+}
+
 /// What makes of an input something that it is not: for engines that are wrong on purpose.
 #[cfg(feature = "mutants")]
 pub(crate) type Mistake = fn(Input) -> Input;
@@ -62,6 +68,8 @@ pub(crate) enum Choice {
     Ask,
     /// Records are here, but others are on their way that may go before them: fetch.
     Fetch,
+    /// Rows have fallen due: they go before all records.
+    Due,
     /// Nothing is here.
     Idle,
 }

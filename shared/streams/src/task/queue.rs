@@ -100,11 +100,19 @@ impl InputQueue {
     pub(crate) fn answer(&mut self, number: u64, end: u64) {
         self.answered = (number, end);
         self.cut_since = None;
-        let next =
-            self.batches.front().map_or(self.fetched, |(batch, _)| batch.place(self.cursor).0);
-        if next >= self.there.1 || end < self.there.1 {
+        if self.next() >= self.there.1 || end < self.there.1 {
             self.there = self.answered;
         }
+    }
+
+    /// Number of the last question answered, and the end it told.
+    pub(crate) fn answered(&self) -> (u64, u64) {
+        self.answered
+    }
+
+    /// Nothing before this is to be taken any more.
+    pub(crate) fn next(&self) -> u64 {
+        self.batches.front().map_or(self.fetched, |(batch, _)| batch.place(self.cursor).0)
     }
 
     /// Whether an end contradicts an earlier answer: records that it had told, and that have not

@@ -26,6 +26,7 @@ impl TopologyBuilder {
                 tells: Vec::new(),
                 sinks: Vec::new(),
                 rekey: None,
+                ticks: None,
                 dead_letters: None,
                 kinds: Vec::new(),
                 fingerprints: Vec::new(),
@@ -35,9 +36,9 @@ impl TopologyBuilder {
 
     /// Keeps a store.
     pub fn store(mut self, store: Store) -> Self {
-        let Store { name, changelog: topic, to, from } = store;
+        let Store { name, changelog: topic, to, from, due } = store;
         let backing = Backing::Changelog { topic, to, from };
-        self.topology.stores.push(StoreSpec { name, backing });
+        self.topology.stores.push(StoreSpec { name, backing, due });
         self
     }
 
@@ -48,7 +49,7 @@ impl TopologyBuilder {
             self.topology.tells.push(Tells { store, topic: topic.clone(), row });
         }
         let backing = Backing::Ledger { topic, from };
-        self.topology.stores.push(StoreSpec { name, backing });
+        self.topology.stores.push(StoreSpec { name, backing, due: None });
         self
     }
 
@@ -85,6 +86,13 @@ impl TopologyBuilder {
         self
     }
 
+    /// Writes ticks to `topic` and reads them: where rows fall due ([`crate::due`]). They tell the time where
+    /// no other record does.
+    pub fn ticks(mut self, topic: impl Into<String>) -> Self {
+        self.topology.ticks = Some(topic.into());
+        self
+    }
+
     /// Sends records that cannot be read to `topic`, as they came.
     pub fn dead_letters(mut self, topic: impl Into<String>) -> Self {
         self.topology.dead_letters = Some(topic.into());
@@ -98,10 +106,10 @@ impl TopologyBuilder {
     pub fn build(mut self) -> Result<Topology, TopologyError> {
         let t = &self.topology;
         self.unique(t.sources.iter().map(|s| s.name.as_str()))?;
-        let read = t.sources.iter().map(|s| &s.topic).chain(&t.rekey);
+        let read = t.sources.iter().map(|s| &s.topic).chain(&t.rekey).chain(&t.ticks);
         self.unique(read.map(String::as_str))?;
         self.unique(t.nodes.iter().map(|n| n.name.as_str()))?;
-        self.unique(t.stores.iter().map(|s| s.name.as_str()))?;
+        self.unique(t.tables().iter().map(String::as_str))?;
         self.unique(t.sinks.iter().map(|s| s.name.as_str()))?;
         if t.sources.is_empty() {
             return Err(self.dangling(&t.name, "reads nothing"));
@@ -115,6 +123,7 @@ impl TopologyBuilder {
             self.wire(node)?;
         }
         self.check_stores()?;
+        self.check_due()?;
         self.check_sinks()?;
         Ok(self.topology)
     }
@@ -122,7 +131,10 @@ impl TopologyBuilder {
     /// Gives each input its number.
     fn number_inputs(&self) -> Result<Vec<InputKind>, TopologyError> {
         let t = &self.topology;
-        let mut kinds = vec![None; t.sources.len() + usize::from(t.rekey.is_some())];
+        let others = [(&t.rekey, InputKind::Moved), (&t.ticks, InputKind::Ticks)];
+        let others = others.into_iter().filter_map(|(topic, kind)| topic.as_ref().map(|_| kind));
+        let others: Vec<InputKind> = others.collect();
+        let mut kinds = vec![None; t.sources.len() + others.len()];
         for (index, source) in t.sources.iter().enumerate() {
             let Some(number) = source.number else { continue };
             match kinds.get_mut(number) {
@@ -133,7 +145,7 @@ impl TopologyBuilder {
         }
         let unnumbered = t.sources.iter().enumerate().filter(|(_, s)| s.number.is_none());
         let unnumbered = unnumbered.map(|(index, _)| InputKind::Source(index));
-        let mut rest = unnumbered.chain(t.rekey.is_some().then_some(InputKind::Moved));
+        let mut rest = unnumbered.chain(others);
         Ok(kinds.into_iter().filter_map(|kind| kind.or_else(|| rest.next())).collect())
     }
 
@@ -141,8 +153,12 @@ impl TopologyBuilder {
     fn fingerprints(&self) -> Vec<u16> {
         let (t, mut names) = (&self.topology, Vec::new());
         let add = |(input, topic): (usize, String)| {
-            // Moved records have no name of a source: those are not empty.
-            let name = t.source_of(input).map_or("", |source| &t.sources[source].name);
+            // No source has one of these names.
+            let name = match t.kinds[input] {
+                InputKind::Source(source) => &t.sources[source].name,
+                InputKind::Moved => "",
+                InputKind::Ticks => "\0ticks",
+            };
             for text in [name, &topic] {
                 names.extend_from_slice(&(text.len() as u32).to_le_bytes());
                 names.extend_from_slice(text.as_bytes());
@@ -214,12 +230,22 @@ impl TopologyBuilder {
         Ok(())
     }
 
+    fn check_due(&self) -> Result<(), TopologyError> {
+        let t = &self.topology;
+        match (t.due_index(), &t.ticks) {
+            (Some(_), None) => Err(self.dangling(&t.name, "has rows that fall due and no ticks")),
+            (None, Some(topic)) => Err(self.dangling(topic, "has ticks, and no row falls due")),
+            _ => Ok(()),
+        }
+    }
+
     fn check_sinks(&self) -> Result<(), TopologyError> {
         for (number, sink) in self.topology.sinks.iter().enumerate() {
             if !self.topology.nodes.iter().any(|node| node.writes.contains(&number)) {
                 return Err(self.dangling(&sink.name, "is written by no processor"));
             }
-            let others = [&self.topology.rekey, &self.topology.dead_letters];
+            let t = &self.topology;
+            let others = [&t.rekey, &t.ticks, &t.dead_letters];
             if others.into_iter().flatten().any(|topic| *topic == sink.topic) {
                 return Err(self.dangling(&sink.name, "writes a topic that the engine writes"));
             }

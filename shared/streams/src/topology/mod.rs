@@ -16,7 +16,9 @@ pub use self::parts::{Ledger, Node, Sink, Source, Store, as_it_is};
 pub(crate) use self::wiring::{AnyProcessor, Gate, Make};
 pub use self::wiring::{Homes, Wiring};
 use crate::broker::{CleanupPolicy, TopicDescription};
+use crate::due::DueOf;
 pub use crate::error::TopologyError;
+use crate::partitioner::murmur2;
 use crate::record::Record;
 use crate::store::Kept;
 
@@ -81,7 +83,21 @@ impl Backing {
 pub(crate) struct StoreSpec {
     pub(crate) name: String,
     pub(crate) backing: Backing,
+    pub(crate) due: Option<DueSpec>,
 }
+
+/// When rows of a store fall due.
+#[derive(Clone, Copy)]
+pub(crate) struct DueSpec {
+    pub(crate) version: u32,
+    pub(crate) of: DueOf,
+}
+
+/// How far ahead of the broker's clock a tick may be: it would end what others wait for early.
+pub(crate) const TICKS_FUTURE_MAX_MS: u64 = 10_000;
+
+/// The table that holds the index of due rows.
+const DUE_INDEX: &str = "due-index";
 
 /// A ledger whose records speak of rows of another store.
 #[derive(Clone)]
@@ -120,6 +136,8 @@ pub(crate) enum InputKind {
     Source(usize),
     /// Those that lay in a wrong partition, of any source.
     Moved,
+    /// Ticks.
+    Ticks,
 }
 
 /// A whole application: see [`Topology::named`].
@@ -133,6 +151,7 @@ pub struct Topology {
     pub(crate) tells: Vec<Tells>,
     pub(crate) sinks: Vec<SinkSpec>,
     pub(crate) rekey: Option<String>,
+    pub(crate) ticks: Option<String>,
     pub(crate) dead_letters: Option<String>,
     /// What is read, by number; ties of time are broken in this order.
     pub(crate) kinds: Vec<InputKind>,
@@ -161,12 +180,17 @@ impl Topology {
         &self.name
     }
 
-    /// The source that an input holds records of; none where it holds moved records of any.
+    /// The source that an input holds records of; none where it holds moved records of any, or ticks.
     pub(crate) fn source_of(&self, input: usize) -> Option<usize> {
         match self.kinds[input] {
             InputKind::Source(source) => Some(source),
-            InputKind::Moved => None,
+            InputKind::Moved | InputKind::Ticks => None,
         }
+    }
+
+    /// The input that holds ticks.
+    pub(crate) fn tick_input(&self) -> Option<usize> {
+        self.kinds.iter().position(|kind| *kind == InputKind::Ticks)
     }
 
     /// The topics that are read, by the number of the input.
@@ -174,6 +198,7 @@ impl Topology {
         let topic = |kind: &InputKind| match kind {
             InputKind::Source(source) => Some(self.sources[*source].topic.clone()),
             InputKind::Moved => self.rekey.clone(),
+            InputKind::Ticks => self.ticks.clone(),
         };
         self.kinds.iter().filter_map(topic).collect()
     }
@@ -241,7 +266,7 @@ impl Topology {
     pub(crate) fn writes(&self, topic: &str) -> bool {
         let backs = |store: &StoreSpec| store.backing.topic() == topic;
         let written = self.sinks.iter().map(|sink| &sink.topic);
-        let written = written.chain(&self.rekey).chain(&self.dead_letters);
+        let written = written.chain(&self.rekey).chain(&self.ticks).chain(&self.dead_letters);
         self.stores.iter().any(backs) || written.into_iter().any(|name| name == topic)
     }
 
@@ -266,6 +291,9 @@ impl Topology {
                 Backing::Ledger { topic, .. } => add(topic, kept.clone(), None),
             }
         }
+        if let Some(topic) = &self.ticks {
+            add(topic, kept.clone(), Some(TICKS_FUTURE_MAX_MS));
+        }
         let written = self.sinks.iter().map(|s| &s.topic);
         for topic in written.chain(&self.rekey).chain(&self.dead_letters) {
             add(topic, kept.clone(), None);
@@ -282,9 +310,34 @@ impl Topology {
         self.stores.iter().map(kept).collect()
     }
 
-    /// Names of the stores, in the order of their tables.
+    /// Names of the tables that it keeps: those of its stores, in their order, and then the index of due
+    /// rows, where there are any.
+    pub fn tables(&self) -> Vec<String> {
+        let index = self.due_index().map(|_| DUE_INDEX.to_owned());
+        self.store_names().into_iter().chain(index).collect()
+    }
+
+    /// Names of the stores.
     pub fn store_names(&self) -> Vec<String> {
         self.stores.iter().map(|store| store.name.clone()).collect()
+    }
+
+    /// The number of the table that holds the index of due rows; none where no row falls due.
+    pub(crate) fn due_index(&self) -> Option<usize> {
+        self.stores.iter().any(|store| store.due.is_some()).then_some(self.stores.len())
+    }
+
+    /// By which stores, and which of their functions, the index of due rows is made; none where no row
+    /// falls due.
+    pub(crate) fn due_layout(&self) -> Option<u32> {
+        self.due_index()?;
+        let mut text = String::new();
+        for (table, store) in self.stores.iter().enumerate() {
+            if let Some(DueSpec { version, .. }) = store.due {
+                text.push_str(&format!("{table} {version} {}\n", store.name));
+            }
+        }
+        Some(murmur2(text.as_bytes()))
     }
 
     /// Index of a store, as tables are numbered.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FromChangelog, FromLedger, RowOf, ToChangelog, Wiring};
+use super::{DueSpec, FromChangelog, FromLedger, RowOf, ToChangelog, Wiring};
+use crate::due::DueOf;
 use crate::processor::{DeadLetter, Processor};
 use crate::record::Record;
 
@@ -44,7 +45,7 @@ impl<R> Source<R> {
 
     /// Its number among the inputs of the topology, from 0. What was written before knows inputs by
     /// their numbers, so one that is added gets the next one, behind that of moved records. Without it
-    /// sources are numbered as they are declared, and moved records come last. Numbers begin at 0 and
+    /// sources are numbered as they are declared, then come moved records, then ticks. Numbers begin at 0 and
     /// leave none out: where an input is removed, those behind it get others, and what was written
     /// before does not tell their positions any more.
     pub fn number(self, number: usize) -> Self {
@@ -71,6 +72,7 @@ pub struct Store {
     pub(super) changelog: String,
     pub(super) to: ToChangelog,
     pub(super) from: FromChangelog,
+    pub(super) due: Option<DueSpec>,
 }
 
 impl Store {
@@ -78,12 +80,18 @@ impl Store {
     pub fn new(name: impl Into<String>, changelog: impl Into<String>) -> Self {
         let to: ToChangelog = |_, row, into| into.extend_from_slice(row);
         let from: FromChangelog = |_, value| Ok(value.to_vec());
-        Self { name: name.into(), changelog: changelog.into(), to, from }
+        Self { name: name.into(), changelog: changelog.into(), to, from, due: None }
     }
 
     /// Gives the changelog's records the form that `to` writes and `from` reads.
     pub fn written_as(self, to: ToChangelog, from: FromChangelog) -> Self {
         Self { to, from, ..self }
+    }
+
+    /// Lets its rows fall due when `of` says so ([`crate::due`]). `version` changes with what `of` says:
+    /// the index of due rows is then made anew.
+    pub fn due(self, version: u32, of: DueOf) -> Self {
+        Self { due: Some(DueSpec { version, of }), ..self }
     }
 }
 

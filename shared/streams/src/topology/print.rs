@@ -17,6 +17,9 @@ impl fmt::Display for Topology {
         if let Some(topic) = &self.rekey {
             writeln!(f, "  rekey     {topic} (records of a wrong partition)")?;
         }
+        if let Some(topic) = &self.ticks {
+            writeln!(f, "  ticks     {topic} (the clock, where rows fall due)")?;
+        }
         for (node, p) in self.nodes.iter().enumerate() {
             let reads: Vec<&str> = self.sources_of(node).map(|s| s.name.as_str()).collect();
             let keeps: Vec<&str> = p.keeps.iter().map(|s| self.stores[*s].name.as_str()).collect();
@@ -26,7 +29,8 @@ impl fmt::Display for Topology {
         for s in &self.stores {
             match &s.backing {
                 Backing::Changelog { topic, .. } => {
-                    writeln!(f, "  store     {} (changelog {topic})", s.name)?;
+                    let due = if s.due.is_some() { ", rows fall due" } else { "" };
+                    writeln!(f, "  store     {} (changelog {topic}{due})", s.name)?;
                 }
                 Backing::Ledger { topic, .. } => {
                     writeln!(f, "  store     {} (backed by {topic})", s.name)?;
@@ -62,6 +66,9 @@ impl Topology {
             if let Some(rekey) = &self.rekey {
                 lines.push(format!("    {} -->|moved| {}", topic(rekey), p.name));
                 lines.push(format!("    {} -.->|wrong partition| {}", p.name, topic(rekey)));
+            }
+            if let Some(ticks) = &self.ticks {
+                lines.push(format!("    {} <-->|ticks| {}", topic(ticks), p.name));
             }
             for s in p.keeps.iter().map(|table| &self.stores[*table]) {
                 lines.push(format!("    {} --- {}[({})]", p.name, s.name, s.name));

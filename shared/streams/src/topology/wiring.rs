@@ -7,7 +7,8 @@ use super::parts::{MakeTyped, Reader, Source};
 use super::{Backing, Topology};
 use crate::partitioner::partition_of;
 use crate::processor::{
-    Context, DeadLetter, Keyed, LedgerId, ProcessError, ProcessResult, Processor, SinkId, StoreId,
+    Context, DeadLetter, DueRow, Keyed, LedgerId, ProcessError, ProcessResult, Processor, SinkId,
+    StoreId,
 };
 use crate::record::Record;
 
@@ -100,6 +101,8 @@ pub(crate) trait AnyProcessor: Send {
     /// Reads a record of the source in this place of its node, and processes it if the gate lets it
     /// in.
     fn take(&mut self, source: usize, record: &Record<'_>, gate: &mut dyn Gate) -> ProcessResult;
+    /// Lets a row of one of its stores fall due.
+    fn due(&mut self, row: DueRow<'_>, context: &mut Context<'_>) -> ProcessResult;
 }
 
 /// Tells where records belong, without processing them.
@@ -163,6 +166,10 @@ impl<P: Processor> AnyProcessor for Typed<P> {
             Some(mut context) => self.processor.process(input, &mut context),
             None => Ok(()),
         }
+    }
+
+    fn due(&mut self, row: DueRow<'_>, context: &mut Context<'_>) -> ProcessResult {
+        self.processor.due(row, context)
     }
 }
 

@@ -83,11 +83,16 @@ impl Worker {
         let refresh = self.refresh_is_due(now);
         self.transaction_since.get_or_insert(now.monotonic_ms);
         let (mut partitions, mut offsets) = (Vec::new(), Vec::new());
+        #[cfg(feature = "mutants")]
+        let ignores_ticks = self.is(super::Mutant::TickWithoutOffsets);
         for (partition, assigned) in &mut self.tasks {
             let Assigned::Running(task, _) = assigned else {
                 continue;
             };
-            if task.pending == 0 && !task.is_unknown && !refresh {
+            let has_news = task.pending > 0 || task.has_open_tick();
+            #[cfg(feature = "mutants")]
+            let has_news = has_news && (task.pending > 0 || !ignores_ticks);
+            if !has_news && !task.is_unknown && !refresh {
                 continue;
             }
             // 1. changelog rows
@@ -196,6 +201,9 @@ impl Worker {
 
     /// The transaction cannot be committed: drop it, its tasks begin again where the group is.
     pub(super) fn give_up(&mut self, error: Error, now: Now) -> Result<()> {
+        if self.is_refused_tick(&error, now) {
+            return self.drop_transaction(now);
+        }
         let Error::Broker(cause) = error else {
             return Err(error);
         };
@@ -242,6 +250,8 @@ impl Worker {
         };
         let topics = self.env.topology.backing_topics();
         let mut batch = StoreBatch::default();
+        #[cfg(feature = "mutants")]
+        let mut apart = StoreBatch::default();
         let mut times = Vec::new();
         let mut ends = ends.into_iter();
         for partition in &commit.tasks {
@@ -255,12 +265,19 @@ impl Worker {
                 self.env.store.checkpoint(*partition)?.unwrap_or_default().backing
             };
             task.stage(backing, &mut batch);
+            #[cfg(feature = "mutants")]
+            if self.config.mutant == Some(super::Mutant::DueIndexApart) {
+                task.stage_due(&mut apart);
+            }
             self.committed.insert(*partition);
             self.status.take(task);
             times.append(&mut task.times);
             task.committed();
+            task.tick_committed(self.asked);
         }
         let lost = self.env.store.apply(&batch)?;
+        #[cfg(feature = "mutants")]
+        self.env.store.apply(&apart)?;
         self.status.commits += 1;
         self.concluded = Some(Concluded { since_ms: commit.since_ms, times });
         self.transaction_since = None;

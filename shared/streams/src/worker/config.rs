@@ -56,6 +56,9 @@ pub struct WorkerConfig {
     pub refresh_offsets_ms: u64,
     /// Go on where records are gone, instead of stopping: the operator's word.
     pub skip_gap: bool,
+    /// Whether it writes ticks where rows fall due ([`crate::due`]). Without them only records, and what
+    /// others write, let rows fall due: for what is decided of the past.
+    pub ticks: bool,
     /// What is wrong with this worker, on purpose.
     #[cfg(feature = "mutants")]
     pub mutant: Option<super::Mutant>,
@@ -73,6 +76,7 @@ impl WorkerConfig {
             restore_stall_ms: 60_000,
             refresh_offsets_ms: 3_600_000,
             skip_gap: false,
+            ticks: true,
             #[cfg(feature = "mutants")]
             mutant: None,
         }

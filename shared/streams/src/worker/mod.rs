@@ -15,6 +15,7 @@
 //! ```
 
 mod commit;
+mod conclude;
 mod config;
 #[cfg(feature = "mutants")]
 mod mutant;
@@ -25,6 +26,7 @@ mod restore;
 mod run;
 mod standstill;
 mod takeover;
+mod ticks;
 mod told;
 mod topic_ids;
 mod waiting;
@@ -45,7 +47,7 @@ use crate::broker::{
 use crate::error::{Error, Result};
 
 use crate::store::Store;
-use crate::task::TaskEnv;
+use crate::task::{Task, TaskEnv};
 use crate::topology::{Layout, Topology};
 
 /// Whether a step found something to do.
@@ -90,6 +92,8 @@ pub struct Worker {
     /// No new work after a failure until this moment (monotonic ms).
     resume_at_ms: u64,
     refreshed_ms: Option<u64>,
+    /// No tick is written before (monotonic ms).
+    ticks_from_ms: u64,
     /// For how long the assignment has lacked an input.
     incomplete: Option<Standstill>,
     status: WorkerStatus,
@@ -151,6 +155,7 @@ impl Worker {
             releasing: false,
             resume_at_ms: 0,
             refreshed_ms: None,
+            ticks_from_ms: 0,
             incomplete: None,
             status: WorkerStatus::default(),
             config,
@@ -238,6 +243,8 @@ impl Worker {
         if self.opening.is_some() || !self.producer_ready {
             return wait.min(Duration::from_millis(5));
         }
+        let tick = self.running().filter_map(Task::wants_tick_in).min();
+        let wait = tick.map_or(wait, |ms| wait.min(Duration::from_millis(ms)));
         match self.transaction_since {
             None => wait,
             Some(since) => {

@@ -126,7 +126,13 @@ impl Worker {
             let missing = self.missing((partition, claim), &known, checkpoint.as_ref())?;
             let from = (checkpoint, missing);
             #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
-            let mut restore = Restore::begin((partition, claim), &known, from, now);
+            let mut restore = Restore::begin(
+                (partition, claim),
+                &known,
+                from,
+                self.env.topology.due_layout(),
+                now,
+            );
             #[cfg(feature = "mutants")]
             (restore.mutant = self.config.mutant);
             opened.insert(partition, Assigned::Restoring(Box::new(restore)));

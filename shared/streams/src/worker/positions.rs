@@ -5,6 +5,8 @@ use super::topic_ids::KnownBy;
 use super::{Assigned, Worker};
 use crate::broker::{Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
+#[cfg(feature = "mutants")]
+use crate::stamp::Clocks;
 use crate::store::{Checkpoint, Stamped};
 use crate::task::{Progress, Task};
 
@@ -24,14 +26,22 @@ impl Worker {
             positions,
             stream_time: metadata.stream_time.max(checkpoint.stream_time),
             sequence: metadata.sequence.max(checkpoint.sequence),
+            clocks: metadata.clocks.latest(checkpoint.clocks),
         };
         let (restored, ms) = (restore.reached.restored, now.monotonic_ms - restore.started_ms);
         tracing::info!(partition, incarnation, restored, ms, "task runs");
+        #[cfg(feature = "mutants")]
+        let progress = match self.is(super::Mutant::ClocksForgotten) {
+            true => Progress { clocks: Clocks::default(), ..progress },
+            false => progress,
+        };
         let mut task = Task::new(self.env.clone(), partition, incarnation, progress);
         task.ids = restore.ids.clone();
         task.claim = restore.claim;
         task.is_unknown = is_unknown;
         self.learn_ids(partition, task.claim, &task.ids)?;
+        #[cfg(feature = "mutants")]
+        (task.state.mutant = self.config.mutant);
         #[cfg(feature = "mutants")]
         let task = task.mistaken(self.config.mutant.and_then(super::Mutant::mistake));
         self.tasks.insert(partition, Assigned::Running(Box::new(task), restored));

@@ -69,9 +69,10 @@ impl Worker {
         self.running().flat_map(of).collect()
     }
 
-    /// Whether a record could be processed right now.
+    /// Whether a record could be processed, or a row fall due, right now.
     pub(super) fn has_work(&self) -> bool {
-        self.producer_ready && self.running().any(|t| matches!(t.choice(), Choice::Take(_)))
+        let is_work = |task: &Task| matches!(task.choice(), Choice::Take(_) | Choice::Due);
+        self.producer_ready && self.running().any(is_work)
     }
 
     /// Fetches, asks and processes. Whether anything was done.
@@ -80,9 +81,11 @@ impl Worker {
         if !self.producer_ready {
             return Ok(false);
         }
+        self.plan_ticks(now)?;
         let asked = self.ask(now)?;
         let processed = self.process(now)?;
-        Ok(fetched || asked || processed)
+        let ticked = self.write_ticks(now)?;
+        Ok(fetched || asked || processed || ticked)
     }
 
     /// A slot that cannot be read for now holds up no other one.
@@ -114,12 +117,16 @@ impl Worker {
         Ok(any)
     }
 
-    /// One question for all inputs, if a record waits for the answer: those that look empty may be,
-    /// and of the others it tells what is there by now. It is asked again, now and then, where what
-    /// was told to be there does not come.
+    /// One question for all inputs, if a record or a tick waits for the answer: those that look empty may
+    /// be, and of the others it tells what is there by now. It is asked again, now and then, where what was
+    /// told to be there does not come.
     fn ask(&mut self, now: Now) -> Result<bool> {
         let is_long_ago = now.monotonic_ms.saturating_sub(self.asked_ms) >= ASK_AGAIN_MS;
-        let wants = |task: &Task| task.choice() == Choice::Ask || is_long_ago && task.is_waiting();
+        let wants = |task: &Task| {
+            task.choice() == Choice::Ask
+                || is_long_ago && task.is_waiting()
+                || task.wants_tick() == Some(false)
+        };
         if !self.running().any(wants) {
             return Ok(false);
         }
@@ -146,6 +153,11 @@ impl Worker {
                 }
             }
         }
+        for assigned in self.tasks.values_mut() {
+            if let Assigned::Running(task, _) = assigned {
+                task.hear_ends();
+            }
+        }
         Ok(true)
     }
 
@@ -161,17 +173,23 @@ impl Worker {
             task.learn(LEARN_ROWS)?;
             let turn = TURN_RECORDS.min(room.saturating_sub(pending));
             for _ in 0..turn {
-                let Choice::Take(input) = task.next(now) else {
+                let next = task.next(now);
+                if !matches!(next, Choice::Take(_) | Choice::Due) {
                     break;
-                };
+                }
                 if self.transaction_since.is_none() {
                     self.transaction_since = Some(now.monotonic_ms);
                 }
-                if let Err(error) = task.process(input, now, &mut self.producer) {
+                let before = task.pending;
+                let done = match next {
+                    Choice::Take(input) => task.process(input, now, &mut self.producer),
+                    _ => task.fall_due(&mut self.producer),
+                };
+                if let Err(error) = done {
                     failed = Some(error);
                     break 'tasks;
                 }
-                pending += 1;
+                pending += task.pending - before;
             }
         }
         // A record half done must not be committed.

@@ -12,14 +12,14 @@ use std::time::Duration;
 use super::open::{Known, last_commit};
 use super::standstill::Standstill;
 use super::told::Told;
-use super::{Assigned, Guarantee, TaskStatus, Worker};
+use super::{Assigned, TaskStatus, Worker};
 use crate::broker::{Broker, Isolation, Now, OffsetSpec, Reader, TopicPartition};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Record};
 use crate::stamp::{STAMP, Stamp};
 use crate::store::{Checkpoint, Claim, Row, Stamped, StoreBatch, TopicIds};
-use crate::task::{Metadata, TaskEnv};
-use crate::topology::Backing;
+use crate::task::{Metadata, TaskEnv, due_index};
+use crate::topology::{Backing, DueSpec};
 
 /// Bytes read from one topic in one step.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -45,9 +45,11 @@ pub(super) struct Restore {
     pub(super) metadata: Option<Metadata>,
     /// Which topics it was begun with.
     pub(super) ids: TopicIds,
-    told: Told,
+    pub(super) told: Told,
     pub(super) reached: Reached,
-    is_concluded: bool,
+    /// Whether the index of due rows is that of the rows; else it is made in the end.
+    pub(super) has_index: bool,
+    pub(super) is_concluded: bool,
     /// Opened when it is needed; dropped with a chunk that failed, since it has moved on.
     reader: Option<Box<dyn Reader>>,
     standstill: Standstill,
@@ -79,10 +81,12 @@ impl Restore {
         (partition, claim): (u32, Claim),
         known: &Known,
         (checkpoint, missing): (Option<Checkpoint>, Vec<Missing>),
+        due_layout: Option<u32>,
         now: Now,
     ) -> Restore {
         let metadata = last_commit(&known.group);
         let evidence = metadata.is_some() || checkpoint.is_some();
+        let has_index = checkpoint.as_ref().is_none_or(|c| c.due_layout == due_layout);
         let mut checkpoint = checkpoint.unwrap_or_default();
         known.name_backing(&mut checkpoint);
         let reached = Reached { missing, evidence, checkpoint, restored: 0 };
@@ -95,6 +99,7 @@ impl Restore {
             ids: known.ids.clone(),
             told: Told::default(),
             reached,
+            has_index,
             is_concluded: false,
             reader: None,
             standstill: Standstill::new(now),
@@ -195,36 +200,6 @@ impl Restore {
         Ok(())
     }
 
-    /// Writes rows, and what they stand for.
-    fn keep(&self, env: &TaskEnv, checkpoint: &mut Checkpoint, mut rows: StoreBatch) -> Result<()> {
-        checkpoint.stores = env.topology.kept();
-        rows.checkpoint(self.partition, checkpoint.clone());
-        rows.hold(self.partition, self.claim);
-        env.store.apply(&rows)?;
-        Ok(())
-    }
-
-    /// All is read: compares the rows with what ledgers tell of them, and keeps how far those are.
-    fn conclude(&mut self, env: &TaskEnv, guarantee: Guarantee) -> Result<()> {
-        if self.is_concluded {
-            return Ok(());
-        }
-        // Without transactions a ledger may be ahead of its rows.
-        if guarantee == Guarantee::ExactlyOnce {
-            self.told.check(env, self.partition)?;
-        }
-        let backing = self.reached.missing.iter().map(|m| (m.topic.clone(), m.position));
-        let backing: Vec<_> = backing.collect();
-        let mut checkpoint = self.reached.checkpoint.clone();
-        if self.reached.restored > 0 && checkpoint.backing != backing {
-            checkpoint.backing = backing;
-            self.keep(env, &mut checkpoint, StoreBatch::default())?;
-        }
-        self.reached.checkpoint = checkpoint;
-        self.is_concluded = true;
-        Ok(())
-    }
-
     /// Reads on from where the store is; only what is committed.
     fn reader(&self, broker: &dyn Broker) -> Result<Box<dyn Reader>> {
         let from = |m: &Missing| (TopicPartition::new(&m.topic, self.partition), m.position);
@@ -276,6 +251,13 @@ impl Restore {
             #[cfg(feature = "mutants")]
             if self.keeps(env, table, &key, sequence)? {
                 continue;
+            }
+            #[cfg(feature = "mutants")]
+            let spec = self.without_due(spec);
+            if let (Some(index), Some(DueSpec { of, .. })) = (env.topology.due_index(), spec.due)
+                && let Some(due) = value.as_deref().and_then(of)
+            {
+                rows.write(index, self.partition, &due_index::entry(due, table, &key), Some(&[]));
             }
             let row = value.map(|value| {
                 Row::encode(sequence, record.timestamp, &value, &mut encoded);
@@ -330,6 +312,7 @@ impl Reached {
             (checkpoint.incarnation, checkpoint.sequence) = (stamp.incarnation, 0);
         }
         checkpoint.stream_time = checkpoint.stream_time.max(record.timestamp);
+        checkpoint.clocks = checkpoint.clocks.latest(stamp.clocks);
         let Stamp { inputs, ref positions, .. } = *stamp;
         let is_same =
             |told: &Stamped| (told.inputs, told.positions.len()) == (inputs, positions.len());

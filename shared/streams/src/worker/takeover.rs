@@ -70,9 +70,13 @@ impl Worker {
     }
 
     /// Who, other than this one, has committed last in partitions in which a transaction is open.
-    /// Only owners of a partition write to its backing topics.
     fn left_open(&self, partitions: &[u32]) -> Result<BTreeSet<String>> {
-        let backing = self.backing(partitions);
+        // Only owners of a partition write there.
+        let mut backing = self.backing(partitions);
+        if let Some(topic) = &self.env.topology.ticks {
+            backing
+                .extend(partitions.iter().map(|partition| TopicPartition::new(topic, *partition)));
+        }
         let ends = |isolation| self.broker.offsets(&backing, OffsetSpec::End(isolation));
         // In this order: what is written in between must not look open.
         let (high, stable) = (ends(Isolation::ReadUncommitted)?, ends(Isolation::ReadCommitted)?);

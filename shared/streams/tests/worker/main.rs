@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod deleted_rows;
+mod due;
 mod group;
 mod lost_rows;
 mod new_parts;

@@ -128,6 +128,8 @@ pub(crate) struct Rig {
     worker: Option<Worker>,
     pub(crate) configure: fn(&mut WorkerConfig),
     pub(crate) now: Now,
+    /// How far the worker's clock is ahead (ms).
+    pub(crate) ahead_ms: i64,
 }
 
 impl Rig {
@@ -147,6 +149,7 @@ impl Rig {
             worker: None,
             configure: |_| (),
             now: Now { monotonic_ms: 0, wall_ms: BEGIN_MS },
+            ahead_ms: 0,
         };
         rig.pass(1);
         rig
@@ -214,7 +217,8 @@ impl Rig {
 
     pub(crate) fn step(&mut self, ms: u64) -> Result<Activity, Error> {
         self.pass(ms);
-        self.worker.as_mut().unwrap().step(self.now, Duration::ZERO)
+        let now = Now { wall_ms: self.now.wall_ms + self.ahead_ms, ..self.now };
+        self.worker.as_mut().unwrap().step(now, Duration::ZERO)
     }
 
     /// Steps until all that is there is decided.

@@ -52,7 +52,7 @@ impl Pair {
 
     fn row(&self) -> Option<(u64, String)> {
         let mut row = Vec::new();
-        let table = self.topology.store_names().iter().position(|name| name == ROWS).unwrap();
+        let table = self.topology.tables().iter().position(|name| name == ROWS).unwrap();
         let there = self.store.get(table, 0, b"k", &mut row).unwrap();
         there.then(|| {
             let text = String::from_utf8(row[16..].to_vec()).unwrap();
@@ -102,7 +102,7 @@ fn a_batch_of_a_former_owner_changes_nothing() {
     check(Arc::new(MemoryStore::default()));
     let folder = tempfile::tempdir().unwrap();
     let tables = register();
-    let tables = tables.store_names();
+    let tables = tables.tables();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let store = RocksStore::open(&folder.path().join("store"), &tables, MemoryBounds::default());
     check(Arc::new(store.unwrap()));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::stamp::Clocks;
 use crate::store::{Checkpoint, Kept, Stamped};
 
 /// A checkpoint as text, one fact a line: readable in a hex dump when it matters.
@@ -25,6 +26,12 @@ pub(super) fn encode_checkpoint(c: &Checkpoint) -> String {
         let words: Vec<String> = positions.iter().map(u64::to_string).collect();
         let inputs = inputs.map_or_else(|| "?".to_owned(), |inputs| format!("{inputs:04x}"));
         let _ = writeln!(text, "stamped {inputs} {}", words.join(","));
+    }
+    if c.clocks != Clocks::default() {
+        let _ = writeln!(text, "clocks {} {}", c.clocks.due_ms, c.clocks.running_ms);
+    }
+    if let Some(layout) = c.due_layout {
+        let _ = writeln!(text, "index {layout:08x} due");
     }
     text
 }
@@ -58,6 +65,11 @@ pub(super) fn decode_checkpoint(row: &[u8]) -> Option<Checkpoint> {
                 let inputs = (word.len() == 4).then(|| u16::from_str_radix(word, 16));
                 checkpoint.stamped.push(Stamped { inputs: inputs.transpose().ok()?, positions });
             }
+            "clocks" => {
+                let (due_ms, running_ms) = (word.parse().ok()?, name.parse().ok()?);
+                checkpoint.clocks = Clocks { due_ms, running_ms };
+            }
+            "index" => checkpoint.due_layout = Some(u32::from_str_radix(word, 16).ok()?),
             _ => return None,
         }
     }
@@ -95,6 +107,11 @@ mod tests {
         assert_eq!(encode_checkpoint(&checkpoint), now);
         let before = now.replace("stamped ?", "stamped 1").replace("store ?", "store 0");
         assert_eq!(decode_checkpoint(before.as_bytes()), Some(checkpoint.clone()));
+        assert_eq!(decode_checkpoint(now.as_bytes()), Some(checkpoint.clone()));
+        checkpoint.clocks = Clocks { due_ms: 50, running_ms: 7 };
+        checkpoint.due_layout = Some(0xab);
+        let now = format!("{now}clocks 50 7\nindex 000000ab due\n");
+        assert_eq!(encode_checkpoint(&checkpoint), now);
         assert_eq!(decode_checkpoint(now.as_bytes()), Some(checkpoint));
         assert_eq!(decode_checkpoint(b"v1 3 7 -5\nnothing 4 a\n"), None);
     }
