@@ -21,7 +21,7 @@ use super::cluster_run::ClusterRun;
 use super::random::Random;
 use super::{Inputs, Outcome, PARTITIONS, Scenario, run};
 
-/// The topic that is read: a key, and a [`Reminder`] with a span in place of its due; without a value the
+/// The topic that is read: a key, and a reminder with a span in place of its due; without a value the
 /// reminder is taken back.
 pub const WANTED: &str = "wanted";
 /// Ticks.

@@ -14,6 +14,7 @@
 //!      └──────────────────────────┴─────────▲
 //! ```
 
+mod assignment;
 mod commit;
 mod conclude;
 mod config;
@@ -96,6 +97,9 @@ pub struct Worker {
     ticks_from_ms: u64,
     /// For how long the assignment has lacked an input.
     incomplete: Option<Standstill>,
+    /// Whether it has joined as another member since then; and how often it has ever.
+    has_joined_anew: bool,
+    joins: u32,
     status: WorkerStatus,
 }
 
@@ -126,13 +130,7 @@ impl Worker {
         #[cfg(feature = "mutants")]
         broker.mutate(config.mutant);
         let group = env.topology.name().to_owned();
-        let consumer = broker.consumer(ConsumerOptions {
-            group: group.clone(),
-            instance: config.id.clone(),
-            topics: env.inputs.clone(),
-            partitions: env.partitions,
-            session_timeout_ms: config.session_timeout_ms,
-        })?;
+        let consumer = broker.consumer(consumer_options(&env, &config, config.id.clone()))?;
         let producer = broker.producer(producer_mode(&config))?;
         Ok(Worker {
             broker,
@@ -157,6 +155,8 @@ impl Worker {
             refreshed_ms: None,
             ticks_from_ms: 0,
             incomplete: None,
+            has_joined_anew: false,
+            joins: 0,
             status: WorkerStatus::default(),
             config,
         })
@@ -337,6 +337,17 @@ impl Worker {
             Assigned::Running(_, restored) => TaskStatus::Running { restored: *restored },
         };
         self.tasks.iter().map(|(partition, assigned)| (*partition, status(assigned))).collect()
+    }
+}
+
+/// Its place in the group, under this name.
+fn consumer_options(env: &TaskEnv, config: &WorkerConfig, instance: String) -> ConsumerOptions {
+    ConsumerOptions {
+        group: env.topology.name().to_owned(),
+        instance,
+        topics: env.inputs.clone(),
+        partitions: env.partitions,
+        session_timeout_ms: config.session_timeout_ms,
     }
 }
 

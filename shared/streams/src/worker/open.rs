@@ -4,18 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::restore::{Missing, Restore};
-use super::standstill::Standstill;
 use super::takeover::Takeover;
 use super::told::REBUILD;
 use super::{Guarantee, Worker};
-use crate::broker::{BrokerError, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
+use crate::broker::{CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
 use crate::store::{Checkpoint, Claim, StoreBatch, TopicIds};
 use crate::task::{Metadata, Task};
 use crate::topology::Backing;
-
-/// How long an assignment may lack an input before it is taken for the work of another assignor.
-const INCOMPLETE_MS_MAX: u64 = 30_000;
 
 /// What an operator may do where a ledger has lost records.
 const LEDGER_GONE: &str = "`verify` names what was decided and is gone; a plain `reset` goes on \
@@ -108,7 +104,10 @@ impl Worker {
             Ok(numbers) => numbers,
             Err(cause) => return self.wait_for_inputs(cause, now),
         };
-        self.incomplete = None;
+        // None at all may be for a moment, until who was known by the former name is out.
+        if !numbers.is_empty() {
+            (self.incomplete, self.has_joined_anew) = (None, false);
+        }
         if !self.take_over(&mut opening.takeover, &numbers, now)? {
             return Ok(None);
         }
@@ -138,40 +137,6 @@ impl Worker {
             opened.insert(partition, Assigned::Restoring(Box::new(restore)));
         }
         Ok(Some(opened))
-    }
-
-    /// Partition numbers of the assignment; every input must have each of them.
-    fn co_partitions(&self, partitions: &[TopicPartition]) -> Result<Vec<u32>, String> {
-        let mut inputs: BTreeMap<u32, usize> = BTreeMap::new();
-        for at in partitions {
-            *inputs.entry(at.partition).or_default() += 1;
-        }
-        if let Some((number, count)) = inputs.iter().find(|(_, n)| **n != self.env.inputs.len()) {
-            return Err(format!(
-                "partition {number} was assigned of {count} of {} inputs only: every member of \
-                 the group must use the assignor `range`",
-                self.env.inputs.len()
-            ));
-        }
-        Ok(inputs.into_keys().collect())
-    }
-
-    /// The member that assigns may not have heard yet of a topic that was made a moment ago: as
-    /// soon as it has, it assigns anew.
-    fn wait_for_inputs<T>(&mut self, cause: String, now: Now) -> Result<T> {
-        let what = "assignment";
-        let standstill = self.incomplete.get_or_insert_with(|| Standstill::new(now));
-        if standstill.is_silent(now) {
-            let names: Vec<_> = self.env.inputs.iter().map(String::as_str).collect();
-            if let Err(away) = self.broker.describe_topics(&names) {
-                self.incomplete = None;
-                return Err(away.into());
-            }
-            if standstill.count(now) >= INCOMPLETE_MS_MAX {
-                return Err(BrokerError::Fatal { what, cause }.into());
-            }
-        }
-        Err(BrokerError::Unavailable { what, cause }.into())
     }
 
     fn look_up(&self, partition: u32, ids: &TopicIds) -> Result<Known> {

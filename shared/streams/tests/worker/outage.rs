@@ -1,10 +1,10 @@
 //! A broker that is away, or a worker that was, is no restore that stands still.
 
 use bps_streams::Error;
-use bps_streams::broker::ConsumerOptions;
+use bps_streams::broker::{ConsumerOptions, GroupEvent};
 use bps_streams::worker::TaskStatus;
 
-use super::rig::{INPUT, PARTITIONS, Rig, beginning, node, register, set};
+use super::rig::{INPUT, LEDGER, PARTITIONS, Rig, beginning, node, register, set};
 
 /// A process that restores, and has restored some of what it must.
 fn restoring() -> Rig {
@@ -90,7 +90,9 @@ fn an_assignment_without_an_input_is_waited_for_while_the_broker_is_away() {
         .unwrap();
     let mut step = |rig: &mut Rig, ms: u64| {
         let outcome = rig.step(ms);
-        stranger.poll(rig.now, std::time::Duration::ZERO).unwrap();
+        if stranger.poll(rig.now, std::time::Duration::ZERO).unwrap() == GroupEvent::Revoking {
+            stranger.release().unwrap();
+        }
         outcome
     };
     rig.boot();
@@ -111,4 +113,34 @@ fn an_assignment_without_an_input_is_waited_for_while_the_broker_is_away() {
     assert!(error.contains("partition 0 was assigned of 1 of 2 inputs only"), "{error}");
     // It was asked last a few seconds before it was back.
     assert!(rig.now.monotonic_ms >= since_ms + 24_000);
+}
+
+#[test]
+fn a_member_that_is_gone_without_an_end_of_its_session_holds_nobody_up_for_ever() {
+    const MORE: &str = "more";
+    let topology = beginning().processor(node(&[INPUT, MORE], &[])).build();
+    let mut rig = Rig::new(topology.unwrap());
+    let mut stranger = rig
+        .outside
+        .consumer(ConsumerOptions {
+            group: rig.topology.name().to_owned(),
+            instance: "a-stranger".to_owned(),
+            topics: vec![MORE.to_owned()],
+            partitions: PARTITIONS,
+            // Until then the group waits for it in a rebalance.
+            session_timeout_ms: 70_000,
+        })
+        .unwrap();
+    rig.boot();
+    rig.send(INPUT, "a", Some("1"));
+    // It is assigned the only partition, and is gone.
+    for _ in 0..50 {
+        rig.step(100).unwrap();
+        stranger.poll(rig.now, std::time::Duration::ZERO).unwrap();
+    }
+    for _ in 0..80 {
+        rig.step(1_000).unwrap();
+    }
+    rig.settle();
+    assert_eq!(rig.keys(LEDGER), ["a"]);
 }
