@@ -95,6 +95,11 @@ fn member_config(shared: &Shared, options: &ConsumerOptions) -> ClientConfig {
         .set("heartbeat.interval.ms", "500")
         .set("partition.assignment.strategy", "range")
         .set("isolation.level", "read_committed");
+    // It cannot be shorter than a session.
+    let interval_ms = config.get("max.poll.interval.ms").and_then(|ms| ms.parse::<u64>().ok());
+    if interval_ms.is_some_and(|ms| ms < options.session_timeout_ms) {
+        config.set("max.poll.interval.ms", options.session_timeout_ms.to_string());
+    }
     config
 }
 
@@ -198,6 +203,20 @@ mod tests {
     use super::*;
     use crate::broker::kafka::{KafkaBroker, KafkaConfig};
     use crate::broker::{Broker as _, CommittedOffset};
+
+    #[test]
+    fn a_session_may_be_longer_than_the_time_between_polls() {
+        // Nobody is there; settings that cannot be are refused all the same.
+        let broker = KafkaBroker::new(KafkaConfig::new("127.0.0.1:1"));
+        let options = ConsumerOptions {
+            group: "g".to_owned(),
+            instance: "one".to_owned(),
+            topics: vec!["t".to_owned()],
+            partitions: 1,
+            session_timeout_ms: 1_800_000,
+        };
+        broker.consumer(options).expect("a member");
+    }
 
     #[test]
     fn a_commit_of_offsets_by_who_is_no_member_any_more_is_told_as_such() {
