@@ -5,7 +5,7 @@ use crate::broker::{
     CleanupPolicy, Copies, TOMBSTONES_MS, Timestamps, TopicDescription, TopicSettings,
 };
 use crate::error::{Error, Result};
-use crate::topology::{Backing, StoreSpec, Topology};
+use crate::topology::{Backing, StoreSpec, TICKS_FUTURE_MAX_MS, Topology};
 
 /// A topic as it was found.
 pub(crate) struct Found<'a> {
@@ -142,6 +142,13 @@ fn written(
     let door = topology.sources.iter().map(|source| source.future_max_ms.unwrap_or(u64::MAX));
     let door = door.max().unwrap_or(0);
     let is_ticks = topology.ticks.as_deref() == Some(topic.name.as_str());
+    if is_ticks && topic.future_max_ms.is_none_or(|ms| ms > TICKS_FUTURE_MAX_MS) {
+        let cause =
+            "it takes ticks that are far ahead: a machine whose clock is ahead ends early what \
+                     waits for a time"
+                .to_owned();
+        objections.push(Warned(cause, "message.timestamp.after.max.ms=10000"));
+    }
     if let Some(ms) = topic.future_max_ms.filter(|ms| *ms < door && !is_ticks) {
         let cause = format!(
             "it refuses records stamped more than {ms} ms ahead, and what is processed may be \
@@ -280,6 +287,31 @@ mod tests {
         let bounded: Change = |_, settings| settings.retention_bytes = Some(7);
         let bytes: &[_] = &[("refused", "retention.bytes=-1")];
         check_all(bounded, [bytes, &[], bytes, bytes, bytes]);
+    }
+
+    #[test]
+    fn ticks_may_not_be_far_ahead() {
+        let node = node("p", |wiring| _ = wiring.store("rows"));
+        let topology = Topology::named("a")
+            .store(Store::new("rows", "rows").due(1, |_| None))
+            .processor(node.reads(Source::new("in", "in", as_it_is)))
+            .ticks("ticks")
+            .build()
+            .expect("well wired");
+        let settings = TopicSettings::default();
+        let of = |future_max_ms: Option<u64>| {
+            let mut topics = topology.topics(1);
+            let ticks = topics.iter_mut().find(|topic| topic.name == "ticks").expect("ticks");
+            ticks.future_max_ms = future_max_ms.or(ticks.future_max_ms).filter(|ms| *ms > 0);
+            let found = Found { topic: ticks, settings: &settings };
+            let told = |objection| match objection {
+                Refused(_, mend) | Warned(_, mend) => mend,
+            };
+            objections(&topology, &found, &[]).into_iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(of(None), [""; 0]);
+        assert_eq!(of(Some(0)), ["message.timestamp.after.max.ms=10000"], "no limit");
+        assert_eq!(of(Some(10_001)), ["message.timestamp.after.max.ms=10000"]);
     }
 
     #[test]

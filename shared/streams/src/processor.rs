@@ -28,7 +28,8 @@ pub trait Processor: Send {
     fn process(&mut self, input: Self::Input<'_>, context: &mut Context<'_>) -> ProcessResult;
 
     /// Takes a row of one of its stores that has fallen due ([`crate::due`]). It deletes the row, or
-    /// leaves it with none or a later due; with one that has come by then, the row falls due again. What
+    /// leaves it with none or a later due; by the other clock than the one that it fell by, one that has not
+    /// come yet. With a later one that has come by then, the row falls due again. What
     /// else it changes, and what it sends to a keyed sink, it tells at once in a topic that backs a
     /// ledger: only so a replay, and whoever takes the partition over, can know of it.
     ///
@@ -234,7 +235,8 @@ impl Context<'_> {
         self.due_in(span + TICK_SPAN_MAX)
     }
 
-    /// As [`Context::after`] for pauses between attempts: up to 2 s earlier.
+    /// As [`Context::after`] for pauses between attempts: up to 2 s earlier. Without any span it has come
+    /// already.
     pub fn backoff(&self, span: Duration) -> Due {
         self.due_in(span)
     }

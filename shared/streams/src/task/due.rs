@@ -68,6 +68,8 @@ impl Task {
         let Some(entry) = due.take(&*env.store, partition, clocks)? else {
             return Ok(());
         };
+        // An entry that is dropped is a change too: the policy of commits bounds those.
+        self.pending += 1;
         let Some((due, table, key)) = parts(&entry) else {
             return Ok(());
         };
@@ -122,7 +124,6 @@ impl Task {
         if left.and_then(|row| of(row.value)).is_some_and(is_no_later) {
             return broken("the processor left it with a due that is no later");
         }
-        self.pending += 1;
         Ok(())
     }
 }

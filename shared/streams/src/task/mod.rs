@@ -22,7 +22,7 @@ pub(crate) mod overlay;
 pub(crate) mod queue;
 mod scan;
 mod scope;
-mod ticks;
+pub(crate) mod ticks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -164,6 +164,8 @@ impl Task {
         };
         (state.written, state.is_held_up) = (0, false);
         let before = (state.progress.stream_time, state.progress.clocks);
+        // Not the record's own: markers may lie between.
+        let position = state.progress.positions[input];
         state.progress.positions[input] = record.offset + 1;
         let taken = match Entry::of(env, input, &record, now) {
             Ok(entry) => {
@@ -175,7 +177,7 @@ impl Task {
         };
         match taken {
             Ok(()) if state.is_held_up => {
-                state.progress.positions[input] = record.offset;
+                state.progress.positions[input] = position;
                 return Ok(());
             }
             Ok(()) => {}

@@ -38,6 +38,7 @@ impl Task {
         let head_start = |input: usize| topology.sources[topology.source_of(input)?].head_start_ms;
         let state = |(input, queue): (usize, &InputQueue)| match self.is_tick(input) {
             true => Input::NOTHING,
+            false if self.waits_for_tick(input) => Input::NOTHING,
             false => queue.state(head_start(input)),
         };
         let inputs = self.queues.iter().enumerate().map(state);

@@ -24,6 +24,9 @@ const SPACING_MS: u64 = 50;
 /// Between two ticks where a row waits for the running clock (ms).
 const PERIOD_MS: u64 = 1_000;
 
+/// Before the ends are asked for again where one that was written has not come yet (ms).
+pub(crate) const ASK_AGAIN_MS: u64 = 5;
+
 /// What a tick says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tick {
@@ -51,7 +54,7 @@ pub(super) struct Ticking {
     input: usize,
     /// Ends of all inputs that were told after the tick at the head was there.
     ends: Option<Vec<u64>>,
-    /// The time of the last one that was decided.
+    /// The time at which the last one was decided, or its own if that is later.
     last: Option<u64>,
     /// When the last one was written here (monotonic ms).
     written_ms: Option<u64>,
@@ -100,6 +103,12 @@ impl Task {
         others.all(|(_, (queue, end))| queue.next() >= *end).then_some(Choice::Take(*input))
     }
 
+    /// Whether a tick goes before all that is left of an input: what lies behind its end waits for it.
+    pub(super) fn waits_for_tick(&self, input: usize) -> bool {
+        let ends = self.ticking.as_ref().and_then(|ticking| ticking.ends.as_ref());
+        ends.is_some_and(|ends| self.queues[input].next() >= ends[input])
+    }
+
     /// Ends were told: a tick that waits takes them in, once.
     pub(crate) fn hear_ends(&mut self) {
         let Self { ticking, queues, .. } = self;
@@ -138,7 +147,9 @@ impl Task {
                         return Ok(());
                     }
                 }
-                ticking.last = Some(time);
+                // What goes by until the next one has gone by since this one was decided, no earlier.
+                let wall = u64::try_from(now.wall_ms).ok().filter(|_| now.wall_ms < i64::MAX);
+                ticking.last = Some(wall.map_or(time, |wall| wall.max(time)));
             }
             None => {
                 let letter = DeadLetter::new("NO_TICK", "it is no tick");
@@ -195,9 +206,11 @@ impl Task {
         self.state.due.as_ref().is_some_and(DueRows::waits_for_running)
     }
 
-    /// In how long it wants a tick, if nothing comes (ms).
+    /// In how long it wants a tick, if nothing comes (ms); a while later where others have to be decided
+    /// before.
     pub(crate) fn wants_tick_in(&self) -> Option<u64> {
-        self.ticking.as_ref()?.wanted_in_ms
+        let wanted = self.ticking.as_ref()?.wanted_in_ms?;
+        Some(if self.wants_tick() == Some(false) { ASK_AGAIN_MS } else { wanted })
     }
 
     /// Whether it wants a tick, and whether all that were written have been decided; else the ends must
@@ -247,7 +260,109 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::broker::BrokerError;
+    use crate::record::Batch;
+    use crate::store::memory::MemoryStore;
+    use crate::task::{Progress, TaskEnv};
+    use crate::topology::nothing::node;
+    use crate::topology::{Layout, Source, as_it_is};
+
+    /// A task of two inputs and ticks, whose queues hold records of these times.
+    fn task(times: [&[i64]; 2]) -> Task {
+        let node = node("n", |wiring| _ = wiring.store("rows"));
+        let node =
+            node.reads(Source::new("a", "a", as_it_is)).reads(Source::new("b", "b", as_it_is));
+        let topology = Topology::named("t")
+            .store(crate::topology::Store::new("rows", "rows").due(1, |_| None))
+            .processor(node)
+            .ticks("ticks")
+            .build()
+            .expect("well wired");
+        let layout = Layout { partitions: 1, dead_letter_partitions: 1 };
+        let env = TaskEnv::new(Arc::new(topology), Arc::new(MemoryStore::default()), layout);
+        let begin = Progress { positions: vec![0; 3], ..Progress::default() };
+        let mut task = Task::new(Arc::new(env), 0, 1, begin);
+        times.into_iter().enumerate().for_each(|(input, times)| push(&mut task, input, times));
+        // It looks into the index once.
+        task.fall_due(&mut Nothing).expect("nothing is due");
+        task
+    }
+
+    fn push(task: &mut Task, input: usize, times: &[i64]) {
+        let (mut batch, from) = (Batch::default(), task.queues[input].fetched());
+        let tick = Tick { time: 500, running: 0 }.write();
+        for (offset, at) in (from..).zip(times) {
+            batch.push(offset, *at, Some(b"k"), Some(tick.as_bytes()), []);
+        }
+        task.queues[input].push(batch, from + times.len() as u64, 0);
+    }
+
+    fn answer(task: &mut Task, question: u64) {
+        for queue in &mut task.queues {
+            let end = queue.fetched();
+            queue.answer(question, end);
+        }
+        task.hear_ends();
+    }
+
+    /// Which inputs the next ones are taken of.
+    fn taken(task: &mut Task, count: usize) -> Vec<usize> {
+        let mut nothing = Nothing;
+        let mut take = |_| match task.next(Now::default()) {
+            Choice::Take(input) => {
+                task.process(input, Now::default(), &mut nothing).expect("taken");
+                input
+            }
+            other => panic!("{other:?}"),
+        };
+        (0..count).map(&mut take).collect()
+    }
+
+    struct Nothing;
+
+    impl Output for Nothing {
+        fn send(&mut self, _: Outgoing<'_>) -> Result<(), BrokerError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn old_records_that_came_later_do_not_postpone_a_tick() {
+        let mut task = task([&[10], &[20]]);
+        push(&mut task, 2, &[500]);
+        assert_eq!(task.next(Now::default()), Choice::Ask);
+        answer(&mut task, 1);
+        // These were not there.
+        push(&mut task, 0, &[1, 2, 3]);
+        answer(&mut task, 2);
+        assert_eq!(taken(&mut task, 6), [0, 1, 2, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_was_there_goes_before_a_tick_whatever_it_is_stamped() {
+        let mut task = task([&[900, 901], &[20]]);
+        push(&mut task, 2, &[500, 501]);
+        answer(&mut task, 1);
+        assert_eq!(taken(&mut task, 5), [1, 0, 0, 2, 2]);
+    }
+
+    #[test]
+    fn time_that_went_by_before_a_tick_was_decided_is_counted_once() {
+        let mut task = task([&[10], &[]]);
+        push(&mut task, 2, &[500]);
+        answer(&mut task, 1);
+        // It is decided 5 s late.
+        let late = Now { monotonic_ms: 5_000, wall_ms: 5_500 };
+        while let Choice::Take(input) = task.next(late) {
+            task.process(input, late, &mut Nothing).expect("taken");
+        }
+        assert_eq!(task.tick_at(5_500), Tick { time: 5_500, running: 0 });
+        assert_eq!(task.tick_at(6_000), Tick { time: 6_000, running: 500 });
+        assert_eq!(task.tick_at(60_000), Tick { time: 60_000, running: 2_000 });
+    }
 
     #[test]
     fn a_tick_is_read_as_it_was_written() {

@@ -48,7 +48,7 @@ impl Worker {
             match standstill.count(now) {
                 INCOMPLETE_MS_MAX.. => return Err(BrokerError::Fatal { what, cause }.into()),
                 OUTDATED_MS.. if !self.has_joined_anew => {
-                    self.join_anew(&cause)?;
+                    self.join_anew(&cause, now)?;
                     return Ok(Some(BTreeMap::new()));
                 }
                 _ => {}
@@ -59,9 +59,10 @@ impl Worker {
 
     /// Joins the group as a member that it does not know: so it rebalances, and those that are gone go
     /// out of it. One that it knows may be given its part of an assignment of before, for ever.
-    fn join_anew(&mut self, cause: &str) -> Result<()> {
-        (self.has_joined_anew, self.joins) = (true, self.joins + 1);
-        let instance = format!("{}.{}", self.config.id, self.joins);
+    fn join_anew(&mut self, cause: &str, now: Now) -> Result<()> {
+        self.has_joined_anew = true;
+        // No process before this one had the name.
+        let instance = format!("{}.{}", self.config.id, now.wall_ms);
         tracing::warn!(cause, instance, "joins its group as another member");
         self.consumer =
             self.broker.consumer(consumer_options(&self.env, &self.config, instance))?;

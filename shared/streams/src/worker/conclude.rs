@@ -8,7 +8,7 @@ use crate::store::{Checkpoint, Row, StoreBatch, unreadable};
 use crate::task::{TaskEnv, due_index};
 use crate::topology::DueSpec;
 
-/// Rows that are looked at between two batches to the store.
+/// Rows that are taken into the index at once.
 const ROWS_MAX: usize = 10_000;
 
 impl Restore {
@@ -27,21 +27,22 @@ impl Restore {
         Ok(())
     }
 
-    /// All is read: compares the rows with what ledgers tell of them, and keeps how far those are.
+    /// All is read: compares the rows with what ledgers tell of them, and keeps how far those are. To be
+    /// called again until it is concluded.
     pub(super) fn conclude(&mut self, env: &TaskEnv, guarantee: Guarantee) -> Result<()> {
         if self.is_concluded {
             return Ok(());
         }
         // Without transactions a ledger may be ahead of its rows.
-        if guarantee == Guarantee::ExactlyOnce {
+        if guarantee == Guarantee::ExactlyOnce && self.indexed.is_none() {
             self.told.check(env, self.partition)?;
         }
         let backing = self.reached.missing.iter().map(|m| (m.topic.clone(), m.position));
         let backing: Vec<_> = backing.collect();
         let mut checkpoint = self.reached.checkpoint.clone();
         let is_new = !self.has_index;
-        if is_new {
-            self.make_index(env)?;
+        if is_new && !self.index_on(env, &mut checkpoint)? {
+            return Ok(());
         }
         if is_new || self.reached.restored > 0 && checkpoint.backing != backing {
             checkpoint.backing = backing;
@@ -52,52 +53,64 @@ impl Restore {
         Ok(())
     }
 
-    /// Fills the index from the rows. Until it is whole, no checkpoint tells of it.
-    fn make_index(&mut self, env: &TaskEnv) -> Result<()> {
-        if let Some(index) = env.topology.due_index() {
-            env.store.clear(index, self.partition, self.claim)?;
-            for (table, spec) in env.topology.stores.iter().enumerate() {
-                if let Some(spec) = spec.due {
-                    self.index_rows(env, (index, table), spec)?;
-                }
+    /// Fills the index from the rows, a piece at a time; whether it is whole. Until then no checkpoint tells
+    /// of it.
+    fn index_on(&mut self, env: &TaskEnv, checkpoint: &mut Checkpoint) -> Result<bool> {
+        let Some(index) = env.topology.due_index() else {
+            self.has_index = true;
+            return Ok(true);
+        };
+        let (mut table, from) = match self.indexed.take() {
+            Some(place) => place,
+            None => {
+                self.keep(env, checkpoint, StoreBatch::default())?;
+                env.store.clear(index, self.partition, self.claim)?;
+                (0, Vec::new())
             }
+        };
+        let rest = match env.topology.stores[table].due {
+            Some(spec) => self.index_rows(env, (index, table), &from, spec)?,
+            None => None,
+        };
+        table += usize::from(rest.is_none());
+        self.has_index = table == env.topology.stores.len();
+        if !self.has_index {
+            self.indexed = Some((table, rest.unwrap_or_default()));
         }
-        self.has_index = true;
-        Ok(())
+        Ok(self.has_index)
     }
 
+    /// Takes a piece of the rows of a store into the index; where the next one begins, if there is more.
     fn index_rows(
         &self,
         env: &TaskEnv,
         (index, table): (usize, usize),
+        first: &[u8],
         DueSpec { of, .. }: DueSpec,
-    ) -> Result<()> {
-        let mut from = Some(Vec::new());
-        while let Some(first) = from.take() {
-            let (mut batch, mut rows, mut failed) = (StoreBatch::default(), 0, None);
-            env.store.scan(table, self.partition, &first, &mut |key, row| {
-                if rows == ROWS_MAX {
-                    from = Some(key.to_vec());
-                    return false;
-                }
-                rows += 1;
-                match Row::decode(row) {
-                    Ok(row) => {
-                        if let Some(due) = of(row.value) {
-                            let entry = due_index::entry(due, table, key);
-                            batch.write(index, self.partition, &entry, Some(&[]));
-                        }
-                    }
-                    Err(error) => failed = Some(error),
-                }
-                failed.is_none()
-            })?;
-            if let Some(error) = failed {
-                return Err(unreadable(&*env.store, table, error).into());
+    ) -> Result<Option<Vec<u8>>> {
+        let (mut batch, mut rows, mut rest, mut failed) = (StoreBatch::default(), 0, None, None);
+        env.store.scan(table, self.partition, first, &mut |key, row| {
+            if rows == ROWS_MAX {
+                rest = Some(key.to_vec());
+                return false;
             }
-            batch.hold(self.partition, self.claim);
-            env.store.apply(&batch)?;
+            rows += 1;
+            match Row::decode(row) {
+                Ok(row) => {
+                    if let Some(due) = of(row.value) {
+                        let entry = due_index::entry(due, table, key);
+                        batch.write(index, self.partition, &entry, Some(&[]));
+                    }
+                }
+                Err(error) => failed = Some(error),
+            }
+            failed.is_none()
+        })?;
+        if let Some(error) = failed {
+            return Err(unreadable(&*env.store, table, error).into());
         }
-        Ok(())
+        batch.hold(self.partition, self.claim);
+        env.store.apply(&batch)?;
+        Ok(rest)
     }
 }

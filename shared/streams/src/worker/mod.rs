@@ -97,9 +97,8 @@ pub struct Worker {
     ticks_from_ms: u64,
     /// For how long the assignment has lacked an input.
     incomplete: Option<Standstill>,
-    /// Whether it has joined as another member since then; and how often it has ever.
+    /// Whether it has joined as another member since then.
     has_joined_anew: bool,
-    joins: u32,
     status: WorkerStatus,
 }
 
@@ -156,7 +155,6 @@ impl Worker {
             ticks_from_ms: 0,
             incomplete: None,
             has_joined_anew: false,
-            joins: 0,
             status: WorkerStatus::default(),
             config,
         })

@@ -62,6 +62,10 @@ impl Worker {
             let position = match known {
                 None => start,
                 Some(position) if (start..=end).contains(&position) => position,
+                // A tick that is gone is no loss: the next one tells the time.
+                Some(position) if self.env.topology.tick_input() == Some(input) => {
+                    position.clamp(start, end)
+                }
                 Some(position) if self.may_skip(restore.partition) => {
                     tracing::warn!(%at, position, start, end, "skips a gap, as told");
                     position.clamp(start, end)

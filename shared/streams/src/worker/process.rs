@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{Assigned, Worker};
 use crate::broker::{Isolation, Now, OffsetSpec, TopicPartition};
 use crate::error::{Error, Result};
-use crate::task::Task;
 use crate::task::order::Choice;
 use crate::task::queue::InputQueue;
+use crate::task::{Task, ticks};
 
 /// Time after which the ends are asked again where records do not come (ms).
 const ASK_AGAIN_MS: u64 = 1_000;
@@ -122,10 +122,11 @@ impl Worker {
     /// told to be there does not come.
     fn ask(&mut self, now: Now) -> Result<bool> {
         let is_long_ago = now.monotonic_ms.saturating_sub(self.asked_ms) >= ASK_AGAIN_MS;
+        let is_a_while_ago = now.monotonic_ms.saturating_sub(self.asked_ms) >= ticks::ASK_AGAIN_MS;
         let wants = |task: &Task| {
             task.choice() == Choice::Ask
                 || is_long_ago && task.is_waiting()
-                || task.wants_tick() == Some(false)
+                || is_a_while_ago && task.wants_tick() == Some(false)
         };
         if !self.running().any(wants) {
             return Ok(false);

@@ -49,6 +49,8 @@ pub(super) struct Restore {
     pub(super) reached: Reached,
     /// Whether the index of due rows is that of the rows; else it is made in the end.
     pub(super) has_index: bool,
+    /// From where on it is still to be made: table and key.
+    pub(super) indexed: Option<(usize, Vec<u8>)>,
     pub(super) is_concluded: bool,
     /// Opened when it is needed; dropped with a chunk that failed, since it has moved on.
     reader: Option<Box<dyn Reader>>,
@@ -100,6 +102,7 @@ impl Restore {
             told: Told::default(),
             reached,
             has_index,
+            indexed: None,
             is_concluded: false,
             reader: None,
             standstill: Standstill::new(now),
@@ -358,6 +361,8 @@ impl Worker {
             restore.tell(now);
             if restore.is_done() {
                 restore.conclude(&self.env, self.config.guarantee)?;
+            }
+            if restore.is_concluded {
                 done.push(*partition);
             }
         }

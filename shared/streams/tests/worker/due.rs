@@ -1,14 +1,19 @@
 //! Rows that fall due where nothing comes, where a disk is lost, and where a store falls due by another
 //! function than before.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bps_streams::broker::{Isolation, OffsetSpec, TopicPartition};
+use bps_streams::broker::{
+    CommitStatus, ConsumerOptions, Isolation, OffsetSpec, ProducerMode, TopicPartition,
+};
 use bps_streams::due::DueOf;
+use bps_streams::replay::Replay;
+use bps_streams::store::memory::MemoryStore;
 use bps_streams::topology::as_it_is;
 use bps_streams::{
-    Context, Due, DueRow, Ledger, Message, Node, ProcessResult, Processor, Record, Sink, SinkId,
-    Source, Store, StoreId, Topology,
+    Context, Due, DueRow, Ledger, Message, Node, Outgoing, ProcessResult, Processor, Record, Sink,
+    SinkId, Source, Store, StoreId, Topology,
 };
 
 use super::rig::{CHANGELOG, INPUT, LEDGER, ROWS, Rig};
@@ -190,6 +195,67 @@ fn another_function_of_when_makes_the_index_anew() {
     assert_eq!(rig.keys(LEDGER), ["a"]);
     pass(&mut rig, 12_000);
     assert_eq!(rig.keys(LEDGER), ["a", "a!"]);
+}
+
+/// Writes an input in a transaction, behind whose record lies a marker.
+fn send_in_transaction(rig: &Rig, key: &str, value: &str) {
+    let mode = ProducerMode::Transactional { id: "outside".to_owned() };
+    let mut producer = rig.outside.producer(mode).unwrap();
+    while !producer.poll_ready().unwrap() {}
+    let (topic, timestamp) = (INPUT, rig.now.wall_ms);
+    let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+    producer.send(Outgoing { topic, partition: 0, timestamp, key, value, headers: &[] }).unwrap();
+    let options = ConsumerOptions {
+        group: "outside".to_owned(),
+        instance: "outside".to_owned(),
+        topics: vec![INPUT.to_owned()],
+        partitions: 1,
+        session_timeout_ms: 6_000,
+    };
+    let member = rig.outside.consumer(options).unwrap();
+    producer.start_commit(&[], &member.membership(), &[]).unwrap();
+    while matches!(producer.poll_commit(), CommitStatus::Pending) {}
+}
+
+#[test]
+fn a_replay_gives_the_same_where_markers_lie_between_records() {
+    let mut rig = Rig::new(topology(Some((1, due))));
+    rig.configure = |config| config.ticks = false;
+    rig.boot();
+    for key in ["a", "b", "c"] {
+        send_in_transaction(&rig, key, "100");
+        rig.settle();
+        pass(&mut rig, 500);
+    }
+    assert_eq!(rig.keys(LEDGER), ["a", "a!", "b", "b!", "c"]);
+    let store = Arc::new(MemoryStore::default());
+    let replay = Replay::new(&*rig.outside, topology(Some((1, due))), store).unwrap();
+    let report = replay.run(&|_, _| true).unwrap();
+    assert_eq!((report.outputs, report.differing), (5, 0), "{:?}", report.differences);
+}
+
+#[test]
+fn an_index_that_was_not_made_to_its_end_is_not_believed() {
+    for batches_lost in 0..8 {
+        let mut rig = rig();
+        rig.send(INPUT, "a", Some("1000"));
+        rig.settle();
+        // Its store comes to the ends of its topics.
+        rig.kill(0);
+        rig.boot();
+        rig.settle();
+        rig.kill(0);
+        rig.change_to(topology(Some((2, later))));
+        rig.boot();
+        rig.settle();
+        // Back to the version before.
+        rig.kill(batches_lost);
+        rig.change_to(topology(Some((1, due))));
+        rig.boot();
+        rig.settle();
+        pass(&mut rig, 8_000);
+        assert_eq!(rig.keys(LEDGER), ["a", "a!"], "{batches_lost} batches lost");
+    }
 }
 
 #[test]
