@@ -31,17 +31,25 @@ impl Task {
         if self.has_due() {
             return Choice::Due;
         }
+        let topology = &self.env.topology;
+        let head_start = |input: usize| topology.sources[topology.source_of(input)?].head_start_ms;
+        let inputs = self.queues.iter().enumerate();
+        // It is asked for each record, and of each input several times.
+        if self.ticking.is_none() {
+            return self.choose(inputs.map(|(input, queue)| queue.state(head_start(input))));
+        }
         if let Some(choice) = self.tick_choice() {
             return choice;
         }
-        let topology = &self.env.topology;
-        let head_start = |input: usize| topology.sources[topology.source_of(input)?].head_start_ms;
-        let state = |(input, queue): (usize, &InputQueue)| match self.is_tick(input) {
-            true => Input::NOTHING,
-            false if self.waits_for_tick(input) => Input::NOTHING,
-            false => queue.state(head_start(input)),
-        };
-        let inputs = self.queues.iter().enumerate().map(state);
+        self.choose(inputs.map(|(input, queue)| {
+            match self.is_tick(input) || self.waits_for_tick(input) {
+                true => Input::NOTHING,
+                false => queue.state(head_start(input)),
+            }
+        }))
+    }
+
+    fn choose(&self, inputs: impl Iterator<Item = Input> + Clone) -> Choice {
         #[cfg(feature = "mutants")]
         let inputs = inputs.map(|input| self.mistaken.map_or(input, |mistake| mistake(input)));
         order::choose(inputs)
