@@ -15,6 +15,11 @@
 //! replay, whenever that is; a hold that ends at noon has ended for whatever is stamped noon; and while a
 //! backlog waits, only its records move the due clock.
 
+use std::time::Duration;
+
+/// A tick moves the running clock on by so much at most.
+pub(crate) const TICK_SPAN_MAX: Duration = Duration::from_secs(2);
+
 /// When a row falls due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {

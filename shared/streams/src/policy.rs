@@ -144,10 +144,8 @@ fn written(
     let is_ticks = topology.ticks.as_deref() == Some(topic.name.as_str());
     if is_ticks && topic.future_max_ms.is_none_or(|ms| ms > TICKS_FUTURE_MAX_MS) {
         let cause =
-            "it takes ticks that are far ahead: a machine whose clock is ahead ends early what \
-                     waits for a time"
-                .to_owned();
-        objections.push(Warned(cause, "message.timestamp.after.max.ms=10000"));
+            "it takes ticks that are far ahead: a clock that is ahead ends early what waits";
+        objections.push(Warned(cause.to_owned(), "message.timestamp.after.max.ms=10000"));
     }
     if let Some(ms) = topic.future_max_ms.filter(|ms| *ms < door && !is_ticks) {
         let cause = format!(

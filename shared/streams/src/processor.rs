@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::due::Due;
+use crate::due::{Due, TICK_SPAN_MAX};
 use crate::error::Error;
 use crate::record::Record;
 use crate::store::Row;
@@ -189,9 +189,6 @@ pub struct Origin<'a> {
 /// Shown the key and the row of one after the other; whether more are wanted.
 pub(crate) type Visit<'a> = dyn FnMut(&[u8], Row<'_>) -> bool + 'a;
 
-/// So far a tick moves the running clock at most.
-pub(crate) const TICK_SPAN_MAX: Duration = Duration::from_secs(2);
-
 /// What stands behind a context: a task.
 pub(crate) trait Host {
     fn stream_time(&self) -> i64;
@@ -230,7 +227,7 @@ impl Context<'_> {
     }
 
     /// When a row falls due that is to fall due a while after now, by the running clock: never earlier,
-    /// and at most 3 s later while the task runs. 0 where no row of the topology falls due.
+    /// and at most 3 s later while the task runs.
     pub fn after(&self, span: Duration) -> Due {
         self.due_in(span + TICK_SPAN_MAX)
     }

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::broker::{BrokerError, Now};
+use crate::due::TICK_SPAN_MAX;
 use crate::error::{Error, Result};
 use crate::partitioner::partition_of;
-use crate::processor::TICK_SPAN_MAX;
 
 use crate::record::{Batch, Header, Outgoing};
 use crate::store::memory::MemoryStore;
 use crate::store::{Row, StoreBatch};
-use crate::task::order::Choice;
 use crate::task::{Output, Progress, Task, TaskEnv};
 use crate::topology::{Layout, Topology};
 
@@ -203,12 +202,7 @@ impl TestDriver {
                     queue.answer(self.asked, queue.fetched());
                 }
                 task.hear_ends();
-                loop {
-                    match task.next(self.now) {
-                        Choice::Take(input) => task.process(input, self.now, &mut self.out)?,
-                        Choice::Due => task.fall_due(&mut self.out)?,
-                        _ => break,
-                    }
+                while task.take_next(self.now, &mut self.out)? {
                     worked = true;
                 }
             }

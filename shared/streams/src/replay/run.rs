@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::partition_reader::PartitionReader;
-use super::written::{Cause, Written, is_same, outputs, shown};
+use super::written::{Decided, Written, is_same, outputs, shown};
 use super::{Difference, ReplayReport, Spot};
 use crate::broker::{Broker, BrokerError, CommittedOffset, Now, TopicPartition};
 use crate::error::{Error, Result};
@@ -38,14 +38,6 @@ impl Output for Captured {
         }
         Ok(())
     }
-}
-
-/// What had outputs, and the positions it left.
-struct Decided {
-    cause: Cause,
-    positions: Vec<u64>,
-    /// To which the clocks had come.
-    clocks: Clocks,
 }
 
 /// Where a replay has come to.
@@ -110,22 +102,20 @@ impl<'a> Run<'a> {
         report: &mut ReplayReport,
         go_on: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
-        while let Some(Decided { cause, positions, clocks }) = self.next_decided()? {
-            for (input, position) in positions.iter().enumerate() {
-                let but = match cause {
-                    Cause::Record(own, offset) => (own == input).then_some(offset),
-                    Cause::Due(..) => None,
-                };
+        while let Some(decided) = self.next_decided()? {
+            let source = decided.source.map(|(input, offset)| (input as usize, offset));
+            for (input, position) in decided.positions.iter().enumerate() {
+                let but = source.filter(|(own, _)| *own == input).map(|(_, offset)| offset);
                 self.consume(input, *position, but, report)?;
             }
-            // Also before a record: what has moved them may have come to nothing else yet.
-            self.let_fall_due(clocks)?;
-            if let Cause::Record(input, offset) = cause
+            // Before a record too: what has moved them may not have been processed yet.
+            self.let_fall_due(decided.clocks)?;
+            if let Some((input, offset)) = source
                 && self.head_offset(input)? == Some(offset)
             {
                 self.process(input, report)?;
             }
-            self.compare(&cause, report)?;
+            self.compare(&decided, report)?;
             if self.task.pending >= BATCH_RECORDS {
                 self.keep()?;
                 go_on(report.records)?;
@@ -138,8 +128,8 @@ impl<'a> Run<'a> {
             let committed = self.committed[input].as_ref().filter(own).map_or(0, |c| c.offset);
             self.consume(input, committed, None, report)?;
         }
-        let own = self.committed.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
-        let clocks = own.fold(Clocks::default(), |clocks, own| clocks.latest(own.clocks));
+        let clocks = self.commits().map(|own| own.clocks);
+        let clocks = clocks.fold(Clocks::default(), Clocks::latest);
         self.let_fall_due(clocks)?;
         self.note_untold("due", None, report);
         self.keep()?;
@@ -148,11 +138,15 @@ impl<'a> Run<'a> {
 
     /// Where it has come to.
     pub(super) fn reached(&self) -> Reached {
-        let own = self.committed.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata));
         let Progress { positions, stream_time, .. } = self.task.state.progress.clone();
-        let incarnation = own.map(|m| m.incarnation).chain([self.incarnation]).max();
+        let incarnation = self.commits().map(|own| own.incarnation).chain([self.incarnation]).max();
         let incarnation = incarnation.unwrap_or_default();
         Reached { committed: self.committed.clone(), positions, stream_time, incarnation }
+    }
+
+    /// What this application has committed; others may have set the rest.
+    fn commits(&self) -> impl Iterator<Item = Metadata> {
+        self.committed.iter().flatten().filter_map(|c| Metadata::parse(&c.metadata))
     }
 
     /// Moves the clocks on, and lets all rows fall due whose time has come.
@@ -179,18 +173,13 @@ impl<'a> Run<'a> {
                 return Err(Error::Topic { topic, cause: cause.to_owned() });
             }
             self.incarnation = self.incarnation.max(stamp.incarnation);
-            let (cause, clocks) = (Cause::of(&stamp), stamp.clocks);
-            let found = Decided { cause, positions: stamp.positions, clocks };
-            let place = |n: &Decided| (n.positions.iter().sum::<u64>(), n.cause.place());
-            if next.as_ref().is_none_or(|next| place(&found) < place(next)) {
+            let found = Decided::of(stamp);
+            if next.as_ref().is_none_or(|next| found.place() < next.place()) {
                 next = Some(found);
             }
         }
-        let is_known = |n: &Decided| match n.cause {
-            Cause::Record(input, _) => input < self.inputs.len(),
-            Cause::Due(..) => true,
-        };
-        Ok(next.filter(is_known))
+        let is_known = |(input, _): (u32, u64)| (input as usize) < self.inputs.len();
+        Ok(next.filter(|n| n.source.is_none_or(is_known)))
     }
 
     /// Processes what of an input lies below a position, but one record.
@@ -252,7 +241,7 @@ impl<'a> Run<'a> {
     }
 
     /// Compares what came of something with what is recorded of it.
-    fn compare(&mut self, cause: &Cause, report: &mut ReplayReport) -> Result<()> {
+    fn compare(&mut self, decided: &Decided, report: &mut ReplayReport) -> Result<()> {
         for (place, written) in self.outputs.iter_mut().enumerate() {
             let TopicPartition { topic, partition } = written.reader.at.clone();
             let mut note = |offset, recorded: Option<String>, replayed: Option<String>| {
@@ -265,7 +254,7 @@ impl<'a> Run<'a> {
             let (mut outputs, places) = (0, &self.captured.places);
             for index in (0..places.len()).filter(|index| places[*index] == place) {
                 let replayed = self.captured.records.get(index, "", 0);
-                let is_its = written.is_of(cause)?;
+                let is_its = written.is_of(decided)?;
                 let recorded = if is_its { written.reader.head()? } else { None };
                 if !recorded.as_ref().is_some_and(|r| is_same(r, &replayed)) {
                     let offset = recorded.as_ref().map(|r| r.offset);
@@ -277,7 +266,7 @@ impl<'a> Run<'a> {
                 }
             }
             // What the replay did not give.
-            while written.is_of(cause)? {
+            while written.is_of(decided)? {
                 let recorded = written.reader.head()?;
                 note(recorded.as_ref().map(|r| r.offset), recorded.as_ref().map(shown), None);
                 outputs += 1;

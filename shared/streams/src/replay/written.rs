@@ -29,45 +29,37 @@ impl Written {
     }
 
     /// Whether the next record came of this.
-    pub(super) fn is_of(&mut self, cause: &Cause) -> Result<bool> {
-        Ok(self.stamp()?.is_some_and(|stamp| cause.is_that_of(&stamp)))
+    pub(super) fn is_of(&mut self, decided: &Decided) -> Result<bool> {
+        Ok(self.stamp()?.is_some_and(|stamp| decided.has_written(&stamp)))
     }
 }
 
-/// What outputs came of.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// A record: its input and offset.
-    Record(usize, u64),
-    /// Rows that fell due when the clocks and the positions had come to these.
-    Due(Clocks, Vec<u64>),
+/// What had outputs.
+pub(super) struct Decided {
+    /// A record, by its input and offset; none where rows have fallen due.
+    pub(super) source: Option<(u32, u64)>,
+    /// The positions that it left.
+    pub(super) positions: Vec<u64>,
+    /// To which the clocks had come.
+    pub(super) clocks: Clocks,
 }
 
-impl Cause {
-    pub(super) fn of(stamp: &Stamp) -> Cause {
-        match stamp.source {
-            Some((input, offset)) => Cause::Record(input as usize, offset),
-            None => Cause::Due(stamp.clocks, stamp.positions.clone()),
-        }
+impl Decided {
+    pub(super) fn of(stamp: Stamp) -> Decided {
+        let Stamp { source, positions, clocks, .. } = stamp;
+        Decided { source, positions, clocks }
     }
 
-    fn is_that_of(&self, stamp: &Stamp) -> bool {
-        match (self, stamp.source) {
-            (Cause::Record(input, offset), source) => source == Some((*input as u32, *offset)),
-            (Cause::Due(clocks, positions), None) => {
-                (*clocks, positions) == (stamp.clocks, &stamp.positions)
-            }
-            (Cause::Due(..), Some(_)) => false,
-        }
+    fn has_written(&self, stamp: &Stamp) -> bool {
+        let is_same = (&self.positions, self.clocks) == (&stamp.positions, stamp.clocks);
+        self.source == stamp.source && (self.source.is_some() || is_same)
     }
 
-    /// Where among those that leave the same positions: the record that has led to them, then rows
-    /// that fell due before the next one.
-    pub(super) fn place(&self) -> Option<Clocks> {
-        match self {
-            Cause::Record(..) => None,
-            Cause::Due(clocks, _) => Some(*clocks),
-        }
+    /// Which of two came first: by their positions; of those that leave the same, the record that has led
+    /// to them, then rows that fell due before the next one.
+    pub(super) fn place(&self) -> (u64, Option<Clocks>) {
+        let clocks = self.source.is_none().then_some(self.clocks);
+        (self.positions.iter().sum(), clocks)
     }
 }
 
@@ -112,10 +104,9 @@ pub(super) fn is_same(recorded: &Record<'_>, replayed: &Record<'_>) -> bool {
         });
         parts.collect()
     };
-    let rest = |record: &Record<'_>| {
-        (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec), record.time())
-    };
-    rest(recorded) == rest(replayed) && headers(recorded) == headers(replayed)
+    (recorded.key, recorded.value, recorded.time())
+        == (replayed.key, replayed.value, replayed.time())
+        && headers(recorded) == headers(replayed)
 }
 
 pub(super) fn shown(record: &Record<'_>) -> String {

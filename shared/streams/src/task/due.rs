@@ -1,7 +1,7 @@
 //! Rows that fall due, one at a time, in the open transaction.
 
 use super::due_index::parts;
-use super::scope::Scope;
+use super::scope::{Scope, Subject};
 use super::{Output, Task, TaskEnv, TaskState};
 use crate::broker::TopicPartition;
 use crate::due::Due;
@@ -32,9 +32,9 @@ impl Fallen<'_> {
 impl TaskState {
     /// Moves the due clock on with a record of this time; whether rows fall due before it.
     pub(super) fn holds_up(&mut self, time: i64) -> bool {
-        let Some(due) = &self.due else {
+        if self.due.is_none() {
             return false;
-        };
+        }
         let clocks = &mut self.progress.clocks;
         #[cfg(feature = "mutants")]
         let before = *clocks;
@@ -47,15 +47,19 @@ impl TaskState {
         if self.mutant == Some(Mutant::DueAfterRecord) {
             return false;
         }
-        due.is_reached(*clocks)
+        self.has_due()
+    }
+
+    /// Whether rows may have fallen due that have not been taken.
+    pub(super) fn has_due(&self) -> bool {
+        self.due.as_ref().is_some_and(|due| due.is_reached(self.progress.clocks))
     }
 }
 
 impl Task {
     /// Whether rows may have fallen due that have not been taken.
     pub(crate) fn has_due(&self) -> bool {
-        let clocks = self.state.progress.clocks;
-        self.state.due.as_ref().is_some_and(|due| due.is_reached(clocks))
+        self.state.has_due()
     }
 
     /// Lets the next row fall due whose time has come.
@@ -98,7 +102,7 @@ impl Task {
         let Some(node) = env.topology.nodes.iter().position(is_kept) else {
             return Err(fallen.broken(env, partition, format!("nobody keeps {}", spec.name)));
         };
-        let mut scope = Scope::of_row(env, state, out, fallen);
+        let mut scope = Scope::new(env, state, out, Subject::Row(fallen));
         let taken = processors[node].due(
             DueRow { store: StoreId(table), key, row, due },
             &mut Context { host: &mut scope, origin: None },

@@ -12,6 +12,7 @@ use crate::due::Due;
 use crate::error::Result;
 use crate::stamp::Clocks;
 use crate::store::{Store, StoreBatch};
+use crate::topology::Topology;
 
 /// What of the index is read into memory at once (bytes), one entry at least.
 const WINDOW_BYTES: usize = 32 << 10;
@@ -20,7 +21,7 @@ const ENTRY_BYTES: usize = 64;
 
 /// An entry of the index, whose bytes are in the order in which rows fall due: the clock (1 byte), the
 /// time (8), the number of the table (2), all of them big endian, and the key.
-pub(crate) type Entry = Vec<u8>;
+type Entry = Vec<u8>;
 
 /// The clocks, as entries have them.
 const AT: u8 = 0;
@@ -29,7 +30,7 @@ const RUNNING: u8 = 1;
 const HEAD_BYTES: usize = 11;
 
 /// The entry of a row.
-pub(crate) fn entry(due: Due, table: usize, key: &[u8]) -> Entry {
+fn entry(due: Due, table: usize, key: &[u8]) -> Entry {
     let (clock, time) = match due {
         Due::At(time) => (AT, time),
         Due::Running(time) => (RUNNING, time),
@@ -40,6 +41,21 @@ pub(crate) fn entry(due: Due, table: usize, key: &[u8]) -> Entry {
     entry.extend_from_slice(&(table as u16).to_be_bytes());
     entry.extend_from_slice(key);
     entry
+}
+
+/// Adds the entry of a row to a batch, if the row falls due.
+pub(crate) fn index(
+    topology: &Topology,
+    (table, partition): (usize, u32),
+    (key, value): (&[u8], &[u8]),
+    batch: &mut StoreBatch,
+) {
+    if let Some(spec) = topology.stores[table].due
+        && let Some(due) = (spec.of)(value)
+        && let Some(index) = topology.due_index()
+    {
+        batch.write(index, partition, &entry(due, table, key), Some(&[]));
+    }
 }
 
 /// Due, table and key; nothing where it is no entry.

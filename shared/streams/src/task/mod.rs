@@ -34,7 +34,7 @@ pub(crate) use self::metadata::Metadata;
 use self::order::Choice;
 use self::overlay::Table;
 use self::queue::InputQueue;
-use self::scope::Scope;
+use self::scope::{Scope, Subject};
 use self::ticks::Ticking;
 use crate::broker::{BrokerError, Now, TopicPartition};
 use crate::error::{Error, Result};
@@ -153,6 +153,16 @@ impl Task {
         self.choice() == Choice::Idle && !self.queues.iter().any(InputQueue::is_behind)
     }
 
+    /// Does what is to be done next, if there is anything.
+    pub(crate) fn take_next(&mut self, now: Now, out: &mut dyn Output) -> Result<bool> {
+        match self.next(now) {
+            Choice::Take(input) => self.process(input, now, out)?,
+            Choice::Due => self.fall_due(out)?,
+            Choice::Ask | Choice::Fetch | Choice::Idle => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// Processes the head of input `input`; it stays where it is while rows fall due before it.
     pub(crate) fn process(&mut self, input: usize, now: Now, out: &mut dyn Output) -> Result<()> {
         if self.is_tick(input) {
@@ -170,7 +180,7 @@ impl Task {
         let taken = match Entry::of(env, input, &record, now) {
             Ok(entry) => {
                 let spec = entry.source(env);
-                let mut scope = Scope::of_record(env, state, out, entry);
+                let mut scope = Scope::new(env, state, out, Subject::Record(entry));
                 processors[spec.node].take(spec.place, &record, &mut scope)
             }
             Err(letter) => Err(letter.into()),

@@ -22,7 +22,7 @@ pub(super) fn trace<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
 
 /// What is at hand.
 #[derive(Clone, Copy)]
-enum Subject<'a> {
+pub(super) enum Subject<'a> {
     Record(Entry<'a>),
     Row(Fallen<'a>),
 }
@@ -41,25 +41,7 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn of_record(
-        env: &'a TaskEnv,
-        state: &'a mut TaskState,
-        out: &'a mut dyn Output,
-        entry: Entry<'a>,
-    ) -> Self {
-        Self::of(env, state, out, Subject::Record(entry))
-    }
-
-    pub(super) fn of_row(
-        env: &'a TaskEnv,
-        state: &'a mut TaskState,
-        out: &'a mut dyn Output,
-        row: Fallen<'a>,
-    ) -> Self {
-        Self::of(env, state, out, Subject::Row(row))
-    }
-
-    fn of(
+    pub(super) fn new(
         env: &'a TaskEnv,
         state: &'a mut TaskState,
         out: &'a mut dyn Output,

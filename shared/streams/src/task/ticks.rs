@@ -11,10 +11,11 @@ use super::order::Choice;
 use super::queue::InputQueue;
 use super::{Output, Task, letters, refuse_half_written};
 use crate::broker::Now;
+use crate::due::TICK_SPAN_MAX;
 use crate::error::Result;
 #[cfg(feature = "mutants")]
 use crate::mutant::Mutant;
-use crate::processor::{DeadLetter, TICK_SPAN_MAX};
+use crate::processor::DeadLetter;
 use crate::record::Outgoing;
 use crate::stamp::Clocks;
 use crate::topology::Topology;
@@ -96,11 +97,11 @@ impl Task {
         if self.state.is(Mutant::TickBeforeEnds) {
             return Some(Choice::Take(*input));
         }
-        let Some(ends) = ends else {
+        if ends.is_none() {
             return Some(Choice::Ask);
-        };
-        let mut others = self.queues.iter().zip(ends).enumerate().filter(|(i, _)| i != input);
-        others.all(|(_, (queue, end))| queue.next() >= *end).then_some(Choice::Take(*input))
+        }
+        let mut others = (0..self.queues.len()).filter(|other| other != input);
+        others.all(|other| self.waits_for_tick(other)).then_some(Choice::Take(*input))
     }
 
     /// Whether a tick goes before all that is left of an input: what lies behind its end waits for it.
@@ -138,12 +139,11 @@ impl Task {
         let after = record.offset + 1;
         match record.value.and_then(Tick::read) {
             Some(Tick { time, running }) => {
-                let before = state.progress.clocks;
-                let by_time = Clocks { due_ms: time.max(before.due_ms), ..before };
-                let by_both = Clocks { running_ms: running.max(before.running_ms), ..by_time };
-                for clocks in [by_time, by_both] {
-                    state.progress.clocks = clocks;
-                    if state.due.as_ref().is_some_and(|due| due.is_reached(clocks)) {
+                // What waits for the running clock comes after what waits for the time.
+                for running_ms in [0, running] {
+                    let clocks = &mut state.progress.clocks;
+                    *clocks = clocks.latest(Clocks { due_ms: time, running_ms });
+                    if state.has_due() {
                         return Ok(());
                     }
                 }

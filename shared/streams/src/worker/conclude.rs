@@ -6,7 +6,6 @@ use super::restore::Restore;
 use crate::error::Result;
 use crate::store::{Checkpoint, Row, StoreBatch, unreadable};
 use crate::task::{TaskEnv, due_index};
-use crate::topology::DueSpec;
 
 /// Rows that are taken into the index at once.
 const ROWS_MAX: usize = 10_000;
@@ -69,7 +68,7 @@ impl Restore {
             }
         };
         let rest = match env.topology.stores[table].due {
-            Some(spec) => self.index_rows(env, (index, table), &from, spec)?,
+            Some(_) => self.index_rows(env, table, &from)?,
             None => None,
         };
         table += usize::from(rest.is_none());
@@ -81,13 +80,7 @@ impl Restore {
     }
 
     /// Takes a piece of the rows of a store into the index; where the next one begins, if there is more.
-    fn index_rows(
-        &self,
-        env: &TaskEnv,
-        (index, table): (usize, usize),
-        first: &[u8],
-        DueSpec { of, .. }: DueSpec,
-    ) -> Result<Option<Vec<u8>>> {
+    fn index_rows(&self, env: &TaskEnv, table: usize, first: &[u8]) -> Result<Option<Vec<u8>>> {
         let (mut batch, mut rows, mut rest, mut failed) = (StoreBatch::default(), 0, None, None);
         env.store.scan(table, self.partition, first, &mut |key, row| {
             if rows == ROWS_MAX {
@@ -97,10 +90,8 @@ impl Restore {
             rows += 1;
             match Row::decode(row) {
                 Ok(row) => {
-                    if let Some(due) = of(row.value) {
-                        let entry = due_index::entry(due, table, key);
-                        batch.write(index, self.partition, &entry, Some(&[]));
-                    }
+                    let at = (table, self.partition);
+                    due_index::index(&env.topology, at, (key, row.value), &mut batch);
                 }
                 Err(error) => failed = Some(error),
             }

@@ -8,7 +8,6 @@ pub use crate::mutant::Mutant;
 use crate::store::{Row, StoreBatch};
 use crate::task::TaskEnv;
 use crate::task::order::{Input, Known, Mistake, Waiting};
-use crate::topology::StoreSpec;
 
 impl Mutant {
     /// What its tasks take an input for.
@@ -87,12 +86,6 @@ impl Restore {
             }
             (advanced, _) => advanced,
         }
-    }
-
-    /// A store as [`Mutant::RestoreWithoutDue`] sees it.
-    pub(super) fn without_due(&self, spec: &StoreSpec) -> StoreSpec {
-        let due = spec.due.filter(|_| self.mutant != Some(Mutant::RestoreWithoutDue));
-        StoreSpec { due, ..spec.clone() }
     }
 
     /// What [`Mutant::RestoreKeepsHigher`] leaves out.

@@ -48,6 +48,14 @@ pub(super) enum Assigned {
 }
 
 impl Assigned {
+    /// The task, if it runs.
+    pub(super) fn running_mut(&mut self) -> Option<&mut Task> {
+        match self {
+            Assigned::Restoring(_) => None,
+            Assigned::Running(task, _) => Some(task),
+        }
+    }
+
     fn claim(&self) -> Claim {
         match self {
             Assigned::Restoring(restore) => restore.claim,

@@ -140,10 +140,8 @@ impl Worker {
         let ends = self.broker.offsets(&partitions, OffsetSpec::End(Isolation::ReadCommitted));
         if ends.is_err() {
             // A broker that is away tells nothing.
-            for assigned in self.tasks.values_mut() {
-                if let Assigned::Running(task, _) = assigned {
-                    task.queues.iter_mut().for_each(InputQueue::forget_cut);
-                }
+            for task in self.tasks.values_mut().filter_map(Assigned::running_mut) {
+                task.queues.iter_mut().for_each(InputQueue::forget_cut);
             }
         }
         for (((partition, input), at), end) in self.slots.iter().zip(partitions).zip(ends?) {
@@ -154,11 +152,8 @@ impl Worker {
                 }
             }
         }
-        for assigned in self.tasks.values_mut() {
-            if let Assigned::Running(task, _) = assigned {
-                task.hear_ends();
-            }
-        }
+        let running = self.tasks.values_mut().filter_map(Assigned::running_mut);
+        running.for_each(Task::hear_ends);
         Ok(true)
     }
 
@@ -167,26 +162,17 @@ impl Worker {
         let mut pending: u64 = self.running().map(|t| t.pending).sum();
         let before = pending;
         let mut failed = None;
-        'tasks: for assigned in self.tasks.values_mut() {
-            let Assigned::Running(task, _) = assigned else {
-                continue;
-            };
+        'tasks: for task in self.tasks.values_mut().filter_map(Assigned::running_mut) {
             task.learn(LEARN_ROWS)?;
             let turn = TURN_RECORDS.min(room.saturating_sub(pending));
             for _ in 0..turn {
-                let next = task.next(now);
-                if !matches!(next, Choice::Take(_) | Choice::Due) {
+                let before = task.pending;
+                let taken = task.take_next(now, &mut self.producer);
+                if matches!(taken, Ok(false)) {
                     break;
                 }
-                if self.transaction_since.is_none() {
-                    self.transaction_since = Some(now.monotonic_ms);
-                }
-                let before = task.pending;
-                let done = match next {
-                    Choice::Take(input) => task.process(input, now, &mut self.producer),
-                    _ => task.fall_due(&mut self.producer),
-                };
-                if let Err(error) = done {
+                self.transaction_since.get_or_insert(now.monotonic_ms);
+                if let Err(error) = taken {
                     failed = Some(error);
                     break 'tasks;
                 }

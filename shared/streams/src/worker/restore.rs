@@ -19,7 +19,7 @@ use crate::record::{Batch, Record};
 use crate::stamp::{STAMP, Stamp};
 use crate::store::{Checkpoint, Claim, Row, Stamped, StoreBatch, TopicIds};
 use crate::task::{Metadata, TaskEnv, due_index};
-use crate::topology::{Backing, DueSpec};
+use crate::topology::Backing;
 
 /// Bytes read from one topic in one step.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -255,12 +255,12 @@ impl Restore {
             if self.keeps(env, table, &key, sequence)? {
                 continue;
             }
+            let is_indexed = value.is_some();
             #[cfg(feature = "mutants")]
-            let spec = self.without_due(spec);
-            if let (Some(index), Some(DueSpec { of, .. })) = (env.topology.due_index(), spec.due)
-                && let Some(due) = value.as_deref().and_then(of)
-            {
-                rows.write(index, self.partition, &due_index::entry(due, table, &key), Some(&[]));
+            let is_indexed = is_indexed && self.mutant != Some(super::Mutant::RestoreWithoutDue);
+            if let Some(value) = value.as_deref().filter(|_| is_indexed) {
+                let row = (&*key, value);
+                due_index::index(&env.topology, (table, self.partition), row, rows);
             }
             let row = value.map(|value| {
                 Row::encode(sequence, record.timestamp, &value, &mut encoded);

@@ -9,37 +9,26 @@ use crate::task::Task;
 const REFUSED_PAUSE_MS: u64 = 10_000;
 
 impl Worker {
-    /// The tasks that may write a tick now.
-    fn ticking(&mut self, now: Now) -> impl Iterator<Item = &mut Task> {
-        let may = self.config.ticks && now.monotonic_ms >= self.ticks_from_ms;
-        self.tasks.values_mut().filter_map(move |assigned| match assigned {
-            Assigned::Running(task, _) if may => Some(&mut **task),
-            _ => None,
-        })
-    }
-
     /// Looks which tasks want a tick, and when.
     pub(super) fn plan_ticks(&mut self, now: Now) -> Result<()> {
-        self.ticking(now).try_for_each(|task| task.plan_tick(now))
+        if !self.config.ticks || now.monotonic_ms < self.ticks_from_ms {
+            return Ok(());
+        }
+        let mut running = self.tasks.values_mut().filter_map(Assigned::running_mut);
+        running.try_for_each(|task| task.plan_tick(now))
     }
 
     /// Writes those that are wanted. Whether there are any.
     pub(super) fn write_ticks(&mut self, now: Now) -> Result<bool> {
-        let wanting = |task: &&mut Task| task.wants_tick() == Some(true);
-        if self.ticking(now).filter(wanting).count() == 0 {
+        let is_wanted = |task: &Task| task.wants_tick() == Some(true);
+        if !self.running().any(is_wanted) {
             return Ok(false);
         }
         self.transaction_since.get_or_insert(now.monotonic_ms);
-        let mut failed = None;
-        for assigned in self.tasks.values_mut() {
-            if let Assigned::Running(task, _) = assigned
-                && task.wants_tick() == Some(true)
-                && failed.is_none()
-            {
-                failed = task.write_tick(now, &mut self.producer).err();
-            }
-        }
-        failed.map_or(Ok(()), |error| self.give_up(error, now))?;
+        let running = self.tasks.values_mut().filter_map(Assigned::running_mut);
+        let mut wanting = running.filter(|task| is_wanted(task));
+        let written = wanting.try_for_each(|task| task.write_tick(now, &mut self.producer));
+        written.or_else(|error| self.give_up(error, now))?;
         Ok(true)
     }
 

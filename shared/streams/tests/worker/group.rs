@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use bps_streams::broker::{
-    CommittedOffset, ConsumerOptions, GroupEvent, OffsetCommit, TopicPartition,
-};
+use bps_streams::broker::{CommittedOffset, GroupEvent, OffsetCommit, TopicPartition};
 
-use super::rig::{INPUT, LEDGER, PARTITIONS, Rig, register};
+use super::rig::{INPUT, LEDGER, Rig, register};
 
 /// Three records are decided, then nobody runs, and two more come.
 fn stopped(batches_lost: usize) -> Rig {
@@ -119,17 +117,7 @@ fn what_a_foreign_member_was_assigned_is_decided_afterwards() {
         rig.send(INPUT, key, Some("1"));
         rig.settle();
     }
-    let mut stranger = rig
-        .outside
-        .consumer(ConsumerOptions {
-            group: rig.topology.name().to_owned(),
-            // The first of the names is assigned the only partition.
-            instance: "a-stranger".to_owned(),
-            topics: vec![INPUT.to_owned()],
-            partitions: PARTITIONS,
-            session_timeout_ms: 6_000,
-        })
-        .unwrap();
+    let mut stranger = rig.stranger(INPUT, 6_000);
     let mut assigned = Vec::new();
     while assigned.is_empty() {
         rig.step(10).unwrap();

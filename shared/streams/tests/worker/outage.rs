@@ -1,10 +1,10 @@
 //! A broker that is away, or a worker that was, is no restore that stands still.
 
 use bps_streams::Error;
-use bps_streams::broker::{ConsumerOptions, GroupEvent};
+use bps_streams::broker::GroupEvent;
 use bps_streams::worker::TaskStatus;
 
-use super::rig::{INPUT, LEDGER, PARTITIONS, Rig, beginning, node, register, set};
+use super::rig::{INPUT, LEDGER, Rig, beginning, node, register, set};
 
 /// A process that restores, and has restored some of what it must.
 fn restoring() -> Rig {
@@ -77,17 +77,7 @@ fn an_assignment_without_an_input_is_waited_for_while_the_broker_is_away() {
     const MORE: &str = "more";
     let topology = beginning().processor(node(&[INPUT, MORE], &[])).build();
     let mut rig = Rig::new(topology.unwrap());
-    let mut stranger = rig
-        .outside
-        .consumer(ConsumerOptions {
-            group: rig.topology.name().to_owned(),
-            // The first of the names is assigned the only partition.
-            instance: "a-stranger".to_owned(),
-            topics: vec![MORE.to_owned()],
-            partitions: PARTITIONS,
-            session_timeout_ms: 6_000,
-        })
-        .unwrap();
+    let mut stranger = rig.stranger(MORE, 6_000);
     let mut step = |rig: &mut Rig, ms: u64| {
         let outcome = rig.step(ms);
         if stranger.poll(rig.now, std::time::Duration::ZERO).unwrap() == GroupEvent::Revoking {
@@ -120,17 +110,8 @@ fn a_member_that_is_gone_without_an_end_of_its_session_holds_nobody_up_for_ever(
     const MORE: &str = "more";
     let topology = beginning().processor(node(&[INPUT, MORE], &[])).build();
     let mut rig = Rig::new(topology.unwrap());
-    let mut stranger = rig
-        .outside
-        .consumer(ConsumerOptions {
-            group: rig.topology.name().to_owned(),
-            instance: "a-stranger".to_owned(),
-            topics: vec![MORE.to_owned()],
-            partitions: PARTITIONS,
-            // Until then the group waits for it in a rebalance.
-            session_timeout_ms: 70_000,
-        })
-        .unwrap();
+    // Until then the group waits for it in a rebalance.
+    let mut stranger = rig.stranger(MORE, 70_000);
     rig.boot();
     rig.send(INPUT, "a", Some("1"));
     // It is assigned the only partition, and is gone.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bps_streams::broker::{Broker, CommittedOffset, Isolation, Now, OffsetSpec, TopicPartition};
+use bps_streams::broker::{
+    Broker, CommittedOffset, Consumer, ConsumerOptions, Isolation, Now, OffsetSpec, TopicPartition,
+};
 use bps_streams::record::Batch;
 use bps_streams::simulation::{Cluster, Effect, Fault, Plan};
 use bps_streams::store::Store;
@@ -173,6 +175,19 @@ impl Rig {
         };
         let written = |outcome: Result<u64, _>| assert!(outcome.is_ok());
         self.outside.appender().unwrap().append(record, Box::new(written)).unwrap();
+    }
+
+    /// A member of the group that is none of ours, and reads this topic. The first of the names, as it is,
+    /// is assigned the only partition.
+    pub(crate) fn stranger(&self, topic: &str, session_timeout_ms: u64) -> Box<dyn Consumer> {
+        let options = ConsumerOptions {
+            group: self.topology.name().to_owned(),
+            instance: "a-stranger".to_owned(),
+            topics: vec![topic.to_owned()],
+            partitions: PARTITIONS,
+            session_timeout_ms,
+        };
+        self.outside.consumer(options).unwrap()
     }
 
     /// The process begins.

@@ -204,18 +204,21 @@ mod tests {
     use crate::broker::kafka::{KafkaBroker, KafkaConfig};
     use crate::broker::{Broker as _, CommittedOffset};
 
-    #[test]
-    fn a_session_may_be_longer_than_the_time_between_polls() {
-        // Nobody is there; settings that cannot be are refused all the same.
-        let broker = KafkaBroker::new(KafkaConfig::new("127.0.0.1:1"));
-        let options = ConsumerOptions {
+    fn options(session_timeout_ms: u64) -> ConsumerOptions {
+        ConsumerOptions {
             group: "g".to_owned(),
             instance: "one".to_owned(),
             topics: vec!["t".to_owned()],
             partitions: 1,
-            session_timeout_ms: 1_800_000,
-        };
-        broker.consumer(options).expect("a member");
+            session_timeout_ms,
+        }
+    }
+
+    #[test]
+    fn a_session_may_be_longer_than_the_time_between_polls() {
+        // Nobody is there; settings that cannot be are refused all the same.
+        let broker = KafkaBroker::new(KafkaConfig::new("127.0.0.1:1"));
+        broker.consumer(options(1_800_000)).expect("a member");
     }
 
     #[test]
@@ -223,14 +226,7 @@ mod tests {
         let cluster = MockCluster::new(1).expect("cluster");
         cluster.create_topic("t", 1, 1).expect("topic");
         let broker = KafkaBroker::new(KafkaConfig::new(cluster.bootstrap_servers()));
-        let options = ConsumerOptions {
-            group: "g".to_owned(),
-            instance: "one".to_owned(),
-            topics: vec!["t".to_owned()],
-            partitions: 1,
-            session_timeout_ms: 6_000,
-        };
-        let mut member = broker.consumer(options).expect("a member");
+        let mut member = broker.consumer(options(6_000)).expect("a member");
         let partition = TopicPartition::new("t", 0);
         let step = Duration::from_millis(20);
         let assigned = GroupEvent::Assigned(vec![partition.clone()]);
