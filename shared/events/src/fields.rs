@@ -1,7 +1,6 @@
 //! Reads a JSON object's top-level fields, strictly: no field twice, whatever its name.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -40,6 +39,12 @@ pub enum Unreadable {
         /// The field.
         field: String,
     },
+    /// What it asks for is missing or not known.
+    #[error("type {cause}")]
+    Type {
+        /// What is wrong.
+        cause: String,
+    },
     /// An id is missing or cannot be one.
     #[error("{field} {cause}")]
     Id {
@@ -59,6 +64,7 @@ impl Unreadable {
             Self::NotUtf8 { .. } => "NOT_UTF8",
             Self::NotAnObject { .. } => "NOT_JSON",
             Self::Twice { .. } => "FIELD_TWICE",
+            Self::Type { .. } => "UNKNOWN_TYPE",
             Self::Id { .. } => "UNREADABLE_ID",
         }
     }
@@ -68,87 +74,75 @@ impl Unreadable {
         match self {
             Self::Id { field, .. } => Some(field),
             Self::Twice { field } => Some(field),
+            Self::Type { .. } => Some("type"),
             _ => None,
         }
     }
 }
 
-/// The fields of an object that this program knows, as raw JSON.
-#[derive(Debug, Default)]
-pub(crate) struct Fields<'a> {
-    pub(crate) item_id: Option<&'a RawValue>,
-    pub(crate) purchase_id: Option<&'a RawValue>,
-    pub(crate) restock_id: Option<&'a RawValue>,
-    pub(crate) quantity: Option<&'a RawValue>,
-    pub(crate) purchased_by: Option<&'a RawValue>,
-    pub(crate) description: Option<&'a RawValue>,
-    /// Only in requests to a service: an event's time stands beside its value.
-    pub(crate) timestamp: Option<&'a RawValue>,
+/// The raw JSON of a field, if it is there.
+pub(crate) type Raw<'a> = Option<&'a RawValue>;
+
+/// Reads the named fields of a value into variables. The others only must not be there twice.
+/// (A macro, since names that are constants are compared in a few instructions.)
+macro_rules! read_fields {
+    ($value:expr, $($name:literal as $field:ident),+) => {
+        $(let mut $field: $crate::fields::Raw<'_> = None;)+
+        let mut others = ::std::collections::HashSet::<String>::new();
+        $crate::fields::each($value, |name, raw| {
+            let name: &str = name;
+            $(if name == $name {
+                return $field.replace(raw).is_none();
+            })+
+            others.insert(name.to_owned())
+        })?;
+    };
 }
+pub(crate) use read_fields;
 
 const TWICE: &str = "\u{0}twice\u{0}";
 
-impl<'a> Fields<'a> {
-    /// Reads a value.
-    pub(crate) fn read(value: Option<&'a [u8]>) -> Result<Fields<'a>, Unreadable> {
-        let value = value.ok_or(Unreadable::NoValue)?;
-        if value.len() > VALUE_BYTES_MAX {
-            return Err(Unreadable::TooLong { bytes: value.len() });
+/// Visits each field of a value; `visit` says whether it is there for the first time.
+pub(crate) fn each<'a>(
+    value: Option<&'a [u8]>,
+    visit: impl FnMut(&Cow<'a, str>, &'a RawValue) -> bool,
+) -> Result<(), Unreadable> {
+    let value = value.ok_or(Unreadable::NoValue)?;
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(Unreadable::TooLong { bytes: value.len() });
+    }
+    let text = std::str::from_utf8(value)
+        .map_err(|error| Unreadable::NotUtf8 { at: error.valid_up_to() })?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = deserializer.deserialize_map(FieldsVisitor { visit });
+    read.and_then(|()| deserializer.end()).map_err(|error| {
+        let cause = error.to_string();
+        match cause.split(TWICE).nth(1) {
+            Some(field) => Unreadable::Twice { field: field.to_owned() },
+            None => Unreadable::NotAnObject { cause },
         }
-        let text = std::str::from_utf8(value)
-            .map_err(|error| Unreadable::NotUtf8 { at: error.valid_up_to() })?;
-        serde_json::from_str(text).map_err(|error| {
-            let cause = error.to_string();
-            match cause.split(TWICE).nth(1) {
-                Some(field) => Unreadable::Twice { field: field.to_owned() },
-                None => Unreadable::NotAnObject { cause },
-            }
-        })
-    }
-
-    fn slot(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
-        Some(match name {
-            "itemId" => &mut self.item_id,
-            "purchaseId" => &mut self.purchase_id,
-            "restockId" => &mut self.restock_id,
-            "quantity" => &mut self.quantity,
-            "purchasedBy" => &mut self.purchased_by,
-            "description" => &mut self.description,
-            "timestamp" => &mut self.timestamp,
-            _ => return None,
-        })
-    }
+    })
 }
 
-struct FieldsVisitor;
+struct FieldsVisitor<V> {
+    visit: V,
+}
 
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
+impl<'de, V: FnMut(&Cow<'de, str>, &'de RawValue) -> bool> Visitor<'de> for FieldsVisitor<V> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
-        let mut others: HashSet<String> = HashSet::new();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
-            let value: &'de RawValue = map.next_value()?;
-            let twice = match fields.slot(&name) {
-                Some(slot) => slot.replace(value).is_some(),
-                None => !others.insert(name.clone().into_owned()),
-            };
-            if twice {
+            let raw: &'de RawValue = map.next_value()?;
+            if !(self.visit)(&name, raw) {
                 return Err(A::Error::custom(format_args!("{TWICE}{name}{TWICE}")));
             }
         }
-        Ok(fields)
-    }
-}
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
+        Ok(())
     }
 }
 
@@ -175,18 +169,30 @@ impl<'de> Deserialize<'de> for Text<'de> {
 }
 
 /// A field's text; `None` where it is missing or no string.
-pub(crate) fn text<'a>(raw: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
+#[inline]
+pub(crate) fn text<'a>(raw: Raw<'a>) -> Option<Cow<'a, str>> {
     serde_json::from_str::<Text<'a>>(raw?.get()).ok().map(|Text(text)| text)
 }
 
 /// A field that must be an id.
-pub(crate) fn id<'a>(
-    field: &'static str,
-    raw: Option<&'a RawValue>,
-) -> Result<Cow<'a, str>, Unreadable> {
+#[inline]
+pub(crate) fn id<'a>(field: &'static str, raw: Raw<'a>) -> Result<Cow<'a, str>, Unreadable> {
     let wrong = |cause: String| Unreadable::Id { field, cause };
     let raw = raw.ok_or_else(|| wrong("is missing".to_owned()))?;
     let text = text(Some(raw)).ok_or_else(|| wrong("is not a string".to_owned()))?;
     crate::check_id(&text).map_err(|error| wrong(error.to_string()))?;
     Ok(text)
+}
+
+/// A field that is there; null stands for a missing one.
+pub(crate) fn present(raw: Raw<'_>) -> Raw<'_> {
+    raw.filter(|raw| raw.get() != "null")
+}
+
+/// An id that may be missing.
+pub(crate) fn own_id<'a>(
+    field: &'static str,
+    raw: Raw<'a>,
+) -> Result<Option<Cow<'a, str>>, Unreadable> {
+    raw.map(|raw| id(field, Some(raw))).transpose()
 }

@@ -1,4 +1,5 @@
-//! The public table of stock: one row an item, readable JSON.
+//! The public table of stock: one row an item, readable JSON. Rows may get further fields; who reads them
+//! passes over those that it does not know.
 
 use std::borrow::Cow;
 
