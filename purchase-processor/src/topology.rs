@@ -3,7 +3,7 @@
 use bps_streams::{Ledger, Node, Sink, Source, Store, Topology, TopologyError};
 
 use crate::Settings;
-use crate::command::{Decider, Request, Stream};
+use crate::command::{Decider, Request, StreamId};
 use crate::memory::from_memo;
 use crate::row::{from_topic, to_topic};
 
@@ -20,8 +20,9 @@ pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
     let window_ms = settings.memory_window.map(|w| w.as_millis() as i64);
     let mut topology = Topology::named(&settings.application)
         .store(Store::new(STOCK, &t.stock).written_as(to_topic, from_topic));
-    // Tables stand in the order in which they were first made.
-    for parts in [Stream::Purchases, Stream::Restocks].map(Stream::parts) {
+    let mut streams: Vec<_> = StreamId::used().map(StreamId::parts).collect();
+    streams.sort_by_key(|parts| parts.made);
+    for parts in streams {
         let topic = (parts.output)(t);
         let memory = Ledger::new(parts.memory, topic, |_, memo| from_memo(memo));
         topology = topology
@@ -29,14 +30,17 @@ pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
             .sink(Sink::new(parts.answers, topic));
     }
     let mut booking = Node::new(BOOKING, move |wiring| Decider::new(wiring, window_ms));
-    for stream in Stream::ALL {
+    for stream in StreamId::used() {
         let parts = stream.parts();
-        let source = Source::new(parts.source, (parts.input)(t), Request::reader(stream));
-        let source = source.future_max(settings.future_max);
-        booking = booking.reads(match parts.has_head_start {
-            true => source.head_start(settings.clock_skew_max),
-            false => source,
-        });
+        let mut source = Source::new(parts.source, (parts.input)(t), Request::reader(stream));
+        source = source.future_max(settings.future_max);
+        if parts.has_head_start {
+            source = source.head_start(settings.clock_skew_max);
+        }
+        if let Some(number) = parts.number {
+            source = source.number(number);
+        }
+        booking = booking.reads(source);
     }
     topology.processor(booking).rekey(&t.rekeyed).dead_letters(&t.dead_letters).build()
 }
@@ -56,7 +60,7 @@ mod tests {
         let purchase = br#"{"purchaseId":"p","itemId":"an item","quantity":2}"#;
         driver.send(&t.items_added, b"an item", restock, 1).expect("decided");
         driver.send(&t.purchase_created, b"an item", purchase, 2).expect("decided");
-        for parts in Stream::ALL.map(Stream::parts) {
+        for parts in StreamId::used().map(StreamId::parts) {
             let topic = (parts.output)(t);
             let written = driver.read(topic);
             assert_eq!(written.len(), 1);

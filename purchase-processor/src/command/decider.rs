@@ -6,7 +6,7 @@ use bps_streams::{
     Context, Error, LedgerId, Message, ProcessResult, Processor, SinkId, StoreId, Wiring,
 };
 
-use super::{Command, Decided, Outcome, Request, Stream};
+use super::{Command, Decided, Outcome, Request, StreamId};
 use crate::memory::Remembered;
 use crate::row::Row;
 use crate::stock::{Decision, Stock};
@@ -16,8 +16,8 @@ use crate::topology::STOCK;
 /// things are.
 pub(crate) struct Decider {
     stock: StoreId,
-    /// By number of the stream: the memory, and where answers go.
-    streams: [(LedgerId, SinkId); Stream::ALL.len()],
+    /// By number of the stream: the memory, and where answers go; of those that some kind comes from.
+    streams: [Option<(LedgerId, SinkId)>; StreamId::COUNT],
     /// How long decided commands are remembered (ms); `None`: for ever.
     window_ms: Option<i64>,
     value: Vec<u8>,
@@ -41,13 +41,15 @@ struct Before {
 
 impl Decider {
     pub(crate) fn new(wiring: &Wiring<'_>, window_ms: Option<i64>) -> Self {
-        let handles = |stream: Stream| {
+        let mut streams = [None; StreamId::COUNT];
+        for stream in StreamId::used() {
             let parts = stream.parts();
-            (wiring.ledger(parts.memory), wiring.sink(parts.answers))
-        };
+            let handles = (wiring.ledger(parts.memory), wiring.sink(parts.answers));
+            streams[stream as usize] = Some(handles);
+        }
         Self {
             stock: wiring.store(STOCK),
-            streams: Stream::ALL.map(handles),
+            streams,
             window_ms,
             value: Vec::new(),
             row: Vec::new(),
@@ -57,12 +59,14 @@ impl Decider {
 
     pub(super) fn decide<'a, C: Command<'a>>(
         &mut self,
+        stream: StreamId,
         command: &C,
         at: i64,
         context: &mut Context<'_>,
     ) -> Result<(), Error> {
-        let (memory, answers) = self.streams[C::STREAM as usize];
-        let Some(origin) = context.origin() else {
+        let (Some((memory, answers)), Some(origin)) =
+            (self.streams[stream as usize], context.origin())
+        else {
             return Err(context.broken("there is no record to decide"));
         };
         let id = command.id(origin);

@@ -7,24 +7,31 @@ mod decider;
 mod oracle;
 pub mod purchase;
 pub mod restock;
+mod shared;
+mod stream;
 
 use std::borrow::Cow;
 
-use bps_events::{Reason, Topics, Unreadable};
-use bps_streams::topology::RowOf;
+use bps_events::{Purchase, Reason, Restock, Unreadable};
 use bps_streams::{Context, DeadLetter, Error, Keyed, Origin, Record};
 
 pub(crate) use self::decider::Decider;
+use self::purchase::Purchases;
+use self::restock::Restocks;
+use self::shared::Commands;
+use self::stream::{Stream, StreamParts};
 use crate::memory::Remembered;
 use crate::stock::{Decision, Stock};
 
 /// A command of one kind.
 pub(crate) trait Command<'a>: Sized {
     /// Where it comes from, and where its answer goes.
-    const STREAM: Stream;
+    type Stream: Stream;
+    /// Its type, where the stream has several kinds.
+    const TYPE: Option<&'static str> = None;
 
-    /// Reads a record's value.
-    fn read(value: Option<&'a [u8]>) -> Result<Self, Unreadable>;
+    /// Reads what is of its own kind.
+    fn read(event: EventOf<'a, Self>) -> Result<Self, Unreadable>;
     /// Name of what is counted of an outcome (`counters!`).
     fn counter(outcome: Outcome) -> &'static str;
     /// The item that it is about.
@@ -42,6 +49,9 @@ pub(crate) trait Command<'a>: Sized {
     /// Writes the answer's value.
     fn answer(&self, id: &str, decided: &Decided, into: &mut Vec<u8>);
 }
+
+/// What a record says from which a command is read.
+pub(crate) type EventOf<'a, C> = <<C as Command<'a>>::Stream as Stream>::Event<'a>;
 
 /// A decision, and what it was made on.
 #[derive(Clone, Copy, Debug)]
@@ -73,94 +83,65 @@ pub(crate) enum Outcome {
 
 /// The name under which an outcome of a kind is counted: the two of them.
 macro_rules! counters {
-    ($kind:literal, $outcome:expr) => {{
-        use bps_events::Reason;
+    ($kind:literal, $outcome:expr) => {
         match $outcome {
             Outcome::Decided(None) => concat!($kind, " SUCCESS"),
-            Outcome::Decided(Some(Reason::InvalidQuantity)) => concat!($kind, " INVALID_QUANTITY"),
-            Outcome::Decided(Some(Reason::UnknownItem)) => concat!($kind, " UNKNOWN_ITEM"),
-            Outcome::Decided(Some(Reason::InsufficientStock)) => {
-                concat!($kind, " INSUFFICIENT_STOCK")
-            }
-            Outcome::Decided(Some(Reason::TooOld)) => concat!($kind, " TOO_OLD"),
-            Outcome::Decided(Some(Reason::Overflow)) => concat!($kind, " OVERFLOW"),
+            Outcome::Decided(Some(reason)) => bps_events::reason_behind!(reason, $kind, " "),
             Outcome::Resend => concat!($kind, " RESEND"),
             Outcome::ConflictingResend => concat!($kind, " CONFLICTING_RESEND"),
         }
-    }};
+    };
 }
 use counters;
 
-/// Commands of one topic, whose answers go to one topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Restocks,
-    Purchases,
-}
-
-/// What a stream is made of.
-pub(crate) struct StreamParts {
-    /// Name of the source.
-    pub(crate) source: &'static str,
-    pub(crate) input: fn(&Topics) -> &String,
-    /// Whether it goes before what it waits with.
-    pub(crate) has_head_start: bool,
-    /// Name of the memory of what was decided.
-    pub(crate) memory: &'static str,
-    /// Name of the sink.
-    pub(crate) answers: &'static str,
-    pub(crate) output: fn(&Topics) -> &String,
-    /// Of which item's row an answer speaks.
-    pub(crate) item_of_answer: RowOf,
-}
-
-impl Stream {
-    /// All of them, by number.
-    pub(crate) const ALL: [Stream; 2] = [Stream::Restocks, Stream::Purchases];
-
-    pub(crate) fn parts(self) -> StreamParts {
-        match self {
-            Stream::Restocks => StreamParts {
-                source: "restocks",
-                input: |topics| &topics.items_added,
-                has_head_start: true,
-                memory: "restocked",
-                answers: "restock-answers",
-                output: |topics| &topics.restock_finished,
-                item_of_answer: restock::item_of_answer,
-            },
-            Stream::Purchases => StreamParts {
-                source: "purchases",
-                input: |topics| &topics.purchase_created,
-                has_head_start: false,
-                memory: "decided",
-                answers: "results",
-                output: |topics| &topics.purchase_finished,
-                item_of_answer: purchase::item_of_answer,
-            },
-        }
-    }
-}
-
-/// Every kind of command, by its folder.
+/// Every kind of command, by the stream that it comes from.
 macro_rules! kinds {
-    ($($kind:ident,)*) => {
+    ($($stream:ident [$($kind:ident),*];)*) => {
+        /// A stream.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum StreamId {
+            $($stream,)*
+        }
+
+        impl StreamId {
+            const ALL: &[StreamId] = &[$(StreamId::$stream),*];
+
+            pub(crate) fn parts(self) -> StreamParts {
+                match self {
+                    $(Self::$stream => $stream::PARTS,)*
+                }
+            }
+
+            /// Whether there is a kind that comes from it.
+            fn is_used(self) -> bool {
+                match self {
+                    $(Self::$stream => !(&[$(stringify!($kind)),*] as &[&str]).is_empty(),)*
+                }
+            }
+        }
+
         /// A command of any kind.
         enum AnyCommand<'a> {
-            $($kind(bps_events::$kind<'a>),)*
+            $($($kind($kind<'a>),)*)*
         }
 
         impl<'a> AnyCommand<'a> {
-            fn read(stream: Stream, value: Option<&'a [u8]>) -> Result<Self, Unreadable> {
-                $(if stream == <bps_events::$kind<'_> as Command>::STREAM {
-                    return <bps_events::$kind<'_> as Command>::read(value).map(Self::$kind);
-                })*
-                unreachable!("a stream without a kind: {stream:?}")
+            #[inline]
+            fn read(stream: StreamId, value: Option<&'a [u8]>) -> Result<Self, Unreadable> {
+                match stream {
+                    $(StreamId::$stream => {
+                        let event = $stream::read(value)?;
+                        $(if <$kind<'_> as Command>::TYPE == $stream::kind(&event) {
+                            return Ok(Self::$kind(<$kind<'_> as Command>::read(event)?));
+                        })*
+                        Err(unknown($stream::kind(&event)))
+                    })*
+                }
             }
 
             fn item_id(&self) -> &str {
                 match self {
-                    $(Self::$kind(command) => command.item_id(),)*
+                    $($(Self::$kind(command) => command.item_id(),)*)*
                 }
             }
 
@@ -171,7 +152,9 @@ macro_rules! kinds {
                 context: &mut Context<'_>,
             ) -> Result<(), Error> {
                 match self {
-                    $(Self::$kind(command) => decider.decide(command, at, context),)*
+                    $($(Self::$kind(command) => {
+                        decider.decide(StreamId::$stream, command, at, context)
+                    })*)*
                 }
             }
         }
@@ -179,8 +162,23 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Restock,
-    Purchase,
+    Restocks [Restock];
+    Purchases [Purchase];
+    Commands [];
+}
+
+fn unknown(kind: Option<&str>) -> Unreadable {
+    Unreadable::Type { cause: format!("{:?} is not known", kind.unwrap_or_default()) }
+}
+
+impl StreamId {
+    /// Those that some kind comes from.
+    pub(crate) fn used() -> impl Iterator<Item = StreamId> {
+        StreamId::ALL.iter().copied().filter(|stream| stream.is_used())
+    }
+
+    /// How many there are.
+    pub(crate) const COUNT: usize = StreamId::ALL.len();
 }
 
 /// A command, and when it was sent.
@@ -199,7 +197,7 @@ impl Keyed for Request<'_> {
 impl Request<'_> {
     /// Reads the commands of a stream.
     pub(crate) fn reader(
-        stream: Stream,
+        stream: StreamId,
     ) -> impl for<'a> Fn(&Record<'a>) -> Result<Request<'a>, DeadLetter> {
         move |record| {
             let command = AnyCommand::read(stream, record.value)
@@ -219,26 +217,18 @@ fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use bps_events::{Purchase, Restock};
-
     use super::*;
 
     #[test]
     fn every_counter_says_of_what_kind_it_is() {
-        let reasons = [
-            Reason::InvalidQuantity,
-            Reason::UnknownItem,
-            Reason::InsufficientStock,
-            Reason::TooOld,
-            Reason::Overflow,
-        ];
-        let outcomes = reasons.map(|reason| (Outcome::Decided(Some(reason)), reason.code()));
+        let outcomes =
+            Reason::ALL.iter().map(|reason| (Outcome::Decided(Some(*reason)), reason.code()));
         let others = [
             (Outcome::Decided(None), "SUCCESS"),
             (Outcome::Resend, "RESEND"),
             (Outcome::ConflictingResend, "CONFLICTING_RESEND"),
         ];
-        for (outcome, code) in outcomes.into_iter().chain(others) {
+        for (outcome, code) in outcomes.chain(others) {
             assert_eq!(Restock::counter(outcome), format!("restock {code}"));
             assert_eq!(Purchase::counter(outcome), format!("purchase {code}"));
         }

@@ -2,31 +2,48 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Reason {
-    /// Not an integer from 1 to 2^53.
-    InvalidQuantity,
-    /// The item was never restocked.
-    UnknownItem,
-    /// More than remains.
-    InsufficientStock,
-    /// Stamped earlier than the memory of decided ids reaches.
-    TooOld,
-    /// The sum would exceed 2^64 - 1.
-    Overflow,
+/// The reasons: their names and codes. (`$d` is a dollar, for the macro within.)
+macro_rules! reasons {
+    ($d:tt $($(#[$doc:meta])* $name:ident $code:literal;)*) => {
+        /// Why a request was refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Reason {
+            $($(#[$doc])* #[serde(rename = $code)] $name,)*
+        }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Reason] = &[$(Reason::$name),*];
+
+            /// The code as it stands in results.
+            pub fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+        }
+
+        /// The code of a [`Reason`] behind texts that are known when this is compiled.
+        #[macro_export]
+        macro_rules! reason_behind {
+            ($d reason:expr, $d($d before:literal),+) => {
+                match $d reason {
+                    $($crate::Reason::$name => concat!($d($d before,)+ $code),)*
+                }
+            };
+        }
+    };
 }
 
-impl Reason {
-    /// The code as it stands in results.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::InvalidQuantity => "INVALID_QUANTITY",
-            Self::UnknownItem => "UNKNOWN_ITEM",
-            Self::InsufficientStock => "INSUFFICIENT_STOCK",
-            Self::TooOld => "TOO_OLD",
-            Self::Overflow => "OVERFLOW",
-        }
-    }
+reasons! { $
+    /// Not an integer from 1 to 2^53.
+    InvalidQuantity "INVALID_QUANTITY";
+    /// The item was never restocked.
+    UnknownItem "UNKNOWN_ITEM";
+    /// More than remains.
+    InsufficientStock "INSUFFICIENT_STOCK";
+    /// Stamped earlier than the memory of decided ids reaches.
+    TooOld "TOO_OLD";
+    /// The sum would exceed 2^64 - 1.
+    Overflow "OVERFLOW";
 }

@@ -7,15 +7,38 @@ use std::borrow::Cow;
 use bps_events::{Purchase, PurchaseFinished, PurchaseResult, Unreadable};
 use bps_streams::{Origin, Record};
 
-use super::{Command, Decided, Outcome, Stream, bytes, counters};
+use super::stream::{Stream, StreamParts};
+use super::{Command, Decided, Outcome, bytes, counters};
 use crate::memory::Remembered;
 use crate::stock::{Decision, Stock};
 
-impl<'a> Command<'a> for Purchase<'a> {
-    const STREAM: Stream = Stream::Purchases;
+/// The topic of purchases.
+pub(crate) struct Purchases;
 
-    fn read(value: Option<&'a [u8]>) -> Result<Self, Unreadable> {
+impl Stream for Purchases {
+    type Event<'a> = Purchase<'a>;
+    const PARTS: StreamParts = StreamParts {
+        source: "purchases",
+        input: |topics| &topics.purchase_created,
+        number: None,
+        has_head_start: false,
+        memory: "decided",
+        made: 1,
+        answers: "results",
+        output: |topics| &topics.purchase_finished,
+        item_of_answer,
+    };
+
+    fn read(value: Option<&[u8]>) -> Result<Purchase<'_>, Unreadable> {
         Purchase::read(value)
+    }
+}
+
+impl<'a> Command<'a> for Purchase<'a> {
+    type Stream = Purchases;
+
+    fn read(event: Purchase<'a>) -> Result<Self, Unreadable> {
+        Ok(event)
     }
 
     fn counter(outcome: Outcome) -> &'static str {
@@ -58,7 +81,7 @@ impl<'a> Command<'a> for Purchase<'a> {
 }
 
 /// The item that a result speaks of.
-pub(crate) fn item_of_answer<'a>(record: &Record<'a>) -> Option<Cow<'a, [u8]>> {
+fn item_of_answer<'a>(record: &Record<'a>) -> Option<Cow<'a, [u8]>> {
     let result: PurchaseResult<'a> = serde_json::from_slice(record.value?).ok()?;
     Some(bytes(result.item_id))
 }

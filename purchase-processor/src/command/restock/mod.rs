@@ -7,15 +7,38 @@ use std::borrow::Cow;
 use bps_events::{Restock, RestockFinished, RestockResult, Unreadable};
 use bps_streams::{Origin, Record};
 
-use super::{Command, Decided, Outcome, Stream, bytes, counters};
+use super::stream::{Stream, StreamParts};
+use super::{Command, Decided, Outcome, bytes, counters};
 use crate::memory::Remembered;
 use crate::stock::{Decision, Stock};
 
-impl<'a> Command<'a> for Restock<'a> {
-    const STREAM: Stream = Stream::Restocks;
+/// The topic of restocks.
+pub(crate) struct Restocks;
 
-    fn read(value: Option<&'a [u8]>) -> Result<Self, Unreadable> {
+impl Stream for Restocks {
+    type Event<'a> = Restock<'a>;
+    const PARTS: StreamParts = StreamParts {
+        source: "restocks",
+        input: |topics| &topics.items_added,
+        number: None,
+        has_head_start: true,
+        memory: "restocked",
+        made: 2,
+        answers: "restock-answers",
+        output: |topics| &topics.restock_finished,
+        item_of_answer,
+    };
+
+    fn read(value: Option<&[u8]>) -> Result<Restock<'_>, Unreadable> {
         Restock::read(value)
+    }
+}
+
+impl<'a> Command<'a> for Restock<'a> {
+    type Stream = Restocks;
+
+    fn read(event: Restock<'a>) -> Result<Self, Unreadable> {
+        Ok(event)
     }
 
     fn counter(outcome: Outcome) -> &'static str {
@@ -64,7 +87,7 @@ impl<'a> Command<'a> for Restock<'a> {
 }
 
 /// The item that an answer speaks of.
-pub(crate) fn item_of_answer<'a>(record: &Record<'a>) -> Option<Cow<'a, [u8]>> {
+fn item_of_answer<'a>(record: &Record<'a>) -> Option<Cow<'a, [u8]>> {
     let answer: RestockResult<'a> = serde_json::from_slice(record.value?).ok()?;
     Some(bytes(answer.item_id))
 }
