@@ -1,6 +1,6 @@
 //! `bps acl`: what each program needs to be allowed on a cluster, and nothing more.
 
-use bps_events::Topics;
+use bps_events::topics::Program;
 use purchase_processor::Settings;
 
 use crate::error::Error;
@@ -49,7 +49,9 @@ pub(crate) fn run(args: &AclArgs) -> Result<Outcome, Error> {
         quoted(&args.bootstrap),
         config.unwrap_or_default()
     );
-    for rule in rules(args, &settings) {
+    let topology = purchase_processor::topology(&settings)?;
+    let used: Vec<_> = topology.topics(1).into_iter().map(|topic| topic.name).collect();
+    for rule in rules(args, &settings, &used) {
         out::result(format!("{begin} {rule}"))?;
     }
     Ok(Outcome::Done)
@@ -65,47 +67,57 @@ fn quoted(word: &str) -> String {
 }
 
 /// The end of each command: who, what, where.
-fn rules(args: &AclArgs, settings: &Settings) -> Vec<String> {
-    let t: &Topics = &settings.topics;
+fn rules(args: &AclArgs, settings: &Settings, used: &[String]) -> Vec<String> {
     let application = &settings.application;
-    // Reading, writing and deleting imply `Describe`. The services and the processor look at a topic's
-    // policy before they use it: `DescribeConfigs`.
-    let topics = |who: &str, operations: &[&str], topics: &[&String]| {
-        let operations: Vec<_> = operations.iter().map(|o| format!("--operation {o}")).collect();
-        let topics: Vec<_> = topics.iter().map(|topic| format!("--topic {topic}")).collect();
-        format!("--allow-principal {who} {} {}", operations.join(" "), topics.join(" "))
-    };
-    let inputs = [&t.items_added, &t.purchase_created];
-    let kept = [&t.stock, &t.purchase_finished, &t.restock_finished];
-    let all = [&inputs[..], &kept, &[&t.rekeyed, &t.dead_letters]].concat();
     let names = [&args.items, &args.purchases, &args.processor, &args.operator];
     let names = names.map(|name| quoted(name));
     let [items, purchases, processor, operator] = &names;
-    vec![
-        topics(items, &["Write", "DescribeConfigs"], &[&t.items_added]),
-        topics(items, &["Read", "DescribeConfigs"], &[&t.stock, &t.restock_finished]),
-        topics(purchases, &["Write", "DescribeConfigs"], &[&t.purchase_created]),
-        topics(purchases, &["Read", "DescribeConfigs"], &[&t.purchase_finished]),
-        topics(processor, &["Read", "DescribeConfigs"], &inputs),
-        // What backs a store is written, and read when the store is rebuilt.
-        topics(
-            processor,
-            &["Read", "Write", "DescribeConfigs"],
-            &[&kept[..], &[&t.rekeyed]].concat(),
-        ),
-        topics(processor, &["Write", "DescribeConfigs"], &[&t.dead_letters]),
+    let is_used = |name: &str| used.iter().any(|used| used == name);
+    let all: Vec<_> = settings.topics.all().filter(|(_, name)| is_used(name)).collect();
+    let programs =
+        [(Program::Items, items), (Program::Purchases, purchases), (Program::Processor, processor)];
+    let mut rules = Vec::new();
+    for (program, who) in programs {
+        // What a program may do, and to which topics.
+        let mut groups: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
+        for (info, name) in &all {
+            let reads = info.readers.contains(&program).then_some("Read");
+            let writes = info.writers.contains(&program).then_some("Write");
+            let operations: Vec<_> = reads.into_iter().chain(writes).collect();
+            match groups.iter_mut().find(|(known, _)| *known == operations) {
+                Some((_, topics)) => topics.push(name),
+                None => groups.push((operations, vec![name])),
+            }
+        }
+        groups.retain(|(operations, _)| !operations.is_empty());
+        for (mut operations, topics) in groups {
+            // Reading, writing and deleting imply `Describe`. Each looks at a topic's policy before it
+            // uses it.
+            operations.push("DescribeConfigs");
+            rules.push(on_topics(who, &operations, &topics));
+        }
+    }
+    let topics: Vec<_> = all.iter().map(|(_, name)| *name).collect();
+    rules.extend([
         format!("--allow-principal {processor} --operation Read --group {application}"),
         // Each worker's begins with the application's name.
         format!(
             "--allow-principal {processor} --operation Write --resource-pattern-type prefixed \
              --transactional-id {application}-"
         ),
-        topics(operator, &["Create", "Read", "DescribeConfigs"], &all),
+        on_topics(operator, &["Create", "Read", "DescribeConfigs"], &topics),
         format!("--allow-principal {operator} --operation Delete --group {application}"),
         // Who reads without a group is still asked for the name of one.
         names.each_ref().map(|who| format!("--allow-principal {who}")).join(" ")
             + " --operation Describe --group streams-reader",
-    ]
+    ]);
+    rules
+}
+
+fn on_topics(who: &str, operations: &[&str], topics: &[&str]) -> String {
+    let operations: Vec<_> = operations.iter().map(|o| format!("--operation {o}")).collect();
+    let topics: Vec<_> = topics.iter().map(|topic| format!("--topic {topic}")).collect();
+    format!("--allow-principal {who} {} {}", operations.join(" "), topics.join(" "))
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ pub fn topology(settings: &Settings) -> Result<Topology, TopologyError> {
 
 #[cfg(test)]
 mod tests {
+    use bps_events::topics::{Kept, Program, Side};
     use bps_streams::{Headers, Record, TestDriver};
 
     use super::*;
@@ -74,6 +75,19 @@ mod tests {
                 headers: Headers::default(),
             };
             assert_eq!((parts.item_of_answer)(&record).as_deref(), Some(&b"an item"[..]));
+        }
+    }
+
+    #[test]
+    fn its_topics_are_as_the_contract_says() {
+        let settings = Settings::default();
+        for topic in topology(&settings).expect("well wired").topics(1) {
+            let mut all = settings.topics.all();
+            let (info, _) = all.find(|(_, name)| *name == topic.name).expect("in the table");
+            assert_eq!(topic.cleanup.is_compacting(), info.kept == Kept::LastOfKey, "{info:?}");
+            let is_input = info.side == Side::Input;
+            assert_eq!(topic.future_max_ms.is_some(), is_input, "{info:?}");
+            assert_ne!(info.writers.contains(&Program::Processor), is_input, "{info:?}");
         }
     }
 
