@@ -1,6 +1,7 @@
 //! What all commands have that share one topic: a type, an id, an item, and fields of their own.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,10 +29,10 @@ impl<'a> Command<'a> {
     /// When its type or its ids cannot be read: only then it gets no answer.
     pub fn read(value: Option<&'a [u8]>) -> Result<Command<'a>, Unreadable> {
         let mut fields: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::new();
+        let mut names = HashSet::new();
         each(value, |name, raw| {
-            let is_new = fields.iter().all(|(known, _)| known != name);
             fields.push((name.clone(), raw));
-            is_new
+            names.insert(name.clone())
         })?;
         let of = |name: &str| find(&fields, name);
         let Some(kind) = text(of("type")) else {

@@ -10,7 +10,7 @@ use crate::decoded::Decoded;
 use crate::memory::PlainHash;
 use crate::outputs::fingerprint;
 use crate::report::{Report, Rule};
-use crate::request::RequestKind;
+use crate::stream::{PURCHASES, RESTOCKS, used};
 
 const SEEN: u8 = 1;
 const ANSWERED: u8 = 2;
@@ -65,9 +65,9 @@ impl From<Acknowledged> for Receipt {
 struct Entry {
     number: u64,
     partition_of: Option<String>,
-    is_purchase: bool,
+    stream: usize,
     state: AtomicU8,
-    /// When a purchase was sent at the earliest, or a restock was surely there.
+    /// When it was surely there, where it goes before others; else when it was sent at the earliest.
     time: i64,
 }
 
@@ -79,37 +79,43 @@ pub(crate) struct All {
     bare: bool,
 }
 
+/// Tells requests of different streams apart.
+fn key(stream: usize, fingerprint: u128) -> u128 {
+    fingerprint ^ u128::from(u64::MAX / (stream as u64 + 1))
+}
+
+/// The key of a request that was read.
+fn key_of(decoded: &Decoded<'_>) -> u128 {
+    key(decoded.request.kind.stream(), decoded.fingerprint)
+}
+
 impl All {
     pub(crate) fn add(&mut self, receipt: Receipt) {
         let number = self.entries.len() as u64 + 1;
-        let (key, item, is_purchase) = match receipt.event {
-            Acknowledged::Purchase { item: Some(item), id } => {
-                (fingerprint(&item, &id), Some(item), true)
-            }
-            // No item has an empty id.
-            Acknowledged::Purchase { item: None, id } => {
-                self.bare = true;
-                (fingerprint("", &id), None, true)
-            }
-            Acknowledged::Restock { item, id } => (!fingerprint(&item, &id), Some(item), false),
+        let (stream, item, id) = match receipt.event {
+            Acknowledged::Purchase { item, id } => (PURCHASES, item, id),
+            Acknowledged::Restock { item, id } => (RESTOCKS, Some(item), id),
         };
-        let time = match is_purchase {
-            true => receipt.sent_at.unwrap_or(i64::MIN),
-            false => receipt.acknowledged_at.unwrap_or(i64::MAX),
+        self.bare |= item.is_none();
+        // No item has an empty id.
+        let key = key(stream, fingerprint(item.as_deref().unwrap_or_default(), &id));
+        let time = match used()[stream].goes_first {
+            true => receipt.acknowledged_at.unwrap_or(i64::MAX),
+            false => receipt.sent_at.unwrap_or(i64::MIN),
         };
         let state = AtomicU8::new(0);
-        let entry = Entry { number, partition_of: item, is_purchase, state, time };
+        let entry = Entry { number, partition_of: item, stream, state, time };
         self.entries.entry(key).and_modify(|e| e.time = e.time.min(time)).or_insert(entry);
     }
 
-    /// When a purchase was sent at the earliest.
-    pub(crate) fn sent_at(&self, purchase: &Decoded<'_>) -> i64 {
-        self.entries.get(&purchase.fingerprint).map_or(i64::MIN, |entry| entry.time)
+    /// When a request was sent at the earliest.
+    pub(crate) fn sent_at(&self, request: &Decoded<'_>) -> i64 {
+        self.entries.get(&key_of(request)).map_or(i64::MIN, |entry| entry.time)
     }
 
     /// When a restock was surely there: asked of its first record, since a later one says nothing.
     pub(crate) fn there_at(&self, restock: &Decoded<'_>) -> i64 {
-        let Some(entry) = self.entries.get(&!restock.fingerprint) else {
+        let Some(entry) = self.entries.get(&key_of(restock)) else {
             return i64::MAX;
         };
         match entry.state.fetch_or(PASSED, Ordering::Relaxed) & PASSED {
@@ -137,12 +143,9 @@ impl All {
                 entry.state.fetch_or(flags, Ordering::Relaxed);
             }
         };
-        match decoded.request.kind {
-            RequestKind::Restock => mark(!decoded.fingerprint),
-            RequestKind::Purchase => mark(decoded.fingerprint),
-        }
-        if self.bare && decoded.request.kind == RequestKind::Purchase {
-            mark(fingerprint("", &decoded.id));
+        mark(key_of(decoded));
+        if self.bare {
+            mark(key(decoded.request.kind.stream(), fingerprint("", &decoded.id)));
         }
     }
 
@@ -154,9 +157,8 @@ impl All {
             .filter(|e| e.state.load(Ordering::Relaxed) & BOTH != BOTH)
             .collect();
         missing.sort_by_key(|entry| entry.number);
-        for Entry { number, partition_of: item, is_purchase, state, .. } in missing {
-            let [restocks, purchases, _] = env.inputs();
-            let topic = if *is_purchase { purchases } else { restocks };
+        for Entry { number, partition_of: item, stream, state, .. } in missing {
+            let topic = (env.streams[*stream].input)(env.topics);
             let partition = item.as_ref().map(|i| partition_of(i.as_bytes(), env.partitions));
             let is_there = state.load(Ordering::Relaxed) & SEEN != 0;
             // What is there is counted as undecided, unless it had to be decided by now.

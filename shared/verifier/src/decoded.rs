@@ -4,15 +4,12 @@ use std::borrow::Cow;
 
 use bps_streams::Record;
 
-use crate::diverted::KINDS;
 use crate::outputs::fingerprint;
-use crate::request::{Request, RequestKind};
-
-/// Number of the input of moved records.
-pub(crate) const MOVED: usize = 2;
+use crate::request::Request;
+use crate::stream::{stream_of, used};
 
 /// A request that is due an answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Decoded<'a> {
     pub(crate) request: Request<'a>,
     /// Its own, or the place it came from.
@@ -22,27 +19,23 @@ pub(crate) struct Decoded<'a> {
     pub(crate) fingerprint: u128,
 }
 
-/// Which kind a record is, and where it came from; `None` for a moved one that does not say.
-pub(crate) fn origin<'a>(
-    input: usize,
-    record: &Record<'a>,
-) -> Option<(RequestKind, &'a str, u32, u64)> {
-    let kind = |input| if input == 0 { RequestKind::Restock } else { RequestKind::Purchase };
-    if input < MOVED {
-        return Some((kind(input), record.topic, record.partition, record.offset));
+/// Which stream a record is of, and where it came from; `None` for a moved one that does not say.
+pub(crate) fn origin<'a>(input: usize, record: &Record<'a>) -> Option<(usize, &'a str, u32, u64)> {
+    if let Some(stream) = stream_of(input) {
+        return Some((stream, record.topic, record.partition, record.offset));
     }
     let header = |name| std::str::from_utf8(record.headers.get(name)?).ok();
-    let name = header("kind")?;
-    let source = KINDS.iter().position(|k| *k == name)?;
+    let source = header("kind")?;
+    let stream = used().iter().position(|stream| stream.source == source)?;
     let (partition, offset) = (header("partition")?, header("offset")?);
-    Some((kind(source), header("topic")?, partition.parse().ok()?, offset.parse().ok()?))
+    Some((stream, header("topic")?, partition.parse().ok()?, offset.parse().ok()?))
 }
 
 impl<'a> Decoded<'a> {
     /// Reads a record of input number `input`; `None` where no request can be read.
     pub(crate) fn read(input: usize, record: &Record<'a>) -> Option<Decoded<'a>> {
-        let (kind, topic, partition, offset) = origin(input, record)?;
-        let request = Request::read(kind, record.value)?;
+        let (stream, topic, partition, offset) = origin(input, record)?;
+        let request = Request::read(stream, record.value)?;
         let id = match &request.id {
             Some(id) => id.clone(),
             None => Cow::Owned(format!("{topic}-{partition}-{offset}")),

@@ -10,6 +10,7 @@ use crate::outputs::hash;
 use crate::partition_reader::{Meter, PartitionReader};
 use crate::report::{Place, Report, Rule};
 use crate::snapshot::Snapshot;
+use crate::stream::input_of;
 use crate::{Env, Result};
 
 /// Bytes of a dead letter's value and key that are kept.
@@ -46,9 +47,6 @@ pub(crate) struct DivertedRecords {
     sorted: Vec<Diverted>,
     seen: Vec<bool>,
 }
-
-/// The name of a source in the header `kind`, by input.
-pub(crate) const KINDS: [&str; 2] = ["restocks", "purchases"];
 
 /// Reads those of the partitions `from..to`.
 pub(crate) fn read(
@@ -106,7 +104,8 @@ fn number<T: FromStr>(record: &Record<'_>, name: &str) -> Option<T> {
 
 fn moved(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Diverted)> {
     let kind = header(record, "kind")?;
-    let input = KINDS.iter().position(|k| *k == kind)?;
+    let stream = env.streams.iter().position(|stream| stream.source == kind)?;
+    let input = input_of(stream);
     let from: u32 = number(record, "partition")?;
     let record_of = Diverted {
         input: input as u32,
@@ -115,12 +114,12 @@ fn moved(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Diverted)> {
         at: (record.partition, record.offset),
         content: hash((record.key, record.value, record.time())),
     };
-    (header(record, "topic")? == env.inputs()[input]).then_some((from, record_of))
+    (header(record, "topic")? == env.inputs[input]).then_some((from, record_of))
 }
 
 fn letter(env: &Env<'_>, record: &Record<'_>) -> Option<(u32, Diverted)> {
     let topic = header(record, "topic")?;
-    let input = env.inputs().iter().position(|t| *t == topic)?;
+    let input = env.inputs.iter().position(|t| *t == topic)?;
     let what = match header(record, "code")? {
         "FUTURE" => What::Future(record.timestamp, allowed_ms(record)),
         "MISROUTED" => What::Misrouted,
@@ -188,7 +187,7 @@ impl Diverted {
 
     /// Which record it speaks of.
     pub(crate) fn source<'a>(&self, env: &Env<'a>, partition: u32) -> Place<'a> {
-        Place::new(env.inputs()[self.input as usize], partition, self.offset)
+        Place::new(env.inputs[self.input as usize], partition, self.offset)
     }
 
     /// Whether it repeats the record as it came.

@@ -11,7 +11,6 @@ use crate::item::Item;
 use crate::memory::Memory;
 use crate::overtaken::Overtaken;
 use crate::report::{Place, Report};
-use crate::request::RequestKind;
 
 /// One pass over a partition: it checks the items of one slice.
 #[derive(Clone, Copy, Debug)]
@@ -56,14 +55,14 @@ pub(crate) struct Fold<'e> {
     /// Stream time at the last decision.
     pub(crate) since: i64,
     /// Next offset behind the last decision, by input.
-    pub(crate) passed: [u64; 3],
+    pub(crate) passed: Vec<u64>,
     /// Whether every item's last row was read.
     pub(crate) stock_is_whole: bool,
     pub(crate) items: HashMap<Box<str>, Item>,
-    pub(crate) purchases: Memory,
-    pub(crate) restocks: Memory,
+    /// What was decided, by stream.
+    pub(crate) memories: Vec<Memory>,
     /// What the group had committed before all was read, by input.
-    pub(crate) horizon: [u64; 3],
+    pub(crate) horizon: &'e [u64],
     /// By input and offset.
     pub(crate) pending: HashMap<(usize, u64), Pending>,
     pub(crate) overtaken: Overtaken,
@@ -72,18 +71,17 @@ pub(crate) struct Fold<'e> {
 }
 
 impl<'e> Fold<'e> {
-    pub(crate) fn new(env: &'e Env<'e>, partition: u32, pass: Pass, horizon: [u64; 3]) -> Self {
+    pub(crate) fn new(env: &'e Env<'e>, partition: u32, pass: Pass, horizon: &'e [u64]) -> Self {
         Self {
             env,
             partition,
             pass,
             time: 0,
             since: 0,
-            passed: [0; 3],
+            passed: vec![0; env.inputs.len()],
             stock_is_whole: false,
             items: HashMap::new(),
-            purchases: Memory::new(env.window_ms),
-            restocks: Memory::new(env.window_ms),
+            memories: env.streams.iter().map(|_| Memory::new(env.window_ms)).collect(),
             horizon,
             pending: HashMap::new(),
             overtaken: Overtaken::default(),
@@ -100,16 +98,9 @@ impl<'e> Fold<'e> {
         partition_of(item.as_bytes(), self.env.partitions) == self.partition
     }
 
-    pub(crate) fn memory(&mut self, kind: RequestKind) -> &mut Memory {
-        match kind {
-            RequestKind::Restock => &mut self.restocks,
-            RequestKind::Purchase => &mut self.purchases,
-        }
-    }
-
     /// A place in an input of this partition.
     pub(crate) fn input(&self, input: usize, offset: u64) -> Place<'e> {
-        Place::new(self.env.inputs()[input], self.partition, offset)
+        Place::new(self.env.inputs[input], self.partition, offset)
     }
 
     /// The beginning of the table of stock, whose offset is set where it is used.

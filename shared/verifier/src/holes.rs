@@ -3,12 +3,11 @@
 
 use crate::partition_reader::PartitionReader;
 use crate::report::{Place, Report, Rule};
+use crate::stream::MOVED;
 use crate::{Env, Error, Result};
 
 /// Holes of a partition that are kept; of the others only the number is known.
 const HOLES_MAX: usize = 20;
-/// Inputs that other programs write: restocks, purchases.
-const INPUTS: usize = 2;
 
 /// The holes of a partition, as its records go by.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +50,8 @@ pub(crate) fn check(
     if env.transactional_inputs {
         return;
     }
-    for (slot, topic) in env.inputs().into_iter().enumerate().take(INPUTS) {
+    // Moved records are written by the processor, in transactions.
+    for (slot, topic) in env.inputs.iter().enumerate().filter(|(input, _)| *input != MOVED) {
         let Holes { first, count, offsets, .. } = reader.holes(slot);
         for (from, behind) in &first {
             let at = Place::new(topic, partition, *from);
@@ -72,8 +72,8 @@ pub(crate) fn check(
 
 /// Names inputs whose policy takes records away for later ones of their key.
 pub(crate) fn check_policies(env: &Env<'_>, report: &mut Report) -> Result<()> {
-    let names = env.inputs();
-    for (topic, found) in names.iter().zip(env.broker.describe_topics(&names)?) {
+    let names = &env.inputs;
+    for (topic, found) in names.iter().zip(env.broker.describe_topics(names)?) {
         let found = found.ok_or_else(|| Error::NoTopic { topic: (*topic).to_owned() })?;
         if found.cleanup.is_compacting() {
             let expected = "a cleanup policy that keeps every record";

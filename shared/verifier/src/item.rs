@@ -34,7 +34,7 @@ pub(crate) struct Item {
     pub(crate) required: u64,
     pub(crate) updated_at: i64,
     pub(crate) description: u64,
-    /// Slot and offset of the last record that changed it.
+    /// Stream and offset of the last answer that changed it.
     pub(crate) changed: (usize, u64),
     /// The last row of the table.
     pub(crate) row: Option<StockRow>,

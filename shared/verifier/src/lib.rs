@@ -24,7 +24,8 @@
 //! items. All is freed before the next partition.
 //!
 //! Reading order: [`report`] (what is found), `snapshot` (up to where is read, and why it is right on a
-//! live system), `request` and `outputs` (what is read), `walk` (the order), `decide` (results),
+//! live system), `stream` (the topics), `request` and `outputs` (what is read), `walk` (the order),
+//! `decide` (results) and `kind` (what each must say),
 //! `unanswered` (records without one), `overtaken` (what had to go first), `table` (stock, and the end),
 //! `diverted` (moved records, dead letters).
 
@@ -32,9 +33,11 @@ mod acknowledged;
 mod decide;
 mod decoded;
 mod diverted;
+mod error;
 mod fold;
 mod holes;
 mod item;
+mod kind;
 mod memory;
 mod order;
 mod outputs;
@@ -43,6 +46,7 @@ mod partition_reader;
 pub mod report;
 mod request;
 mod snapshot;
+mod stream;
 mod table;
 mod unanswered;
 mod walk;
@@ -53,15 +57,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bps_events::Topics;
-use bps_streams::broker::{Broker, BrokerError};
+use bps_streams::broker::Broker;
 
 pub use crate::acknowledged::{Acknowledged, Receipt};
+pub use crate::error::{Error, Progress, Result};
 pub use crate::report::{Counts, Finding, Report, Rule};
 
 use crate::diverted::DivertedRecords;
 use crate::fold::Pass;
 use crate::partition_reader::Meter;
 use crate::snapshot::Snapshot;
+use crate::stream::{MOVED, Stream};
 use crate::walk::Walk;
 
 /// Moved records and dead letters in memory at a time.
@@ -81,51 +87,15 @@ fn look_ahead(partitions: u32) -> u64 {
     ((16 << 20) / (3 * u64::from(partitions.max(1)))).min(1 << 20) / 4
 }
 
-/// Why nothing could be verified. (What is found wrong is no error but a [`Finding`].)
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The log cannot be read.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// A topic is not there.
-    #[error("topic {topic} does not exist: are the prefixes right, and did a processor ever run?")]
-    NoTopic {
-        /// Its name.
-        topic: String,
-    },
-    /// Topics that belong together differ.
-    #[error("topic {topic} has {count} partitions, {input} has {first}")]
-    Partitions {
-        /// The topic.
-        topic: String,
-        /// Its partitions.
-        count: u32,
-        /// The first input.
-        input: String,
-        /// Its partitions.
-        first: u32,
-    },
-    /// The caller asked for it.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-/// Result of a verification.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// How far a verification is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Records read.
-    pub done: u64,
-    /// Records to read, all passes together.
-    pub total: u64,
-}
-
 /// What all parts of a run share.
 pub(crate) struct Env<'a> {
     pub(crate) broker: &'a dyn Broker,
     pub(crate) topics: &'a Topics,
+    pub(crate) streams: &'static [Stream],
+    /// The inputs of a task, by number.
+    pub(crate) inputs: Vec<&'a str>,
+    /// The topics of answers, by stream.
+    pub(crate) outputs: Vec<&'a str>,
     pub(crate) group: &'a str,
     pub(crate) partitions: u32,
     pub(crate) letter_partitions: u32,
@@ -140,16 +110,23 @@ pub(crate) struct Env<'a> {
     pub(crate) transactional_inputs: bool,
 }
 
-impl<'a> Env<'a> {
-    /// The inputs of a task, in the order of the topology.
-    pub(crate) fn inputs(&self) -> [&'a str; 3] {
-        [&self.topics.items_added, &self.topics.purchase_created, &self.topics.rekeyed]
+impl Env<'_> {
+    /// Where the answers of a stream are read, among the topics of a partition.
+    pub(crate) fn output_slot(&self, stream: usize) -> usize {
+        self.inputs.len() + stream
     }
 
-    /// The outputs that carry stamps: ledger, answers, table.
-    pub(crate) fn outputs(&self) -> [&'a str; 3] {
-        [&self.topics.purchase_finished, &self.topics.restock_finished, &self.topics.stock]
+    /// Where the table of stock is read.
+    pub(crate) fn stock_slot(&self) -> usize {
+        self.inputs.len() + self.outputs.len()
     }
+}
+
+/// The topics of a task's inputs, by number; and those of the answers, by stream.
+fn topics_of<'a>(topics: &'a Topics, streams: &[Stream]) -> (Vec<&'a str>, Vec<&'a str>) {
+    let mut inputs: Vec<&str> = streams.iter().map(|stream| (stream.input)(topics)).collect();
+    inputs.insert(MOVED, &topics.rekeyed);
+    (inputs, streams.iter().map(|stream| (stream.output)(topics)).collect())
 }
 
 /// A verification to be run.
@@ -268,10 +245,16 @@ impl<'a> Verifier<'a> {
     /// # Errors
     /// When the topics cannot be read or do not belong together, or `progress` ended it.
     pub fn run(&self, progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync)) -> Result<Report> {
-        let (partitions, letter_partitions) = snapshot::partitions(self.broker, &self.topics)?;
+        let streams = stream::used();
+        let (inputs, outputs) = topics_of(&self.topics, streams);
+        let (partitions, letter_partitions) =
+            snapshot::partitions(self.broker, &self.topics, &inputs, &outputs)?;
         let env = Env {
             broker: self.broker,
             topics: &self.topics,
+            streams,
+            inputs,
+            outputs,
             group: &self.group,
             partitions,
             letter_partitions,
@@ -318,7 +301,8 @@ impl<'a> Verifier<'a> {
 
     /// How often a partition is walked through.
     fn passes(&self, snapshot: &Snapshot, partition: u32) -> u32 {
-        let inputs = &snapshot.partitions[partition as usize].spans[..3];
+        let spans = &snapshot.partitions[partition as usize].spans;
+        let inputs = &spans[..stream::used().len() + 1];
         let records: u64 = inputs.iter().map(|s| s.end - s.start).sum();
         u32::try_from(records.div_ceil(self.records_per_pass)).unwrap_or(u32::MAX).max(1)
     }
@@ -362,9 +346,9 @@ impl<'a> Verifier<'a> {
         diverted: &mut DivertedRecords,
         meter: &Meter<'_>,
     ) -> Result<Report> {
-        let cut_here = &snapshot.partitions[partition as usize];
+        let own = &snapshot.partitions[partition as usize];
         let mut report = Report::default();
-        for span in &cut_here.spans[..3] {
+        for span in &own.spans[..env.inputs.len()] {
             if span.start > 0 {
                 let at = report::Place::new(&span.at.topic, partition, 0);
                 let found = format!("none before offset {}: they are gone", span.start);
@@ -378,7 +362,7 @@ impl<'a> Verifier<'a> {
         let of = self.passes(snapshot, partition);
         for number in 0..of {
             let pass = Pass { number, of };
-            let walk = Walk::open(env, cut_here, partition, pass, diverted, meter)?;
+            let walk = Walk::open(env, own, partition, pass, diverted, meter)?;
             report.merge(walk.run()?);
         }
         Ok(report)

@@ -6,10 +6,10 @@ use crate::partition_reader::Span;
 use crate::report::{Place, Report, Rule};
 
 /// How far the stamps of one output partition are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Order {
     incarnation: u64,
-    positions: [u64; 3],
+    positions: Vec<u64>,
 }
 
 /// What a record's stamp says; `None` where another program wrote it.
@@ -18,6 +18,11 @@ pub(crate) fn stamp(record: &Record<'_>) -> Option<Stamp> {
 }
 
 impl Order {
+    /// Nothing written yet, of so many inputs.
+    pub(crate) fn new(inputs: usize) -> Order {
+        Order { incarnation: 0, positions: vec![0; inputs] }
+    }
+
     /// Checks a stamp against those before it, and (`is_bound`) against the ends of the inputs;
     /// whether its positions can be relied upon.
     pub(crate) fn check(
@@ -34,9 +39,9 @@ impl Order {
             report.find(Rule::C9, at, expected, format!("incarnation {found}"));
         }
         self.incarnation = self.incarnation.max(stamp.incarnation);
-        let Some(positions) = positions(stamp) else {
+        let Some(positions) = positions(stamp, inputs.len()) else {
             let found = format!("{} positions", stamp.positions.len());
-            report.find(Rule::C2, at, "positions of 3 inputs", found);
+            report.find(Rule::C2, at, format!("positions of {} inputs", inputs.len()), found);
             return false;
         };
         if let Some((input, offset)) = stamp.source
@@ -46,13 +51,13 @@ impl Order {
             report.find(Rule::C2, at, expected, format!("positions {positions:?}"));
             return false;
         }
-        if let Some(i) = (0..3).find(|i| positions[*i] < self.positions[*i]) {
+        if let Some(i) = (0..inputs.len()).find(|i| positions[*i] < self.positions[*i]) {
             let (topic, least) = (&inputs[i].at.topic, self.positions[i]);
             let expected = format!("a position of {topic} from {least} on");
             report.find(Rule::C2, at, expected, positions[i]);
             return false;
         }
-        if let Some(i) = (0..3).find(|i| is_bound && positions[*i] > inputs[*i].end) {
+        if let Some(i) = (0..inputs.len()).find(|i| is_bound && positions[*i] > inputs[*i].end) {
             let Span { at: input, end, .. } = &inputs[i];
             let expected = format!("a position within {input}, which ends at {end}");
             report.find(Rule::C2, at, expected, positions[i]);
@@ -63,9 +68,16 @@ impl Order {
     }
 }
 
-/// The positions, if they are of three inputs.
-pub(crate) fn positions(stamp: &Stamp) -> Option<[u64; 3]> {
-    stamp.positions.as_slice().try_into().ok()
+/// Inputs that there were from the beginning.
+const INPUTS_MIN: usize = 3;
+
+/// The positions in so many inputs. A stamp from before one was added knows nothing of it: it was at its
+/// beginning.
+pub(crate) fn positions(stamp: &Stamp, inputs: usize) -> Option<Vec<u64>> {
+    let mut positions = stamp.positions.clone();
+    let is_known = (INPUTS_MIN..=inputs).contains(&positions.len());
+    positions.resize(inputs, 0);
+    is_known.then_some(positions)
 }
 
 /// How many records were decided before: it orders what stands in several topics.

@@ -29,8 +29,8 @@ struct Bought {
     sent_at: i64,
     /// Bytes of the restocks before it.
     bytes: u64,
-    /// Offset of its result.
-    offset: u64,
+    /// Stream and offset of its result.
+    result: (usize, u64),
 }
 
 /// What was decided in a partition, as far as it matters to the restocks that come.
@@ -53,8 +53,9 @@ impl Overtaken {
         self.bytes += (RECORD_BYTES + parts) as u64;
     }
 
-    /// A purchase was decided, with the result at `offset`.
-    pub(crate) fn purchase(&mut self, env: &Env<'_>, decoded: &Decoded<'_>, offset: u64) {
+    /// What goes first nowhere was decided, with its result there.
+    pub(crate) fn other(&mut self, env: &Env<'_>, decoded: &Decoded<'_>, result: Place<'_>) {
+        let result = (decoded.request.kind.stream(), result.offset);
         let (at, sent_at, bytes) = (decoded.at, env.acknowledged.sent_at(decoded), self.bytes);
         let proves_more = |b: &Bought| b.at > at || b.sent_at > sent_at;
         let is_near = |b: &Bought| bytes - b.bytes <= env.look_ahead_bytes;
@@ -62,7 +63,7 @@ impl Overtaken {
         if self.bought.len() == KEPT_MAX {
             self.bought.remove(0);
         }
-        self.bought.push(Bought { at, sent_at, bytes, offset });
+        self.bought.push(Bought { at, sent_at, bytes, result });
         self.latest = self.latest.max(Some(at));
     }
 
@@ -92,7 +93,8 @@ impl Overtaken {
             report.counts.late += u64::from(self.latest > Some(decoded.at));
             return;
         };
-        let at = Place::new(&env.topics.purchase_finished, place.partition, bought.offset);
+        let (stream, offset) = bought.result;
+        let at = Place::new(env.outputs[stream], place.partition, offset);
         let expected = format!("a decision behind that of the restock at {place}, as {why}");
         report.find(Rule::C2, at, expected, "one before it");
     }

@@ -1,4 +1,4 @@
-//! Reads what came in, on its own: which restocks and purchases are readable, and what they say.
+//! Reads what came in, on its own: which requests are readable, and what they say.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,56 +6,59 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::kind::{self, Kind};
+
 const VALUE_BYTES_MAX: usize = 65_536;
 const ID_BYTES_MAX: usize = 256;
 /// Largest valid quantity.
 const UNITS_MAX: u64 = 9_007_199_254_740_992;
 
-/// Which of the two a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestKind {
-    Restock,
-    Purchase,
-}
-
-/// A readable restock or purchase.
-#[derive(Clone, Debug)]
+/// A readable request.
+#[derive(Clone)]
 pub(crate) struct Request<'a> {
-    pub(crate) kind: RequestKind,
+    pub(crate) kind: &'static dyn Kind,
     pub(crate) item: Cow<'a, str>,
-    /// `None`: a restock without an id.
+    /// `None`: one that may lack an id.
     pub(crate) id: Option<Cow<'a, str>>,
-    /// An integer in its own digits, or `null`.
-    pub(crate) quantity: Cow<'a, str>,
-    /// The buyer of a purchase, the description of a restock.
-    pub(crate) text: Cow<'a, str>,
+    /// Its fields: names and raw JSON.
+    fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Request<'a> {
-    /// Reads a value; `None` where it is unreadable.
-    pub(crate) fn read(kind: RequestKind, value: Option<&'a [u8]>) -> Option<Request<'a>> {
+    /// Reads a value of a stream; `None` where it is unreadable.
+    pub(crate) fn read(stream: usize, value: Option<&'a [u8]>) -> Option<Request<'a>> {
         let value = value.filter(|v| v.len() <= VALUE_BYTES_MAX)?;
         let object: Object<'a> = serde_json::from_str(std::str::from_utf8(value).ok()?).ok()?;
-        let id = match kind {
-            RequestKind::Purchase => Some(object.purchase.and_then(id)?),
-            RequestKind::Restock => match object.restock.filter(|raw| raw.get() != "null") {
-                Some(raw) => Some(id(raw)?),
-                None => None,
-            },
+        let name = object.raw("type").and_then(string);
+        let kind = kind::find(stream, name.as_deref())?;
+        let raw = object.raw(kind.id_field());
+        let id = match raw.filter(|raw| !kind.may_lack_id() || raw.get() != "null") {
+            Some(raw) => Some(id(raw)?),
+            None if kind.may_lack_id() => None,
+            None => return None,
         };
-        let text = if kind == RequestKind::Purchase { object.buyer } else { object.description };
-        Some(Request {
-            kind,
-            item: object.item.and_then(id_of_item)?,
-            id,
-            quantity: object.quantity.map_or("null", integer).into(),
-            text: text.and_then(string).unwrap_or_default(),
-        })
+        let item = object.raw("itemId").and_then(self::id)?;
+        let fields = object.0.into_iter().map(|(name, raw)| (name, raw.get().into())).collect();
+        Some(Request { kind, item, id, fields })
+    }
+
+    fn raw(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| known == name).map(|(_, raw)| &**raw)
+    }
+
+    /// A field's text; empty where there is none.
+    pub(crate) fn text(&self, name: &str) -> Cow<'_, str> {
+        self.raw(name).and_then(unquoted).unwrap_or_default()
+    }
+
+    /// An integer in its own digits, or `null`.
+    pub(crate) fn quantity(&self) -> &str {
+        self.raw("quantity").map_or("null", integer)
     }
 
     /// The units, where they are an integer from 1 to 2^53.
     pub(crate) fn units(&self) -> Option<u64> {
-        self.quantity.parse().ok().filter(|units| (1..=UNITS_MAX).contains(units))
+        self.quantity().parse().ok().filter(|units| (1..=UNITS_MAX).contains(units))
     }
 
     /// A copy that borrows nothing.
@@ -65,14 +68,9 @@ impl<'a> Request<'a> {
             kind: self.kind,
             item: own(self.item),
             id: self.id.map(own),
-            quantity: own(self.quantity),
-            text: own(self.text),
+            fields: self.fields.into_iter().map(|(name, raw)| (own(name), own(raw))).collect(),
         }
     }
-}
-
-fn id_of_item(raw: &RawValue) -> Option<Cow<'_, str>> {
-    id(raw)
 }
 
 /// An id: 1 to 256 bytes, no control character.
@@ -83,17 +81,20 @@ fn id(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let text = raw.get();
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    unquoted(raw.get())
+}
+
+/// The text of a JSON string; of all else, `None`.
+fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
-        return serde_json::from_str(text).ok().map(Cow::Owned);
+        return serde_json::from_str(raw).ok().map(Cow::Owned);
     }
     Some(Cow::Borrowed(inner))
 }
 
 /// The digits of an integer; of all else, `null`.
-fn integer(raw: &RawValue) -> &str {
-    let text = raw.get();
+fn integer(text: &str) -> &str {
     // What begins like a number and holds no point and no exponent is an integer.
     let number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     // Common JSON readers could not read a result that repeats more digits.
@@ -101,15 +102,19 @@ fn integer(raw: &RawValue) -> &str {
     if number && readable && !text.contains(['.', 'e', 'E']) { text } else { "null" }
 }
 
-/// The fields that matter, raw.
-#[derive(Default)]
-struct Object<'a> {
-    item: Option<&'a RawValue>,
-    purchase: Option<&'a RawValue>,
-    restock: Option<&'a RawValue>,
-    quantity: Option<&'a RawValue>,
-    buyer: Option<&'a RawValue>,
-    description: Option<&'a RawValue>,
+/// All fields, raw.
+struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, raw)| *raw)
+    }
+
+    fn has_a_field_twice(&self) -> bool {
+        let mut names: Vec<&str> = self.0.iter().map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -125,32 +130,14 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut object = Object::default();
-        let mut names: Vec<Cow<'de, str>> = Vec::new();
+        let mut object = Object(Vec::with_capacity(8));
         while let Some((Name(name), raw)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-            let slot = match &*name {
-                "itemId" => &mut object.item,
-                "purchaseId" => &mut object.purchase,
-                "restockId" => &mut object.restock,
-                "quantity" => &mut object.quantity,
-                "purchasedBy" => &mut object.buyer,
-                "description" => &mut object.description,
-                _ => {
-                    names.push(name);
-                    continue;
-                }
-            };
-            if slot.replace(raw).is_some() {
-                return Err(A::Error::custom("a field twice"));
-            }
+            object.0.push((name, raw));
         }
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        if names.len() < count {
-            return Err(A::Error::custom("a field twice"));
+        match object.has_a_field_twice() {
+            true => Err(A::Error::custom("a field twice")),
+            false => Ok(object),
         }
-        Ok(object)
     }
 }
 
@@ -163,15 +150,16 @@ impl<'de> Deserialize<'de> for Object<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::{PURCHASES, RESTOCKS};
 
     #[track_caller]
     fn check(
-        kind: RequestKind,
+        stream: usize,
         value: &str,
         expected: Option<(&str, Option<&str>, &str, Option<u64>)>,
     ) {
-        let request = Request::read(kind, Some(value.as_bytes()));
-        let found = request.as_ref().map(|w| (&*w.item, w.id.as_deref(), &*w.quantity, w.units()));
+        let request = Request::read(stream, Some(value.as_bytes()));
+        let found = request.as_ref().map(|w| (&*w.item, w.id.as_deref(), w.quantity(), w.units()));
         assert_eq!(found, expected, "{value}");
     }
 
@@ -195,10 +183,10 @@ mod tests {
             (&"9".repeat(300), &"9".repeat(300), None),
             (&"9".repeat(301), "null", None),
         ] {
-            check(RequestKind::Purchase, &quantity(raw), Some(("i", Some("p"), shown, units)));
+            check(PURCHASES, &quantity(raw), Some(("i", Some("p"), shown, units)));
         }
         let bare = r#"{"x":[{"y":1}],"itemId":"\u0069","restockId":null}"#;
-        check(RequestKind::Restock, bare, Some(("i", None, "null", None)));
+        check(RESTOCKS, bare, Some(("i", None, "null", None)));
     }
 
     #[test]
@@ -216,12 +204,12 @@ mod tests {
             r#"{"purchaseId":"p","itemId":"i","x":1,"\u0078":1}"#,
             r#"{"purchaseId":"p","itemId":"i"} x"#,
         ] {
-            check(RequestKind::Purchase, value, None);
+            check(PURCHASES, value, None);
         }
-        check(RequestKind::Restock, r#"{"itemId":"i","restockId":7}"#, None);
+        check(RESTOCKS, r#"{"itemId":"i","restockId":7}"#, None);
         let long = format!(r#"{{"purchaseId":"p","itemId":"i","x":"{}"}}"#, "x".repeat(65_536));
-        check(RequestKind::Purchase, &long, None);
-        assert!(Request::read(RequestKind::Purchase, None).is_none());
-        assert!(Request::read(RequestKind::Purchase, Some(b"\xff")).is_none());
+        check(PURCHASES, &long, None);
+        assert!(Request::read(PURCHASES, None).is_none());
+        assert!(Request::read(PURCHASES, Some(b"\xff")).is_none());
     }
 }

@@ -15,24 +15,20 @@ use std::time::Duration;
 use bps_streams::broker::{Broker, CommittedOffset, Isolation, OffsetSpec, TopicPartition};
 
 use crate::partition_reader::Span;
+use crate::stream::stream_of;
 use crate::{Env, Error, Result};
 
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Topics of a partition number, as the slots of its feed.
-pub(crate) const LEDGER: usize = 3;
-pub(crate) const ANSWERS: usize = 4;
-pub(crate) const STOCK: usize = 5;
-
 /// What is read of one partition number.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionSnapshot {
-    /// The three inputs, then ledger, answers, stock.
+    /// The inputs, then what is answered to each stream, then stock.
     pub(crate) spans: Vec<Span>,
-    /// Ends of ledger and answers up to which decisions are believed.
-    pub(crate) believed: [u64; 2],
+    /// Ends up to which decisions are believed, by stream.
+    pub(crate) believed: Vec<u64>,
     /// What the group had committed before, by input: all below is decided.
-    pub(crate) horizon: [u64; 3],
+    pub(crate) horizon: Vec<u64>,
     /// What the group had committed after, by input.
     pub(crate) committed: Vec<Option<CommittedOffset>>,
 }
@@ -77,34 +73,31 @@ fn stable_ends(env: &Env<'_>, at: &[TopicPartition], open: &mut Open) -> Result<
 }
 
 /// How many partitions the topics have. All but the dead letters must have as many.
-pub(crate) fn partitions(broker: &dyn Broker, topics: &bps_events::Topics) -> Result<(u32, u32)> {
-    let t = topics;
-    let names: [&str; 7] = [
-        &t.items_added,
-        &t.purchase_created,
-        &t.rekeyed,
-        &t.purchase_finished,
-        &t.restock_finished,
-        &t.stock,
-        &t.dead_letters,
-    ];
+pub(crate) fn partitions(
+    broker: &dyn Broker,
+    topics: &bps_events::Topics,
+    inputs: &[&str],
+    outputs: &[&str],
+) -> Result<(u32, u32)> {
+    let others: [&str; 2] = [&topics.stock, &topics.dead_letters];
+    let names = [inputs, outputs, &others].concat();
     let mut counts = Vec::new();
     for (name, found) in names.iter().zip(broker.describe_topics(&names)?) {
         let found = found.ok_or_else(|| Error::NoTopic { topic: (*name).to_owned() })?;
         counts.push(found.partitions);
     }
-    for (name, count) in names.iter().zip(&counts).take(6) {
+    for (name, count) in names.iter().zip(&counts).take(names.len() - 1) {
         if *count != counts[0] {
             let (topic, count, first) = ((*name).to_owned(), *count, counts[0]);
             return Err(Error::Partitions { topic, count, input: names[0].to_owned(), first });
         }
     }
-    Ok((counts[0], counts[6]))
+    Ok((counts[0], counts[names.len() - 1]))
 }
 
 fn committed(env: &Env<'_>) -> Result<Vec<Vec<Option<CommittedOffset>>>> {
     let ask = |p| {
-        let at: Vec<_> = env.inputs().map(|t| TopicPartition::new(t, p)).into();
+        let at: Vec<_> = env.inputs.iter().map(|t| TopicPartition::new(*t, p)).collect();
         env.broker.committed(env.group, &at)
     };
     Ok((0..env.partitions).map(ask).collect::<Result<_, _>>()?)
@@ -115,14 +108,16 @@ pub(crate) fn ask(env: &Env<'_>) -> Result<Snapshot> {
     let (broker, n) = (env.broker, env.partitions);
     let mut open = Vec::new();
     let before = committed(env)?; // 1
-    let outputs: Vec<_> = env.outputs().into_iter().flat_map(|t| all(t, n)).collect();
+    let written = env.outputs.iter().copied().chain([&*env.topics.stock]);
+    let outputs: Vec<_> = written.flat_map(|t| all(t, n)).collect();
     let believed = stable_ends(env, &outputs, &mut open)?; // 2
     let ends = stable_ends(env, &outputs, &mut open)?; // 3
     let moved = all(&env.topics.rekeyed, n);
     let letters = all(&env.topics.dead_letters, env.letter_partitions);
     let diverted: Vec<_> = moved.iter().chain(&letters).cloned().collect();
     let trace_ends = stable_ends(env, &diverted, &mut open)?; // 4
-    let inputs: Vec<_> = env.inputs()[..2].iter().flat_map(|t| all(t, n)).collect();
+    let requested = env.streams.iter().map(|stream| (stream.input)(env.topics));
+    let inputs: Vec<_> = requested.flat_map(|t| all(t, n)).collect();
     let input_ends = broker.offsets(&inputs, OffsetSpec::End(Isolation::ReadCommitted))?; // 5
     if env.at_rest {
         stable_ends(env, &inputs, &mut open)?;
@@ -141,18 +136,20 @@ pub(crate) fn ask(env: &Env<'_>) -> Result<Snapshot> {
     let diverted = spans(&diverted, &trace_ends)?;
     let (inputs, outputs) = (spans(&inputs, &input_ends)?, spans(&outputs, &ends)?);
     let n = n as usize;
-    let partition = |(p, committed): (usize, Vec<Option<CommittedOffset>>)| PartitionSnapshot {
-        spans: vec![
-            inputs[p].clone(),
-            inputs[n + p].clone(),
-            diverted[p].clone(),
-            outputs[p].clone(),
-            outputs[n + p].clone(),
-            outputs[2 * n + p].clone(),
-        ],
-        believed: [believed[p], believed[n + p]],
-        horizon: std::array::from_fn(|i| before[p][i].as_ref().map_or(0, |c| c.offset)),
-        committed,
+    let partition = |(p, committed): (usize, Vec<Option<CommittedOffset>>)| {
+        let input = |input| match stream_of(input) {
+            Some(stream) => &inputs[stream * n + p],
+            None => &diverted[p],
+        };
+        let inputs = (0..env.inputs.len()).map(input);
+        let outputs = (0..=env.outputs.len()).map(|output| &outputs[output * n + p]);
+        let offset = |offset: &Option<CommittedOffset>| offset.as_ref().map_or(0, |c| c.offset);
+        PartitionSnapshot {
+            spans: inputs.chain(outputs).cloned().collect(),
+            believed: (0..env.outputs.len()).map(|output| believed[output * n + p]).collect(),
+            horizon: before[p].iter().map(offset).collect(),
+            committed,
+        }
     };
     let partitions = after.into_iter().enumerate().map(partition).collect();
     Ok(Snapshot { partitions, diverted, open })

@@ -9,7 +9,6 @@ use crate::item::StockRow;
 use crate::order::{self, Order};
 use crate::outputs::{Row, hash, read};
 use crate::report::{Place, Report, Rule};
-use crate::snapshot::STOCK;
 use crate::walk::Walk;
 
 /// How often the end of the table is asked again.
@@ -20,13 +19,14 @@ impl Walk<'_> {
     /// may have been compacted away, for one behind the end that was asked: so it is read on to
     /// the end of now, until that stays where it is.
     pub(crate) fn read_stock(&mut self) -> Result<()> {
-        let mut order = Order::default();
+        let mut order = Order::new(self.fold.env.inputs.len());
+        let stock = self.fold.env.stock_slot();
         for _ in 0..ROUNDS_MAX {
-            self.read_rows(&mut order)?;
-            let at = std::slice::from_ref(&self.snapshot.spans[STOCK].at);
+            self.read_rows(stock, &mut order)?;
+            let at = std::slice::from_ref(&self.snapshot.spans[stock].at);
             let end = OffsetSpec::End(Isolation::ReadCommitted);
             let end = self.fold.env.broker.offsets(at, end)?.into_iter().next().unwrap_or(0);
-            self.fold.stock_is_whole = !self.reader.extend(STOCK, end);
+            self.fold.stock_is_whole = !self.reader.extend(stock, end);
             if self.fold.stock_is_whole {
                 break;
             }
@@ -34,9 +34,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn read_rows(&mut self, order: &mut Order) -> Result<()> {
-        self.reader.fill(STOCK)?;
-        while let Some(record) = self.reader.head(STOCK) {
+    fn read_rows(&mut self, slot: usize, order: &mut Order) -> Result<()> {
+        let inputs = self.fold.env.inputs.len();
+        self.reader.fill(slot)?;
+        while let Some(record) = self.reader.head(slot) {
             let at = Place::of(&record);
             let mut report = Report::default();
             let stamp = order::stamp(&record);
@@ -45,7 +46,7 @@ impl Walk<'_> {
                 Some(stamp) => {
                     // Rows of a live system may be ahead of what else is read.
                     let is_bound = self.fold.env.at_rest;
-                    order.check(stamp, at, &self.snapshot.spans[..3], is_bound, &mut report);
+                    order.check(stamp, at, &self.snapshot.spans[..inputs], is_bound, &mut report);
                 }
             }
             if self.fold.pass.is_first() {
@@ -53,14 +54,14 @@ impl Walk<'_> {
             }
             let stamp = stamp.unwrap_or_default();
             self.fold.row(&record, stamp.sequence, order::total(&stamp));
-            self.reader.advance(STOCK)?;
+            self.reader.advance(slot)?;
         }
         Ok(())
     }
 
     /// What comes behind the last decision, and what never came.
     pub(crate) fn finish(mut self) -> Result<Report> {
-        let mut lag = [(0_u64, 0_u64); 3];
+        let mut lag = vec![(0_u64, 0_u64); self.fold.env.inputs.len()];
         let at_rest = self.fold.env.at_rest;
         for (input, (first, count)) in lag.iter_mut().enumerate() {
             let committed = self.snapshot.committed[input].as_ref().map_or(0, |c| c.offset);
@@ -106,7 +107,7 @@ impl Walk<'_> {
     /// The group's offsets stand where the decisions do. One that is gone hides nothing where
     /// nothing is left to be read (`lag`: from where, and how many): the processor commits it anew
     /// when it starts.
-    fn check_group(&mut self, lag: &[(u64, u64); 3]) {
+    fn check_group(&mut self, lag: &[(u64, u64)]) {
         for (input, committed) in self.snapshot.committed.iter().enumerate() {
             if committed.is_none() && lag[input].1 == 0 {
                 continue;
@@ -171,7 +172,6 @@ impl Fold<'_> {
     fn settle_rows(&mut self) {
         let (at_rest, stock) = (self.env.at_rest, self.stock());
         let decided: u128 = self.passed.iter().map(|p| u128::from(*p)).sum();
-        let slots = [&self.env.topics.purchase_finished, &self.env.topics.restock_finished];
         for (name, item) in &self.items {
             self.report.counts.items += u64::from(item.sequence > 0);
             let least = match (at_rest, self.stock_is_whole) {
@@ -183,8 +183,8 @@ impl Fold<'_> {
                 |row: &StockRow| row.sequence > item.sequence && (at_rest || row.total <= decided);
             match &item.row {
                 None if least > 0 => {
-                    let (slot, offset) = item.changed;
-                    let topic = slots[slot.saturating_sub(crate::snapshot::LEDGER).min(1)];
+                    let (stream, offset) = item.changed;
+                    let topic = self.env.outputs[stream];
                     let at = Place::new(topic, self.partition, offset);
                     let expected = format!("a row of item {name:?} in the table, change {least}");
                     self.report.find(Rule::C5, at, expected, "none");

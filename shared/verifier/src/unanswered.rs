@@ -3,11 +3,11 @@
 use bps_streams::Record;
 use bps_streams::partitioner::partition_of;
 
-use crate::decoded::{Decoded, MOVED, origin};
+use crate::decoded::{Decoded, origin};
 use crate::diverted::{Diverted, DivertedRecords, What};
 use crate::fold::{Fold, PENDING_MAX, Pending};
 use crate::report::{Place, Rule};
-use crate::request::RequestKind;
+use crate::stream::{MOVED, Stream};
 
 impl Fold<'_> {
     /// Takes a record that led to no result so far. `is_settled`: it must have led to something.
@@ -49,7 +49,7 @@ impl Fold<'_> {
             }
             decoded if is_mine => {
                 let expected = match decoded {
-                    Some(_) if input < MOVED => "a record that sends it on to its partition",
+                    Some(_) if input != MOVED => "a record that sends it on to its partition",
                     _ => "a dead letter",
                 };
                 self.report.find(Rule::C1, Place::of(record), expected, "nothing");
@@ -61,7 +61,7 @@ impl Fold<'_> {
     /// A readable record in its place, passed without a result: a resend, or the result is late.
     fn passed_by(&mut self, key: (usize, u64), decoded: Decoded<'_>) {
         let since = self.since;
-        if self.memory(decoded.request.kind).knows(decoded.fingerprint, since) {
+        if self.memories[decoded.request.kind.stream()].knows(decoded.fingerprint, since) {
             self.report.counts.resends += 1;
         } else if self.pending.len() < PENDING_MAX {
             self.pending.insert(key, Pending { decoded: decoded.into_owned() });
@@ -72,14 +72,12 @@ impl Fold<'_> {
 
     /// No result came.
     pub(crate) fn unanswered(&mut self, (input, offset): (usize, u64), decoded: &Decoded<'_>) {
-        let (word, rule) = match decoded.request.kind {
-            RequestKind::Purchase => ("result", Rule::C1),
-            RequestKind::Restock => ("answer", Rule::C4),
-        };
+        let Stream { answer, rule, .. } = &self.env.streams[decoded.request.kind.stream()];
         let behind = offset >= self.passed[input];
         // Behind all decisions only the group's offset says that it was decided.
-        let rule = if behind && offset < self.horizon[input] { Rule::C7 } else { rule };
-        let expected = format!("one {word} to {:?} of item {:?}", decoded.id, decoded.request.item);
+        let rule = if behind && offset < self.horizon[input] { Rule::C7 } else { *rule };
+        let expected =
+            format!("one {answer} to {:?} of item {:?}", decoded.id, decoded.request.item);
         let at = self.horizon[input];
         let found = match (rule, behind) {
             (Rule::C7, _) => format!("none, and the group is at {at}"),
@@ -103,7 +101,7 @@ impl Fold<'_> {
         let wanted = match record_of.what {
             What::Moved(to) => {
                 self.report.counts.moved += 1;
-                input < MOVED && !is_right && home == Some(to)
+                input != MOVED && !is_right && home == Some(to)
             }
             What::Unreadable => decoded.is_none() && origin(input, record).is_some(),
             What::Future(clock, _) => {

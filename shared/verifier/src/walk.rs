@@ -7,15 +7,14 @@ use crate::decide::Decided;
 use crate::decoded::Decoded;
 use crate::diverted::DivertedRecords;
 use crate::fold::{Fold, Pass};
+use crate::kind::PurchaseResult;
 use crate::order::{self, Order};
-use crate::outputs::{Outcome, fingerprint, read};
+use crate::outputs::{fingerprint, read};
 use crate::partition_reader::{Meter, PartitionReader};
 use crate::report::{Place, Report, Rule};
-use crate::request::RequestKind;
-use crate::snapshot::{ANSWERS, LEDGER, PartitionSnapshot};
+use crate::snapshot::PartitionSnapshot;
+use crate::stream::{MOVED, PURCHASES, stream_of};
 use crate::{Env, Result};
-
-const OUTPUTS: [usize; 2] = [LEDGER, ANSWERS];
 
 /// A partition number of all topics, in one pass.
 pub(crate) struct Walk<'e> {
@@ -23,11 +22,12 @@ pub(crate) struct Walk<'e> {
     pub(crate) reader: PartitionReader<'e>,
     pub(crate) snapshot: &'e PartitionSnapshot,
     pub(crate) diverted: &'e mut DivertedRecords,
-    orders: [Order; 2],
-    /// Stamps of the records at the heads of ledger and answers.
-    heads: [Option<Stamp>; 2],
+    /// By stream: the stamps of its answers so far.
+    orders: Vec<Order>,
+    /// The stamp of the answer at the head.
+    heads: Vec<Option<Stamp>>,
     /// Whether the processor has written there before.
-    began: [bool; 2],
+    began: Vec<bool>,
 }
 
 impl<'e> Walk<'e> {
@@ -40,19 +40,21 @@ impl<'e> Walk<'e> {
         meter: &'e Meter<'e>,
     ) -> Result<Self> {
         let reader = PartitionReader::open(env.broker, snapshot.spans.clone(), meter)?;
-        let fold = Fold::new(env, partition, pass, snapshot.horizon);
-        let (orders, heads, began) = (Default::default(), [None, None], [false; 2]);
+        let fold = Fold::new(env, partition, pass, &snapshot.horizon);
+        let (inputs, outputs) = (env.inputs.len(), env.outputs.len());
+        let orders = vec![Order::new(inputs); outputs];
+        let (heads, began) = (vec![None; outputs], vec![false; outputs]);
         Ok(Self { fold, reader, snapshot, diverted, orders, heads, began })
     }
 
     /// Walks to the end.
     pub(crate) fn run(mut self) -> Result<Report> {
         self.read_stock()?;
-        (0..3).try_for_each(|input| self.reader.fill(input))?;
-        (0..2).try_for_each(|output| self.next_stamp(output))?;
+        (0..self.fold.env.inputs.len()).try_for_each(|input| self.reader.fill(input))?;
+        (0..self.heads.len()).try_for_each(|output| self.next_stamp(output))?;
         while let Some(output) = self.next_output() {
             self.step(output)?;
-            self.reader.advance(OUTPUTS[output])?;
+            self.reader.advance(self.fold.env.output_slot(output))?;
             self.next_stamp(output)?;
         }
         self.finish()
@@ -61,7 +63,7 @@ impl<'e> Walk<'e> {
     /// Finds the next record of an output that has a stamp. What another program has left there
     /// lies before the first one of the processor.
     fn next_stamp(&mut self, output: usize) -> Result<()> {
-        let slot = OUTPUTS[output];
+        let slot = self.fold.env.output_slot(output);
         self.reader.fill(slot)?;
         loop {
             let Some(record) = self.reader.head(slot) else {
@@ -74,7 +76,7 @@ impl<'e> Walk<'e> {
                 return Ok(());
             }
             if self.fold.pass.is_first() {
-                self.fold.stranger(&record, self.began[output]);
+                self.fold.stranger(output, &record, self.began[output]);
             }
             self.reader.advance(slot)?;
         }
@@ -82,18 +84,16 @@ impl<'e> Walk<'e> {
 
     /// The output whose record was decided first, until no decision is believed any more.
     fn next_output(&self) -> Option<usize> {
-        let total = |output: usize| self.heads[output].as_ref().map(order::total);
+        let outputs = 0..self.heads.len();
         let is_believed = |output: usize| {
-            let head = self.reader.head(OUTPUTS[output]);
+            let head = self.reader.head(self.fold.env.output_slot(output));
             head.is_some_and(|record| record.offset < self.snapshot.believed[output])
         };
-        if !is_believed(0) && !is_believed(1) {
+        if !outputs.clone().any(is_believed) {
             return None;
         }
-        match (total(0), total(1)) {
-            (Some(ledger), Some(answers)) => Some(usize::from(answers < ledger)),
-            (ledger, answers) => ledger.map(|_| 0).or(answers.map(|_| 1)),
-        }
+        let total = |output: usize| Some((order::total(self.heads[output].as_ref()?), output));
+        outputs.filter_map(total).min().map(|(_, output)| output)
     }
 
     /// One decision.
@@ -103,9 +103,12 @@ impl<'e> Walk<'e> {
         };
         if self.is_in_order(output, &stamp) {
             self.fold.since = self.fold.time;
-            let until = order::positions(&stamp).unwrap_or(self.fold.passed);
-            self.fold.passed = until;
-            for (input, until) in until.into_iter().enumerate() {
+            let inputs = self.fold.env.inputs.len();
+            if let Some(positions) = order::positions(&stamp, inputs) {
+                self.fold.passed = positions;
+            }
+            for input in 0..inputs {
+                let until = self.fold.passed[input];
                 self.pass(input, until, stamp.source)?;
             }
         }
@@ -114,15 +117,17 @@ impl<'e> Walk<'e> {
 
     fn is_in_order(&mut self, output: usize, stamp: &Stamp) -> bool {
         let Self { fold, reader, orders, snapshot, .. } = self;
-        let Some(record) = reader.head(OUTPUTS[output]) else {
+        let inputs = fold.env.inputs.len();
+        let Some(record) = reader.head(fold.env.output_slot(output)) else {
             return false;
         };
         let at = Place::of(&record);
         let mut report = Report::default();
-        let mut is_valid = orders[output].check(stamp, at, &snapshot.spans[..3], true, &mut report);
-        let passed = fold.passed;
-        let back = |positions: [u64; 3]| (0..3).any(|i| positions[i] < passed[i]);
-        if is_valid && order::positions(stamp).is_some_and(back) {
+        let mut is_valid =
+            orders[output].check(stamp, at, &snapshot.spans[..inputs], true, &mut report);
+        let passed = &fold.passed;
+        let back = |positions: Vec<u64>| (0..inputs).any(|i| positions[i] < passed[i]);
+        if is_valid && order::positions(stamp, inputs).is_some_and(back) {
             let expected = format!("positions from {passed:?} on, as decisions before have");
             report.find(Rule::C2, at, expected, format!("{:?}", stamp.positions));
             is_valid = false;
@@ -139,7 +144,7 @@ impl<'e> Walk<'e> {
             if source == Some((input as u32, record.offset)) {
                 break;
             }
-            if input == 0 {
+            if self.fold.goes_first(input) {
                 self.fold.overtaken.pass(&record);
             }
             self.fold.without_answer(input, &record, self.diverted, true);
@@ -151,36 +156,40 @@ impl<'e> Walk<'e> {
     /// Finds what a result answers, and checks it.
     fn settle(&mut self, output: usize, stamp: &Stamp) -> Result<()> {
         let Self { fold, reader, diverted, .. } = self;
-        let slot = OUTPUTS[output];
-        let Some(record) = reader.head(slot) else {
+        let inputs = fold.env.inputs.len();
+        let Some(record) = reader.head(fold.env.output_slot(output)) else {
             return Ok(());
         };
         let source = stamp.source.map(|(input, offset)| (input as usize, offset));
-        let source = source.filter(|(input, _)| *input < 3);
-        let (input, offset) = source.unwrap_or((3, 0));
+        let source = source.filter(|(input, _)| *input < inputs);
+        let (input, offset) = source.unwrap_or((inputs, 0));
         if let Some(wanted) = source.and_then(|_| reader.head(input)).filter(|r| r.offset == offset)
         {
-            fold.fresh(input, &wanted, &record, (slot, stamp), diverted);
+            fold.fresh(input, &wanted, &record, (output, stamp), diverted);
             return reader.advance(input);
         }
         match fold.pending.remove(&(input, offset)) {
             Some(pending) => {
                 let (decoded, record, is_late) = (&pending.decoded, &record, true);
-                fold.decide(&Decided { decoded, input, record, slot, stamp, is_late });
+                fold.decide(&Decided { decoded, input, record, output, stamp, is_late });
             }
-            None => fold.phantom(&record, source),
+            None => fold.phantom(output, &record, source),
         }
         Ok(())
     }
 }
 
 impl Fold<'_> {
-    /// A row of ledger or answers that the processor has not written.
-    fn stranger(&mut self, record: &Record<'_>, is_behind_ours: bool) {
+    /// Whether the requests of an input go before those of others that wait.
+    fn goes_first(&self, input: usize) -> bool {
+        stream_of(input).is_some_and(|stream| self.env.streams[stream].goes_first)
+    }
+
+    /// An answer that the processor has not written.
+    fn stranger(&mut self, output: usize, record: &Record<'_>, is_behind_ours: bool) {
         self.report.counts.foreign += 1;
         if is_behind_ours {
-            let is_ledger = record.topic == self.env.topics.purchase_finished;
-            let rule = if is_ledger { Rule::C1 } else { Rule::C4 };
+            let rule = self.env.streams[output].rule;
             self.report.find(rule, Place::of(record), "a row of the processor's", "a stranger's");
         }
     }
@@ -191,7 +200,7 @@ impl Fold<'_> {
         input: usize,
         source: &Record<'_>,
         record: &Record<'_>,
-        (slot, stamp): (usize, &Stamp),
+        (output, stamp): (usize, &Stamp),
         diverted: &mut DivertedRecords,
     ) {
         let at = Place::of(record);
@@ -213,14 +222,14 @@ impl Fold<'_> {
         if self.pass.is_first() {
             self.in_turn(input, source, &decoded, at);
         }
-        self.decide(&Decided { decoded: &decoded, input, record, slot, stamp, is_late: false });
+        self.decide(&Decided { decoded: &decoded, input, record, output, stamp, is_late: false });
     }
 
     /// What is decided now was not overtaken by what was decided before.
     fn in_turn(&mut self, input: usize, source: &Record<'_>, decoded: &Decoded<'_>, at: Place<'_>) {
-        if decoded.request.kind == RequestKind::Purchase {
-            self.overtaken.purchase(self.env, decoded, at.offset);
-        } else if input == 0 {
+        if !self.env.streams[decoded.request.kind.stream()].goes_first {
+            self.overtaken.other(self.env, decoded, at);
+        } else if input != MOVED {
             self.overtaken.pass(source);
             if self.lies_right(&decoded.request.item) {
                 self.overtaken.restock(self.env, decoded, Place::of(source), &mut self.report);
@@ -229,8 +238,8 @@ impl Fold<'_> {
     }
 
     /// A result that answers no record, or one that has a result already.
-    fn phantom(&mut self, record: &Record<'_>, source: Option<(usize, u64)>) {
-        let value = read::<Outcome<'_>>(record.value).ok();
+    fn phantom(&mut self, output: usize, record: &Record<'_>, source: Option<(usize, u64)>) {
+        let value = read::<PurchaseResult<'_>>(record.value).ok().filter(|_| output == PURCHASES);
         let is_mine = match &value {
             Some(value) => self.has(&value.item_id),
             None => self.pass.is_first(),
@@ -239,8 +248,7 @@ impl Fold<'_> {
             return;
         }
         let at = Place::of(record);
-        let rule =
-            if record.topic == self.env.topics.purchase_finished { Rule::C1 } else { Rule::C4 };
+        let rule = self.env.streams[output].rule;
         let expected = match source {
             Some((input, offset)) => {
                 format!("an unanswered record at {}", self.input(input, offset))
@@ -248,7 +256,7 @@ impl Fold<'_> {
             None => "a result that names its record".to_owned(),
         };
         let known = value.as_ref().is_some_and(|v| {
-            self.purchases.knows(fingerprint(&v.item_id, &v.purchase_id), self.time)
+            self.memories[PURCHASES].knows(fingerprint(&v.item_id, &v.purchase_id), self.time)
         });
         let found = if known { "a second result of the purchase" } else { "no such record" };
         self.report.find(rule, at, expected, found);
