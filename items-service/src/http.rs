@@ -125,7 +125,7 @@ pub(crate) struct Accepted {
 ///
 /// As `application/x-ndjson` there is one restock a line and one answer a line.
 #[utoipa::path(
-    post, path = "/items", tag = "items",
+    post, path = "/items", tag = "items", security(("token" = ["restock"])),
     params(
         ("Prefer" = Option<String>, Header, description = "`wait=N` (s) or `respond-async`"),
         ("Idempotency-Key" = Option<String>, Header, description = "Stands for restockId"),

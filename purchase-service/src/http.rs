@@ -116,7 +116,7 @@ pub(crate) struct Accepted {
 /// As `application/x-ndjson` there is one request a line and one answer a line; a line waits for its
 /// decision only with `Prefer: wait=N`.
 #[utoipa::path(
-    post, path = "/purchases", tag = "purchases",
+    post, path = "/purchases", tag = "purchases", security(("token" = ["purchase"])),
     params(
         ("Prefer" = Option<String>, Header, description = "`wait=N` (s) or `respond-async`"),
         ("Idempotency-Key" = Option<String>, Header, description = "Stands for purchaseId"),

@@ -11,7 +11,6 @@ mod ledger;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bps_service::access::Role;
 use bps_service::feed::Streams;
 use bps_service::service::{About, Parts, Service, ServiceConfig};
 use bps_service::{Inbox, Shutdown, Waiters};
@@ -56,6 +55,6 @@ pub fn start(
     let inbox = Inbox::start(broker, Arc::new(intake), &config.inbox, shutdown)?;
     let streams = Streams::new(shutdown);
     let paths = Paths { inbox: inbox.clone(), ledger, waiters: waiters.clone(), streams };
-    let parts = Parts { paths: paths.router(), inbox, waiters, table };
-    Ok(Service::new(&ABOUT, Role::Purchase, parts, config))
+    let parts = Parts { paths: paths.router(), inboxes: vec![inbox], waiters, table };
+    Ok(Service::new(&ABOUT, parts, config))
 }

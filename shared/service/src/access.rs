@@ -2,11 +2,11 @@
 //!
 //! Without a file everybody may do everything; then a service listens on loopback only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -35,7 +35,15 @@ pub enum Role {
 }
 
 impl Role {
-    fn name(self) -> &'static str {
+    const ALL: [Role; 3] = [Role::Restock, Role::Purchase, Role::Read];
+
+    /// The role of this name.
+    pub(crate) fn of(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Its name in files of tokens and in the documentation of paths.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Restock => "restock",
             Self::Purchase => "purchase",
@@ -119,17 +127,27 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// What it takes to call each path with each method, as its documentation says. Paths are as they are
+/// matched, such as `/items/{itemId}`.
+pub(crate) type Needed = HashMap<(Method, String), Role>;
+
 /// Who may call a service.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub(crate) struct Access {
     /// `None`: everybody.
-    pub tokens: Option<Arc<Tokens>>,
-    /// What it takes to send it events; all else is reading.
-    pub write: Role,
+    pub(crate) tokens: Option<Arc<Tokens>>,
+    /// What it takes; what is not listed can only be read.
+    pub(crate) needed: Arc<Needed>,
 }
 
 impl Access {
-    fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(
+        &self,
+        method: &Method,
+        path: &str,
+        matched: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<(), Problem> {
         let is_open = OPEN.iter().any(|open| {
             path.strip_prefix(open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
@@ -148,23 +166,23 @@ impl Access {
         let Some(roles) = tokens.roles(token) else {
             return Err(Problem::new(Kind::Unauthorized, "the token is not known"));
         };
-        let needed = match *method {
-            Method::GET | Method::HEAD | Method::OPTIONS => Role::Read,
-            _ => self.write,
+        let listed = matched.and_then(|path| self.needed.get(&(method.clone(), path.to_owned())));
+        let is_reading = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let needed = listed.copied().or(is_reading.then_some(Role::Read));
+        let detail = match needed {
+            Some(needed) if roles.contains(&needed) => return Ok(()),
+            Some(needed) => format!("the token has not the role {:?}", needed.name()),
+            None => format!("no token is good for {method} here"),
         };
-        match roles.contains(&needed) {
-            true => Ok(()),
-            false => {
-                let detail = format!("the token has not the role {:?}", needed.name());
-                Err(Problem::new(Kind::Forbidden, detail))
-            }
-        }
+        Err(Problem::new(Kind::Forbidden, detail))
     }
 }
 
 /// Lets through who may.
 pub(crate) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    match access.check(request.method(), request.uri().path(), request.headers()) {
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let (method, path) = (request.method(), request.uri().path());
+    match access.check(method, path, matched, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -190,12 +208,14 @@ mod tests {
     #[track_caller]
     fn check(authorization: Option<&'static str>, method: Method, path: &str, status: Option<u16>) {
         let tokens = Some(Arc::new(read(FILE).expect("tokens")));
-        let access = Access { tokens, write: Role::Purchase };
+        let needed = [((Method::POST, "/purchases".to_owned()), Role::Purchase)];
+        let access = Access { tokens, needed: Arc::new(needed.into()) };
         let mut headers = HeaderMap::new();
         if let Some(text) = authorization {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static(text));
         }
-        let refused = access.check(&method, path, &headers).err().map(|problem| problem.status());
+        let refused =
+            access.check(&method, path, Some(path), &headers).err().map(|problem| problem.status());
         assert_eq!(refused, status, "{authorization:?} {method} {path}");
     }
 
@@ -207,6 +227,7 @@ mod tests {
         check(shop, Method::GET, "/purchases/1", None);
         check(till, Method::POST, "/purchases", Some(403));
         check(till, Method::GET, "/purchases", Some(403));
+        check(shop, Method::POST, "/others", Some(403));
         for none in
             [None, Some("Bearer 0123456789abcdee"), Some("Basic 0123456789abcdef"), Some("")]
         {

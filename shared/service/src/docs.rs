@@ -2,6 +2,7 @@
 //! try it, which loads nothing from elsewhere.
 
 use axum::Router;
+use axum::http::Method;
 use utoipa::PartialSchema as _;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -12,6 +13,7 @@ use utoipa::openapi::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::access::{Needed, Role};
 use crate::problem::ProblemBody;
 use crate::service::About;
 
@@ -28,16 +30,36 @@ const ANY: [(&str, &str); 6] = [
 const WITH_BODY: [(&str, &str); 2] =
     [("413", "The body is too long"), ("415", "The content type is not read")];
 
-/// The paths, with `/openapi.json` and `/docs` beside them.
-pub(crate) fn serve(about: &About, paths: OpenApiRouter) -> Router {
+/// The paths, with `/openapi.json` and `/docs` beside them; and the role that each needs.
+pub(crate) fn serve(about: &About, paths: OpenApiRouter) -> (Router, Needed) {
     let paths = OpenApiRouter::with_openapi(openapi(about)).merge(paths);
     let (router, mut api) = paths.split_for_parts();
-    for item in api.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-            complete(operation);
+    let mut needed = Needed::new();
+    for (path, item) in &mut api.paths.paths {
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                complete(operation);
+                needed.extend(role(operation).map(|role| ((method, path.clone()), role)));
+            }
         }
     }
-    router.merge(SwaggerUi::new("/docs").url("/openapi.json", api))
+    (router.merge(SwaggerUi::new("/docs").url("/openapi.json", api)), needed)
+}
+
+/// The role that a path says it needs (`security(("token" = ["ROLE"]))`). A service without tokens takes
+/// requests without.
+fn role(operation: &mut Operation) -> Option<Role> {
+    let told = serde_json::to_value(operation.security.as_ref()?).ok()?;
+    let role = Role::of(told.pointer("/0/token/0")?.as_str()?)?;
+    operation.security.get_or_insert_default().push(SecurityRequirement::default());
+    Some(role)
 }
 
 fn openapi(about: &About) -> OpenApi {

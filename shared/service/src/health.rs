@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Access, Role};
+use crate::access::Access;
 use crate::metrics::{self, Metrics};
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::settings::ListenSettings;
@@ -84,7 +84,7 @@ impl Probe {
         let runtime = { runtime }.worker_threads(1).enable_all().build()?;
         let listener = runtime.block_on(server::listen(address))?;
         exit::say(format_args!("{name} http://{}", listener.local_addr()?));
-        let access = Access { tokens: settings.known.clone(), write: Role::Read };
+        let access = Access { tokens: settings.known.clone(), needed: Arc::default() };
         let router = paths(trouble, metrics.clone()).into();
         let router = layers::around(router, access, name, metrics);
         runtime.spawn(server::serve(listener, router, shutdown.clone()));

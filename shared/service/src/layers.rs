@@ -149,7 +149,7 @@ mod tests {
             .route("/panics", get(panics))
             .route("/long", get(|| async { "x".repeat(1_000) }));
         let request = Request::get(path).header("accept-encoding", "gzip").body(Body::empty());
-        let access = Access { tokens: None, write: crate::access::Role::Read };
+        let access = Access { tokens: None, needed: Arc::default() };
         let router = around(router, access, "test", Arc::default());
         router.oneshot(request.expect("a request")).await.expect("an answer")
     }

@@ -77,7 +77,7 @@ pub trait Source: Send + Sync {
 /// A service, as it is looked at.
 pub(crate) struct Watched {
     pub(crate) name: &'static str,
-    pub(crate) inbox: Inbox,
+    pub(crate) inboxes: Vec<Inbox>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) view: Arc<GlobalView>,
 }
@@ -209,7 +209,8 @@ fn write_services(services: &[Watched], sheet: &mut Sheet<'_>) -> fmt::Result {
         services.iter().map(row).collect::<Vec<_>>()
     };
     let events = |of: fn(&Events) -> &AtomicU64| {
-        rows(&|service| of(service.inbox.events()).load(Ordering::Relaxed))
+        let count = |inbox: &Inbox| of(inbox.events()).load(Ordering::Relaxed);
+        rows(&|service| service.inboxes.iter().map(count).sum())
     };
     sheet.counter("events_sent", "Events made durable", &events(|events| &events.sent))?;
     let failed = events(|events| &events.failed);

@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::access::{Access, Role};
+use crate::access::Access;
 use crate::exit::AnyError;
 use crate::health::Trouble;
 use crate::intake::{Inbox, InboxConfig};
@@ -87,8 +87,8 @@ pub struct Service {
 pub struct Parts {
     /// Its own paths.
     pub paths: OpenApiRouter,
-    /// What it takes.
-    pub inbox: Inbox,
+    /// What it takes, each on its topic.
+    pub inboxes: Vec<Inbox>,
     /// Who waits in it.
     pub waiters: Arc<Waiters>,
     /// Its read side.
@@ -96,18 +96,25 @@ pub struct Parts {
 }
 
 impl Service {
-    /// Of these parts, with the paths that every service has. `write` is the role that it takes to
-    /// send it events.
-    pub fn new(about: &About, write: Role, parts: Parts, config: &ServiceConfig) -> Service {
-        let Parts { paths, inbox, waiters, table } = parts;
+    /// Of these parts, with the paths that every service has. What is sent to a path needs the role that
+    /// its documentation tells.
+    pub fn new(about: &About, parts: Parts, config: &ServiceConfig) -> Service {
+        let Parts { paths, inboxes, waiters, table } = parts;
         let ListenSettings { ready_lag_max, known, .. } = config.http.listen.clone();
         let (name, view, metrics) = (about.name, table.view(), config.metrics.clone());
-        metrics.watch_service(Watched { name, inbox: inbox.clone(), waiters, view: view.clone() });
+        metrics.watch_service(Watched {
+            name,
+            inboxes: inboxes.clone(),
+            waiters,
+            view: view.clone(),
+        });
         let besides = config.besides.clone();
-        let trouble = Arc::new(move || trouble(&inbox, &view, ready_lag_max).or_else(|| besides()));
+        let trouble =
+            Arc::new(move || trouble(&inboxes, &view, ready_lag_max).or_else(|| besides()));
         let paths = paths.merge(health::paths(trouble, metrics.clone()));
-        let access = Access { tokens: known, write };
-        let router = layers::around(docs::serve(about, paths), access, name, metrics);
+        let (paths, needed) = docs::serve(about, paths);
+        let access = Access { tokens: known, needed: Arc::new(needed) };
+        let router = layers::around(paths, access, name, metrics);
         Service { router, table }
     }
 
@@ -144,11 +151,11 @@ impl Service {
 }
 
 /// Why a service should not be sent requests.
-fn trouble(inbox: &Inbox, view: &GlobalView, lag_max: u64) -> Option<String> {
-    if inbox.known_partitions() == 0 {
+fn trouble(inboxes: &[Inbox], view: &GlobalView, lag_max: u64) -> Option<String> {
+    if let Some(inbox) = inboxes.iter().find(|inbox| inbox.known_partitions() == 0) {
         return Some(format!("topic {} is not known yet", inbox.topic()));
     }
-    if inbox.is_away() {
+    if inboxes.iter().any(Inbox::is_away) {
         return Some("the log takes no events".to_owned());
     }
     let status = view.status();
