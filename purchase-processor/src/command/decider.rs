@@ -9,7 +9,7 @@ use bps_streams::{
 use super::{Command, Decided, Outcome, Request, StreamId};
 use crate::memory::Remembered;
 use crate::row::Row;
-use crate::stock::{Decision, Stock};
+use crate::stock::Stock;
 use crate::topology::STOCK;
 
 /// Decides one command after another. It remembers nothing itself: its fields are buffers, and where
@@ -82,7 +82,7 @@ impl Decider {
             false => command.decide(before),
         };
         context.count(C::counter(Outcome::Decided(decision.err())));
-        if decision.is_ok() && !command.description().is_empty() {
+        if !command.description().is_empty() {
             self.description.clear();
             self.description.push_str(command.description());
         }
@@ -132,16 +132,16 @@ impl Decider {
         Ok(Before { stock: Some(row.stock), sequence })
     }
 
-    /// Stores the new stock, if there is one; returns the row's sequence.
+    /// Stores the stock, if it is a new one; returns the row's sequence.
     fn keep(
         &mut self,
         item: &str,
-        decision: Decision,
+        decision: Result<Option<Stock>, Reason>,
         before: u64,
         at: i64,
         context: &mut Context<'_>,
     ) -> Result<u64, Error> {
-        let Ok(stock) = decision else {
+        let Ok(Some(stock)) = decision else {
             return Ok(before);
         };
         let row = Row { stock, updated_at: at, description: &self.description };

@@ -21,7 +21,7 @@ use self::restock::Restocks;
 use self::shared::Commands;
 use self::stream::{Stream, StreamParts};
 use crate::memory::Remembered;
-use crate::stock::{Decision, Stock};
+use crate::stock::Stock;
 
 /// A command of one kind.
 pub(crate) trait Command<'a>: Sized {
@@ -44,8 +44,8 @@ pub(crate) trait Command<'a>: Sized {
     fn description(&self) -> &str {
         ""
     }
-    /// The rule.
-    fn decide(&self, stock: Option<Stock>) -> Decision;
+    /// The rule: why not, or the stock after it; `None` where it stays as it is.
+    fn decide(&self, stock: Option<Stock>) -> Result<Option<Stock>, Reason>;
     /// Writes the answer's value.
     fn answer(&self, id: &str, decided: &Decided, into: &mut Vec<u8>);
 }
@@ -58,7 +58,8 @@ pub(crate) type EventOf<'a, C> = <<C as Command<'a>>::Stream as Stream>::Event<'
 pub(crate) struct Decided {
     /// The stock before; `None`: the item was not known.
     pub(crate) before: Option<Stock>,
-    pub(crate) decision: Decision,
+    /// As [`Command::decide`] has it.
+    pub(crate) decision: Result<Option<Stock>, Reason>,
     /// The command's own timestamp (ms since 1970).
     pub(crate) at: i64,
 }
@@ -66,7 +67,7 @@ pub(crate) struct Decided {
 impl Decided {
     /// The stock after.
     pub(crate) fn after(&self) -> Option<Stock> {
-        self.decision.ok().or(self.before)
+        self.decision.ok().flatten().or(self.before)
     }
 }
 

@@ -4,13 +4,13 @@ pub mod rule;
 
 use std::borrow::Cow;
 
-use bps_events::{Purchase, PurchaseFinished, PurchaseResult, Unreadable};
+use bps_events::{Purchase, PurchaseFinished, PurchaseResult, Reason, Unreadable};
 use bps_streams::{Origin, Record};
 
 use super::stream::{Stream, StreamParts};
 use super::{Command, Decided, Outcome, bytes, counters};
 use crate::memory::Remembered;
-use crate::stock::{Decision, Stock};
+use crate::stock::Stock;
 
 /// The topic of purchases.
 pub(crate) struct Purchases;
@@ -59,8 +59,8 @@ impl<'a> Command<'a> for Purchase<'a> {
         Remembered::new(&self.item_id, id, &content)
     }
 
-    fn decide(&self, stock: Option<Stock>) -> Decision {
-        rule::decide(stock, self.quantity.valid())
+    fn decide(&self, stock: Option<Stock>) -> Result<Option<Stock>, Reason> {
+        rule::decide(stock, self.quantity.valid()).map(Some)
     }
 
     fn answer(&self, id: &str, decided: &Decided, into: &mut Vec<u8>) {
