@@ -156,6 +156,10 @@ fn people(report: &Report, seconds: f64) -> Result<(), Error> {
     out::result(format_args!("purchases     {purchases}: {}", list(results)))?;
     let sum: u64 = restocks.values().sum();
     out::result(format_args!("restocks      {sum}: {}", list(restocks)))?;
+    for (kind, counts) in &report.counts.commands {
+        let sum: u64 = counts.values().sum();
+        out::result(format_args!("{kind:<13} {sum}: {}", list(counts)))?;
+    }
     out::result(format_args!("items         {items}, {units_sold} units sold"))?;
     out::result(format_args!(
         "others        {moved} moved, {dead_letters} dead letters, {resends} resends, \

@@ -6,7 +6,7 @@ use crate::decoded::Decoded;
 use crate::fold::Fold;
 use crate::item::Item;
 use crate::outputs::memo;
-use crate::report::{Place, Rule};
+use crate::report::{Place, Rule, tally};
 
 const GRANTED: &str = "SUCCESS";
 
@@ -81,15 +81,18 @@ impl Fold<'_> {
         }
     }
 
-    /// Whether a request was rightly granted or refused, and its status agrees.
+    /// Counts an outcome. Was the request rightly granted or refused, and does its status agree?
     pub(crate) fn outcome(
         &mut self,
-        at: Place<'_>,
+        decided: &Decided<'_>,
         status: &str,
         reason: Option<&str>,
         expected: Option<&str>,
         rule: Rule,
     ) {
+        let at = decided.at();
+        let counts = decided.decoded.request.kind.tally(&mut self.report.counts);
+        tally(counts, reason.unwrap_or(GRANTED));
         let word = if reason.is_none() { GRANTED } else { "FAILED" };
         if status != word {
             self.report.find(rule, at, format!("status {word}, as the reason says"), status);

@@ -109,6 +109,9 @@ pub struct Counts {
     pub results: BTreeMap<String, u64>,
     /// Answers to restocks, by reason of refusal (`SUCCESS` for those added).
     pub restocks: BTreeMap<String, u64>,
+    /// Answers to other commands, by kind and reason of refusal (`SUCCESS` for those done).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub commands: BTreeMap<String, BTreeMap<String, u64>>,
     /// Records that arrived in a wrong partition and were sent on.
     pub moved: u64,
     /// Records that were put away as unreadable or from the future.
@@ -136,6 +139,9 @@ impl Counts {
         self.purchases += other.purchases;
         sum(&mut self.results, other.results);
         sum(&mut self.restocks, other.restocks);
+        for (kind, counts) in other.commands {
+            sum(self.commands.entry(kind).or_default(), counts);
+        }
         self.moved += other.moved;
         self.dead_letters += other.dead_letters;
         self.resends += other.resends;

@@ -23,6 +23,8 @@ pub(crate) struct Stream {
 pub(crate) const RESTOCKS: usize = 0;
 /// Number of the stream of purchases.
 pub(crate) const PURCHASES: usize = 1;
+/// Number of the stream of all other commands.
+pub(crate) const COMMANDS: usize = 2;
 
 static STREAMS: [Stream; 3] = [
     Stream {

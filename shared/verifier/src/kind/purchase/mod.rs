@@ -2,11 +2,13 @@
 
 mod result;
 
+use std::collections::BTreeMap;
+
 use crate::decide::Decided;
 use crate::fold::Fold;
 use crate::item::Item;
 use crate::outputs::read;
-use crate::report::{Rule, tally};
+use crate::report::{Counts, Rule};
 use crate::request::Request;
 use crate::stream::PURCHASES;
 
@@ -31,6 +33,10 @@ impl Kind for Purchase {
     fn content(&self, request: &Request<'_>, part: &mut dyn FnMut(&str)) {
         part(request.quantity());
         part(&request.text("purchasedBy"));
+    }
+
+    fn tally<'c>(&self, counts: &'c mut Counts) -> &'c mut BTreeMap<String, u64> {
+        &mut counts.results
     }
 
     fn check(&self, fold: &mut Fold<'_>, decided: &Decided<'_>) {
@@ -64,7 +70,7 @@ impl Kind for Purchase {
         (item.supplied, item.booked) = (value.item_quantity, value.already_booked);
         let too_old = fold.is_too_old(decoded);
         let expected = refusal(request, &item, too_old);
-        fold.outcome(at, value.status, value.reason, expected, Rule::C3);
+        fold.outcome(decided, value.status, value.reason, expected, Rule::C3);
         let before = item.supplied.saturating_sub(item.booked);
         let units = request.units().filter(|_| value.reason.is_none());
         let left = before.saturating_sub(units.unwrap_or(0));
@@ -76,7 +82,6 @@ impl Kind for Purchase {
             let expected = format!("{:?}", fold.text);
             fold.report.find(Rule::C3, at, expected, &value.result_message);
         }
-        tally(&mut fold.report.counts.results, value.reason.unwrap_or("SUCCESS"));
         if let Some(units) = units {
             fold.report.counts.units_sold += u128::from(units);
             item.grant(units, at, &mut fold.report);

@@ -1,6 +1,7 @@
 //! A restock: it adds its units once, and the answer says to what they come.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +10,7 @@ use crate::decide::Decided;
 use crate::fold::Fold;
 use crate::item::Item;
 use crate::outputs::{hash, read};
-use crate::report::{Rule, tally};
+use crate::report::{Counts, Rule};
 use crate::request::Request;
 use crate::stream::RESTOCKS;
 
@@ -54,6 +55,10 @@ impl Kind for Restock {
         part(&request.text("description"));
     }
 
+    fn tally<'c>(&self, counts: &'c mut Counts) -> &'c mut BTreeMap<String, u64> {
+        &mut counts.restocks
+    }
+
     fn check(&self, fold: &mut Fold<'_>, decided: &Decided<'_>) {
         let (decoded, at) = (decided.decoded, decided.at());
         let request = &decoded.request;
@@ -71,14 +76,13 @@ impl Kind for Restock {
         );
         let mut item = fold.item(&request.item);
         let expected = refusal(request, &item, fold.is_too_old(decoded));
-        fold.outcome(at, value.status, value.reason, expected, Rule::C4);
+        fold.outcome(decided, value.status, value.reason, expected, Rule::C4);
         let units = request.units().filter(|_| value.reason.is_none());
         let supplied = item.supplied.saturating_add(units.unwrap_or(0));
         if value.supplied != supplied {
             fold.report.find(Rule::C4, at, format!("supplied {supplied}"), value.supplied);
         }
         item.supplied = value.supplied;
-        tally(&mut fold.report.counts.restocks, value.reason.unwrap_or("SUCCESS"));
         if let Some(units) = units {
             item.added += u128::from(units);
             let description = request.text("description");
