@@ -1,6 +1,7 @@
 //! A log as the processor leaves it, with everything that can come in.
 
 use bps_events::Topics;
+use bps_events::topics::Side;
 use bps_streams::TestDriver;
 use bps_streams::partitioner::partition_of;
 use purchase_processor::{Settings, topology};
@@ -32,16 +33,8 @@ impl Run {
         driver.set_clock(T0 + 1_000_000);
         let t = settings.topics.clone();
         let mut log = Log { names: t.clone(), ..Log::default() };
-        for topic in [
-            &t.items_added,
-            &t.purchase_created,
-            &t.rekeyed,
-            &t.purchase_finished,
-            &t.restock_finished,
-            &t.stock,
-            &t.dead_letters,
-        ] {
-            log.topics.insert(topic.clone(), vec![Part::default(); PARTITIONS as usize]);
+        for (_, topic) in t.all() {
+            log.topics.insert(topic.to_owned(), vec![Part::default(); PARTITIONS as usize]);
         }
         Run { driver, topics: t, log, now: T0 }
     }
@@ -74,9 +67,7 @@ impl Run {
     /// All topics, and the offsets that the group would have.
     pub(crate) fn log(mut self) -> Log {
         let t = self.topics.clone();
-        let outputs =
-            [&t.purchase_finished, &t.restock_finished, &t.stock, &t.dead_letters, &t.rekeyed];
-        for topic in outputs {
+        for (_, topic) in t.all().filter(|(info, _)| info.side == Side::Output) {
             for read in self.driver.read(topic) {
                 let (timestamp, key, value, headers) =
                     (read.timestamp, read.key, read.value, read.headers);
@@ -85,10 +76,11 @@ impl Run {
                 assert_eq!(offset, read.offset);
             }
         }
-        for topic in [&t.items_added, &t.purchase_created, &t.rekeyed] {
+        let requests = t.all().filter(|(info, _)| info.side == Side::Input);
+        for topic in requests.map(|(_, topic)| topic).chain([&*t.rekeyed]) {
             for partition in 0..PARTITIONS {
                 let end = self.log.part(topic, partition).end();
-                self.log.committed.insert((topic.clone(), partition), Some(end));
+                self.log.committed.insert((topic.to_owned(), partition), Some(end));
             }
         }
         self.log
