@@ -9,7 +9,7 @@ use bps_service::intake::{self, Decision, Event, IdempotencyKey, Intake, Moment}
 use bps_service::problem::Kind;
 use bps_service::{Problem, Waiters, path};
 
-use crate::stock::{Row, Stock};
+use crate::stock::{ItemRow, Stock};
 
 /// `POST /items`.
 pub(crate) struct Restocks {
@@ -70,7 +70,7 @@ fn restock(event: &Event) -> Option<Restock<'_>> {
 }
 
 /// What an answer says to someone who asked for this. `row` is there once it includes it.
-fn decision(asked: &Restock<'_>, json: &str, row: Option<Row>) -> Option<Decision> {
+fn decision(asked: &Restock<'_>, json: &str, row: Option<ItemRow>) -> Option<Decision> {
     let answer: RestockResult<'_> = serde_json::from_str(json).ok()?;
     if answer.quantity.get() != asked.quantity.to_string() {
         let (id, item) = (&answer.restock_id, &answer.item_id);
@@ -103,7 +103,7 @@ mod tests {
         let event = format!(r#"{{"restockId":"r","itemId":"i","quantity":{quantity}}}"#);
         let restock = Restock::read(Some(event.as_bytes())).expect("readable");
         let place = Place { partition: 0, offset: 0 };
-        let row = row.map(|json| Row { place, sequence: 1, json: json.to_owned() });
+        let row = row.map(|json| ItemRow { place, sequence: 1, json: json.to_owned() });
         decision(&restock, answer, row)
     }
 

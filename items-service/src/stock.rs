@@ -22,18 +22,18 @@ const LOOK_MAX: usize = 10_000;
 
 /// The row of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+pub(crate) struct ItemRow {
     pub(crate) place: Place,
     /// How often it has changed.
     pub(crate) sequence: u64,
     pub(crate) json: String,
 }
 
-impl Row {
-    fn read(bytes: &[u8]) -> Option<Row> {
+impl ItemRow {
+    fn read(bytes: &[u8]) -> Option<ItemRow> {
         let (place, rest) = Place::read(bytes)?;
         let (sequence, json) = split_sequence(rest)?;
-        Some(Row { place, sequence, json: json.to_owned() })
+        Some(ItemRow { place, sequence, json: json.to_owned() })
     }
 
     fn is_available(&self) -> bool {
@@ -125,8 +125,8 @@ pub(crate) struct Filter {
 }
 
 impl Stock {
-    pub(crate) fn find(&self, item_id: &str) -> store::Result<Option<Row>> {
-        Ok(self.view.get(ITEMS, item_id.as_bytes())?.and_then(|row| Row::read(&row)))
+    pub(crate) fn find(&self, item_id: &str) -> store::Result<Option<ItemRow>> {
+        Ok(self.view.get(ITEMS, item_id.as_bytes())?.and_then(|row| ItemRow::read(&row)))
     }
 
     /// The answer to a restock: the sequence of its item's row by then, and its JSON.
@@ -146,7 +146,7 @@ impl Stock {
         filter: &Filter,
         from: Option<&[u8]>,
         limit: usize,
-    ) -> store::Result<(Vec<Row>, Option<Vec<u8>>)> {
+    ) -> store::Result<(Vec<ItemRow>, Option<Vec<u8>>)> {
         let prefix = filter.prefix.as_bytes();
         let begin = from.unwrap_or_default().max(prefix);
         let (mut rows, mut next, mut looked) = (Vec::new(), None, 0);
@@ -159,7 +159,7 @@ impl Stock {
                 return false;
             }
             looked += 1;
-            let row = Row::read(row).filter(|row| !filter.only_available || row.is_available());
+            let row = ItemRow::read(row).filter(|row| !filter.only_available || row.is_available());
             rows.extend(row);
             true
         })?;
@@ -208,7 +208,7 @@ impl Feed for Stock {
         })?;
         let mut found = Vec::new();
         for (place, item) in items {
-            let row = self.view.get(ITEMS, &item)?.and_then(|row| Row::read(&row));
+            let row = self.view.get(ITEMS, &item)?.and_then(|row| ItemRow::read(&row));
             // A later row comes in its own place.
             found.extend(row.filter(|row| row.place == place).map(|r| (place.offset, r.json)));
         }

@@ -8,7 +8,7 @@ use bps_streams::{
 
 use super::{Command, Decided, Outcome, Request, StreamId};
 use crate::memory::Remembered;
-use crate::row::Row;
+use crate::row::ItemRow;
 use crate::stock::Stock;
 use crate::topology::STOCK;
 
@@ -125,7 +125,7 @@ impl Decider {
             return Ok(Before { stock: None, sequence: 0 });
         };
         let sequence = row.sequence;
-        let Some(row) = Row::decode(row.value) else {
+        let Some(row) = ItemRow::decode(row.value) else {
             return Err(context.broken(format!("the stock row of item {item:?} is damaged")));
         };
         self.description.push_str(row.description);
@@ -144,7 +144,7 @@ impl Decider {
         let Ok(Some(stock)) = decision else {
             return Ok(before);
         };
-        let row = Row { stock, updated_at: at, description: &self.description };
+        let row = ItemRow { stock, updated_at: at, description: &self.description };
         row.encode(&mut self.row);
         context.put(self.stock, item.as_bytes(), &self.row)
     }

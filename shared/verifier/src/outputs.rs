@@ -11,7 +11,7 @@ use crate::request::Request;
 /// A record of the table of stock.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Row<'a> {
+pub(crate) struct StockRecord<'a> {
     #[serde(borrow)]
     pub(crate) item_id: Cow<'a, str>,
     #[serde(borrow)]

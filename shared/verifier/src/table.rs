@@ -7,7 +7,7 @@ use crate::fold::Fold;
 use crate::holes;
 use crate::item::StockRow;
 use crate::order::{self, Order};
-use crate::outputs::{Row, hash, read};
+use crate::outputs::{StockRecord, hash, read};
 use crate::report::{Place, Report, Rule};
 use crate::walk::Walk;
 
@@ -133,7 +133,7 @@ impl Fold<'_> {
     /// Takes a row of the table.
     fn row(&mut self, record: &bps_streams::Record<'_>, sequence: u64, total: u128) {
         let at = Place::of(record);
-        let row: Row<'_> = match read(record.value) {
+        let row: StockRecord<'_> = match read(record.value) {
             Ok(row) => row,
             Err(_) if !self.pass.is_first() => return,
             Err(cause) => return self.report.find(Rule::C5, at, "a readable row", cause),

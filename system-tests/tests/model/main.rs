@@ -15,7 +15,7 @@ use bps_streams::{Read, TestDriver};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
-use purchase_processor::row::Row;
+use purchase_processor::row::ItemRow;
 use purchase_processor::{Settings, topology};
 use system_tests::budget::{self, LongRun};
 use system_tests::processes::tell;
@@ -164,7 +164,7 @@ impl System {
 
     fn row(&self, item: &str) -> Option<Stock> {
         let (sequence, bytes) = self.driver.row("stock", item.as_bytes()).unwrap()?;
-        let row = Row::decode(&bytes).unwrap();
+        let row = ItemRow::decode(&bytes).unwrap();
         Some(Stock {
             supplied: row.stock.supplied,
             booked: row.stock.booked,

@@ -1,7 +1,7 @@
 //! What a client has fetched ahead of its reader, made into batches, slot by slot: for clients that
 //! queue what they fetch and go on by themselves, as librdkafka and the simulated one do.
 //!
-//! - A [`Place`] moves only together with what [`Taking`] puts into a batch, or by an end that the
+//! - A [`HandedOver`] moves only together with what [`Taking`] puts into a batch, or by an end that the
 //!   client tells. So no position passes a record that was not handed over.
 //! - What lies before an error is handed over; the error comes with the next call; what lies behind
 //!   it does not count, since a client may pass over what it could not read. The slot is read
@@ -44,7 +44,7 @@ pub(crate) trait Fetched {
 
 /// How far a partition has been handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place(u64);
+struct HandedOver(u64);
 
 /// Why a queue goes no further.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(crate) enum Halt {
 
 /// One call's way from a queue to a batch.
 pub(crate) struct Taking<'a> {
-    place: &'a mut Place,
+    place: &'a mut HandedOver,
     batch: &'a mut Batch,
     bytes_max: usize,
     halt: Option<Halt>,
@@ -107,7 +107,7 @@ impl Taking<'_> {
 /// A partition that is read.
 struct Slot<Q> {
     at: TopicPartition,
-    place: Place,
+    place: HandedOver,
     /// None while it is halted, and where the client could not be restarted.
     queue: Option<Q>,
     halted: Option<Halted>,
@@ -215,7 +215,7 @@ impl<F: Fetcher> Slots<F> {
     /// Reads these partitions from these offsets, and no others.
     pub(crate) fn assign(&mut self, client: &mut F, from: &[(TopicPartition, u64)]) -> Result<()> {
         let slot = |(at, offset): &(TopicPartition, u64)| {
-            let (at, place) = (at.clone(), Place(*offset));
+            let (at, place) = (at.clone(), HandedOver(*offset));
             Slot { at, place, queue: None, halted: None, halts: 0 }
         };
         self.slots.clear();

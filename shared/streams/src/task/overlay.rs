@@ -12,27 +12,27 @@ use crate::store::{Result, Row, Store, StoreBatch, unreadable};
 /// A row in memory. Keys and rows lie in the table's bytes, one behind the other.
 #[derive(Debug)]
 struct Cached {
-    key: Place,
+    key: ByteRange,
     /// `None`: it is not there.
-    row: Option<Place>,
+    row: Option<ByteRange>,
     dirty: bool,
 }
 
 /// Where in a table's bytes something lies: below 4 GiB, which a table is far from by its bounds.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct ByteRange {
     start: u32,
     len: u32,
 }
 
-impl Place {
+impl ByteRange {
     fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start as usize..][..self.len as usize]
     }
 
     /// Appends it.
-    fn push(bytes: &mut Vec<u8>, text: &[u8]) -> Place {
-        let place = Place { start: bytes.len() as u32, len: text.len() as u32 };
+    fn push(bytes: &mut Vec<u8>, text: &[u8]) -> ByteRange {
+        let place = ByteRange { start: bytes.len() as u32, len: text.len() as u32 };
         bytes.extend_from_slice(text);
         place
     }
@@ -138,7 +138,7 @@ impl Table {
                 // Taken for no row at all, it would be decided on.
                 Row::decode(&self.read).map_err(|error| unreadable(store, table, error))?;
                 let place = self.insert(hash, key);
-                self.rows[place].row = Some(Place::push(&mut self.bytes, &self.read));
+                self.rows[place].row = Some(ByteRange::push(&mut self.bytes, &self.read));
                 place
             }
         };
@@ -153,7 +153,7 @@ impl Table {
     fn insert(&mut self, hash: u64, key: &[u8]) -> usize {
         let Self { places, rows, bytes, hasher, .. } = self;
         let place = rows.len();
-        rows.push(Cached { key: Place::push(bytes, key), row: None, dirty: false });
+        rows.push(Cached { key: ByteRange::push(bytes, key), row: None, dirty: false });
         let rehash = |place: &u32| hasher.hash_one(rows[*place as usize].key.of(bytes));
         places.insert_unique(hash, place as u32, rehash);
         place
@@ -181,9 +181,9 @@ impl Table {
             // In the old one's place; what is left of it goes with the others.
             (Some(row), Some(old)) if row.len() <= old.len as usize => {
                 bytes[old.start as usize..][..row.len()].copy_from_slice(row);
-                Some(Place { len: row.len() as u32, ..old })
+                Some(ByteRange { len: row.len() as u32, ..old })
             }
-            (Some(row), _) => Some(Place::push(bytes, row)),
+            (Some(row), _) => Some(ByteRange::push(bytes, row)),
         };
     }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::staged::{Place, Staged};
+use super::staged::{Staged, StagedPlace};
 use super::{Shared, log};
 use crate::broker::{Ack, Appender, BrokerError, Result};
 use crate::record::Outgoing;
@@ -17,7 +17,7 @@ const WAITING_BYTES_MAX: usize = 8 << 20;
 #[derive(Default)]
 struct Group {
     staged: Staged,
-    acks: Vec<(Place, Ack)>,
+    acks: Vec<(StagedPlace, Ack)>,
 }
 
 #[derive(Default)]

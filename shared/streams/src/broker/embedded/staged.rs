@@ -9,7 +9,7 @@ use crate::record::Outgoing;
 /// Where a record lies among those that are staged: the number of its partition among theirs, and
 /// its own among that partition's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct StagedPlace {
     pub(super) portion: usize,
     pub(super) index: u64,
 }
@@ -50,7 +50,7 @@ impl Staged {
         log: &Log,
         clock: &Clock,
         record: &Outgoing<'_>,
-    ) -> Result<Place> {
+    ) -> Result<StagedPlace> {
         let is_it = |portion: &Portion| {
             portion.at.partition == record.partition && portion.at.topic == record.topic
         };
@@ -73,7 +73,7 @@ impl Staged {
         let Portion { chunks, count, .. } = &mut self.portions[portion];
         chunks.push(record);
         *count += 1;
-        Ok(Place { portion, index: *count - 1 })
+        Ok(StagedPlace { portion, index: *count - 1 })
     }
 }
 
