@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::line::Kind;
+use super::kind::Kind;
 use crate::error::Error;
 
 /// Longest line that is read (bytes); a longer one is bad. The services take less.
@@ -110,10 +110,10 @@ impl Ids {
     ///
     /// # Errors
     /// When there is nothing to derive it from, or the file cannot be read.
-    pub(crate) fn of(&mut self, kind: Kind, name: &str, number: u64) -> Result<String, Error> {
+    pub(crate) fn of(&mut self, kind: &Kind, name: &str, number: u64) -> Result<String, Error> {
         if self.prefix.is_none() {
             let Some(path) = &self.file else {
-                let field = kind.id_field();
+                let field = kind.id_field;
                 return Err(Error::Usage(format!(
                     "line {number} of {name} has no {field}: with --id-prefix NAME it becomes \
                      NAME-{number}; without one a repeated import would add it again (the hash of \
@@ -148,6 +148,7 @@ fn hash(path: &Path) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::kind::{PURCHASES, RESTOCKS};
 
     #[test]
     fn lines_end_with_their_end_or_the_file_and_long_ones_are_cut() {
@@ -171,7 +172,7 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, text).expect("written");
             let lines = Lines::open(&path).expect("there");
-            Ids::new(None, &path, &lines).of(Kind::Restock, name, 3).expect("an id")
+            Ids::new(None, &path, &lines).of(&RESTOCKS, name, 3).expect("an id")
         };
         assert_eq!(id_of("a", "same"), id_of("b", "same"));
         assert_ne!(id_of("a", "same"), id_of("a", "other"));
@@ -181,10 +182,10 @@ mod tests {
     #[test]
     fn standard_input_needs_a_prefix() {
         let mut ids = Ids { prefix: None, file: None };
-        let error = ids.of(Kind::Purchase, "standard input", 7).expect_err("no prefix");
+        let error = ids.of(&PURCHASES, "standard input", 7).expect_err("no prefix");
         assert_eq!(error.code(), crate::exit::USAGE);
         assert!(error.to_string().starts_with("line 7 of standard input has no purchaseId"));
         let mut ids = Ids { prefix: Some("x".to_owned()), file: None };
-        assert_eq!(ids.of(Kind::Purchase, "standard input", 7).expect("an id"), "x-7");
+        assert_eq!(ids.of(&PURCHASES, "standard input", 7).expect("an id"), "x-7");
     }
 }

@@ -1,28 +1,14 @@
 //! One line of a file: looked at, never rewritten except to add an id that it lacks.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer as _;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What the lines of a file are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Units added to an item.
-    Restock,
-    /// Requests to take units.
-    Purchase,
-}
-
-impl Kind {
-    /// The field of its id.
-    pub(crate) fn id_field(self) -> &'static str {
-        match self {
-            Self::Restock => "restockId",
-            Self::Purchase => "purchaseId",
-        }
-    }
-}
+use super::kind::Kind;
 
 /// What the importer wants to know of a line; the services read the rest.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,38 +29,54 @@ pub(crate) enum Gap {
     Null(Range<usize>),
 }
 
-#[derive(Deserialize)]
+/// The two fields that matter, raw.
+#[derive(Default)]
 struct Fields<'a> {
-    #[serde(default, borrow, deserialize_with = "raw")]
     timestamp: Option<&'a RawValue>,
-    #[serde(default, borrow, rename = "restockId", deserialize_with = "raw")]
-    restock_id: Option<&'a RawValue>,
-    #[serde(default, borrow, rename = "purchaseId", deserialize_with = "raw")]
-    purchase_id: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
 }
 
-/// Tells a `null` from a missing field, which serde's own `Option` does not.
-fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+/// Reads them; the id stands in this field.
+struct FieldsVisitor(&'static str);
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some((name, raw)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
+            let field = match &*name {
+                "timestamp" => &mut fields.timestamp,
+                id if id == self.0 => &mut fields.id,
+                _ => continue,
+            };
+            if field.replace(raw).is_some() {
+                return Err(A::Error::custom(format_args!("{name} is there twice")));
+            }
+        }
+        Ok(fields)
+    }
 }
 
 /// Looks at a line, which begins and ends without white space.
 ///
 /// # Errors
 /// When it is not a JSON object.
-pub(crate) fn look(line: &[u8], kind: Kind) -> Result<Seen, String> {
+pub(crate) fn look(line: &[u8], kind: &Kind) -> Result<Seen, String> {
     let text = std::str::from_utf8(line).map_err(|e| format!("is not UTF-8: {e}"))?;
     // serde reads a struct from an array too.
     if !text.starts_with('{') {
         return Err("is not a JSON object".to_owned());
     }
-    let fields: Fields<'_> =
-        serde_json::from_str(text).map_err(|e| format!("is not a JSON object: {e}"))?;
-    let id = match kind {
-        Kind::Restock => fields.restock_id,
-        Kind::Purchase => fields.purchase_id,
-    };
-    let id = match id {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let fields = deserializer.deserialize_map(FieldsVisitor(kind.id_field));
+    let fields = fields.and_then(|fields| deserializer.end().map(|()| fields));
+    let fields = fields.map_err(|e| format!("is not a JSON object: {e}"))?;
+    let id = match fields.id {
         None => Some(Gap::Absent),
         Some(raw) if raw.get() == "null" => {
             let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
@@ -96,7 +98,7 @@ fn milliseconds(raw: &str) -> Option<i64> {
 }
 
 /// Appends `line` to `body` with `id` (a JSON string) put where it is missing.
-pub(crate) fn complete(line: &[u8], kind: Kind, gap: &Gap, id: &str, body: &mut Vec<u8>) {
+pub(crate) fn complete(line: &[u8], kind: &Kind, gap: &Gap, id: &str, body: &mut Vec<u8>) {
     match gap {
         Gap::Null(at) => {
             body.extend_from_slice(&line[..at.start]);
@@ -106,7 +108,7 @@ pub(crate) fn complete(line: &[u8], kind: Kind, gap: &Gap, id: &str, body: &mut 
         Gap::Absent => {
             let rest = line.get(1..).unwrap_or_default().trim_ascii_start();
             let comma = if rest.starts_with(b"}") { "" } else { "," };
-            let head = format!(r#"{{"{}":{id}{comma}"#, kind.id_field());
+            let head = format!(r#"{{"{}":{id}{comma}"#, kind.id_field);
             body.extend_from_slice(head.as_bytes());
             body.extend_from_slice(rest);
         }
@@ -116,14 +118,15 @@ pub(crate) fn complete(line: &[u8], kind: Kind, gap: &Gap, id: &str, body: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::kind::{PURCHASES, RESTOCKS};
 
     #[track_caller]
     fn check(line: &str, timestamp: Option<i64>, completed: &str) {
-        let seen = look(line.as_bytes(), Kind::Purchase).expect("an object");
+        let seen = look(line.as_bytes(), &PURCHASES).expect("an object");
         assert_eq!(seen.timestamp, timestamp, "{line}");
         let mut body = Vec::new();
         match &seen.id {
-            Some(gap) => complete(line.as_bytes(), Kind::Purchase, gap, "\"f-7\"", &mut body),
+            Some(gap) => complete(line.as_bytes(), &PURCHASES, gap, "\"f-7\"", &mut body),
             None => body.extend_from_slice(line.as_bytes()),
         }
         assert_eq!(String::from_utf8_lossy(&body), completed);
@@ -144,7 +147,7 @@ mod tests {
     fn timestamps_are_read_to_the_millisecond_and_others_left_to_the_service() {
         let stamped = |stamp: &str| {
             let line = format!(r#"{{"purchaseId":"a","timestamp":{stamp}}}"#);
-            look(line.as_bytes(), Kind::Purchase).expect("an object").timestamp
+            look(line.as_bytes(), &PURCHASES).expect("an object").timestamp
         };
         assert_eq!(stamped(r#""1970-01-01T01:00:00.0029+01:00""#), Some(2));
         assert_eq!(stamped("1483271606000"), Some(1_483_271_606_000));
@@ -156,8 +159,8 @@ mod tests {
     #[test]
     fn what_is_not_an_object_is_bad() {
         for line in ["", "7", "[1]", "[]", "{", "{}{}", r#"{"timestamp":1,"timestamp":2}"#] {
-            look(line.as_bytes(), Kind::Restock).expect_err(line);
+            look(line.as_bytes(), &RESTOCKS).expect_err(line);
         }
-        look(b"{\"a\":\"\xff\"}", Kind::Restock).expect_err("not UTF-8");
+        look(b"{\"a\":\"\xff\"}", &RESTOCKS).expect_err("not UTF-8");
     }
 }

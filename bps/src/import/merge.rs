@@ -6,7 +6,8 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::file::{Ids, LINE_BYTES_MAX, Lines};
-use super::line::{self, Gap, Kind};
+use super::kind::Kind;
+use super::line::{self, Gap};
 use crate::error::Error;
 
 /// Most lines of one request.
@@ -35,7 +36,7 @@ impl fmt::Display for BadLine {
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     /// Their kind.
-    pub(crate) kind: Kind,
+    pub(crate) kind: &'static Kind,
     /// The file's name.
     pub(crate) file: String,
     /// The lines, each with its end.
@@ -57,10 +58,10 @@ pub(crate) enum Event {
 
 /// One file with the line that is next.
 pub(crate) struct Feed {
-    kind: Kind,
+    kind: &'static Kind,
     lines: Lines,
     ids: Ids,
-    /// What restocks are ahead by (ms); 0 for purchases.
+    /// How much they go ahead of others (ms).
     head_start: i64,
     line: Vec<u8>,
     number: u64,
@@ -72,8 +73,8 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// A file of restocks (with their head start in ms) or of purchases (0).
-    pub(crate) fn new(kind: Kind, lines: Lines, ids: Ids, head_start: i64) -> Feed {
+    /// A file of this kind, whose lines go ahead of others by so much (ms).
+    pub(crate) fn new(kind: &'static Kind, lines: Lines, ids: Ids, head_start: i64) -> Feed {
         Feed {
             kind,
             lines,
@@ -151,7 +152,7 @@ impl Building {
         self.lines.len() >= BATCH_LINES_MAX || self.body.len() >= BATCH_BYTES_MAX
     }
 
-    fn finish(&mut self, kind: Kind, file: &str) -> Option<Event> {
+    fn finish(&mut self, kind: &'static Kind, file: &str) -> Option<Event> {
         if self.lines.is_empty() {
             return None;
         }
@@ -206,8 +207,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::import::kind::{PURCHASES, RESTOCKS};
 
-    fn feed(kind: Kind, text: &str, head_start: i64) -> Feed {
+    fn feed(kind: &'static Kind, text: &str, head_start: i64) -> Feed {
         let lines = Lines::of("f", text.to_owned().leak());
         let ids = Ids::new(Some("p".to_owned()), Path::new("f"), &lines);
         Feed::new(kind, lines, ids, head_start)
@@ -215,13 +217,13 @@ mod tests {
 
     /// `r1 r2 | p1` for a batch of restocks 1 and 2, then one of purchase 1; `!r3` for a bad line.
     fn order(restocks: &str, purchases: &str) -> String {
-        let mut feeds = [feed(Kind::Restock, restocks, 5_000), feed(Kind::Purchase, purchases, 0)];
+        let mut feeds = [feed(&RESTOCKS, restocks, 5_000), feed(&PURCHASES, purchases, 0)];
         let mut shown: Vec<String> = Vec::new();
         let give = |event| {
             shown.push(match event {
                 Event::Bad(line) => format!("!{}", line.number),
                 Event::Batch(batch) => {
-                    let sign = if batch.kind == Kind::Restock { 'r' } else { 'p' };
+                    let sign = if batch.kind == &RESTOCKS { 'r' } else { 'p' };
                     let lines: Vec<_> =
                         batch.lines.iter().map(|(n, _)| format!("{sign}{n}")).collect();
                     lines.join(" ")
@@ -278,7 +280,7 @@ mod tests {
         let text = "{\"itemId\":\"é\"}\n".repeat(BATCH_LINES_MAX + 1);
         let bytes = text.len() as u64;
         let mut batches = Vec::new();
-        run(&mut [feed(Kind::Purchase, &text, 0)], |event| {
+        run(&mut [feed(&PURCHASES, &text, 0)], |event| {
             if let Event::Batch(batch) = event {
                 batches.push(batch);
             }

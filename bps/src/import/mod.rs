@@ -1,9 +1,10 @@
 //! `bps import`: files of restocks and purchases, through the services, in the engine's order.
 //!
-//! Reading order: `line` (what is looked at), `file` (where lines and missing ids come from),
+//! Reading order: `kind` (what can be imported), `line` (what is looked at), `file` (where lines and missing ids come from),
 //! `merge` (the order), `send` (acknowledged and resent), `progress`.
 
 mod file;
+mod kind;
 mod line;
 mod merge;
 mod progress;
@@ -17,7 +18,7 @@ use bps_service::settings::Period;
 use tokio::sync::mpsc;
 
 use self::file::{Ids, Lines};
-use self::line::Kind;
+use self::kind::{PURCHASES, RESTOCKS};
 use self::merge::{Event, Feed};
 use self::progress::Progress;
 use self::send::{OnBadLine, Sender};
@@ -155,19 +156,20 @@ fn token(path: &Path) -> Result<String, Error> {
 /// The files, restocks first (they win ties), and their bytes in all where that is known.
 fn feeds(args: &ImportArgs) -> Result<(Vec<Feed>, Option<u64>), Error> {
     let head_start = i64::try_from(args.clock_skew_max.0.as_millis()).unwrap_or(i64::MAX);
-    let files = [(Kind::Restock, &args.restocks, head_start), (Kind::Purchase, &args.purchases, 0)];
+    let files = [(&RESTOCKS, &args.restocks), (&PURCHASES, &args.purchases)];
     let is_stdin = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
-    if files.iter().all(|(_, path, _)| is_stdin(path)) {
+    if files.iter().filter(|(_, path)| is_stdin(path)).count() > 1 {
         return Err(Error::Usage("only one of the files can be standard input".to_owned()));
     }
     let mut feeds = Vec::new();
     let mut total = Some(0_u64);
-    for (kind, path, head_start) in files {
+    for (kind, path) in files {
         let Some(path) = path else { continue };
         let lines = Lines::open(path)?;
         total = total.zip(lines.bytes).map(|(sum, bytes)| sum + bytes);
         let ids = Ids::new(args.id_prefix.clone(), path, &lines);
-        feeds.push(Feed::new(kind, lines, ids, head_start));
+        let ahead = if kind.has_head_start { head_start } else { 0 };
+        feeds.push(Feed::new(kind, lines, ids, ahead));
     }
     Ok((feeds, total))
 }

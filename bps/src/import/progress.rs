@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::line::Kind;
+use super::kind::{KINDS, Kind};
 use crate::out;
 
 /// Time between two lines where there is no terminal.
@@ -18,10 +18,8 @@ const SPINNER: &str = "{spinner} {msg}";
 /// What has been done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Restocks acknowledged.
-    pub(crate) restocks: u64,
-    /// Purchases acknowledged.
-    pub(crate) purchases: u64,
+    /// Lines acknowledged, by the number of their kind.
+    acknowledged: [u64; KINDS.len()],
     /// Lines left out.
     pub(crate) bad: u64,
     /// Bytes of the files that are done with.
@@ -30,22 +28,25 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Counts one acknowledged line.
-    pub(crate) fn acknowledge(&mut self, kind: Kind) {
-        match kind {
-            Kind::Restock => self.restocks += 1,
-            Kind::Purchase => self.purchases += 1,
-        }
+    pub(crate) fn acknowledge(&mut self, kind: &Kind) {
+        let counts = KINDS.iter().zip(&mut self.acknowledged);
+        counts.filter(|(known, _)| **known == kind).for_each(|(_, count)| *count += 1);
+    }
+
+    /// All that were acknowledged.
+    pub(crate) fn lines(&self) -> u64 {
+        self.acknowledged.iter().sum()
     }
 
     /// The last line of an import.
     pub(crate) fn summary(&self, took: Duration) -> String {
-        let Counts { restocks, purchases, bad, .. } = self;
+        let Counts { acknowledged, bad, .. } = self;
         let seconds = took.as_secs_f64();
-        let rate = (restocks + purchases) as f64 / seconds.max(0.001);
-        format!(
-            "imported {restocks} restocks, {purchases} purchases, {bad} bad lines \
-             in {seconds:.1} s ({rate:.0}/s)"
-        )
+        let rate = self.lines() as f64 / seconds.max(0.001);
+        let kinds = KINDS.iter().zip(acknowledged);
+        let kinds: Vec<_> = kinds.map(|(kind, count)| format!("{count} {}", kind.name)).collect();
+        let kinds = kinds.join(", ");
+        format!("imported {kinds}, {bad} bad lines in {seconds:.1} s ({rate:.0}/s)")
     }
 }
 
@@ -84,7 +85,7 @@ impl Progress {
     /// These bytes of the files are done with.
     pub(crate) fn advance(&mut self, bytes: u64) {
         self.counts.bytes += bytes;
-        let lines = self.counts.restocks + self.counts.purchases;
+        let lines = self.counts.lines();
         let seconds = self.elapsed().as_secs_f64().max(0.001);
         let message = format!("{lines} lines, {:.0}/s", lines as f64 / seconds);
         if let Some(bar) = &self.bar {
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_summary_says_what_was_done() {
-        let counts = Counts { restocks: 593_851, purchases: 1_469_307, ..Counts::default() };
+        let counts = Counts { acknowledged: [593_851, 1_469_307], ..Counts::default() };
         assert_eq!(
             counts.summary(Duration::from_millis(31_200)),
             "imported 593851 restocks, 1469307 purchases, 0 bad lines in 31.2 s (66127/s)"

@@ -9,7 +9,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response};
 use serde::Deserialize;
 
-use super::line::Kind;
+use super::kind::{Kind, Service};
 use super::merge::{BadLine, Batch};
 use super::progress::Progress;
 use crate::error::Error;
@@ -86,8 +86,7 @@ impl Sender {
             .tcp_keepalive(Duration::from_secs(10))
             .build()
             .map_err(|e| Error::Usage(format!("HTTP client: {}", causes(&e))))?;
-        let path = |base: &str, path: &str| format!("{}/{path}", base.trim_end_matches('/'));
-        let (items, purchases) = (path(items, "items"), path(purchases, "purchases"));
+        let (items, purchases) = (items.to_owned(), purchases.to_owned());
         Ok(Sender { progress, client, items, purchases, on_bad_line })
     }
 
@@ -138,10 +137,11 @@ impl Sender {
         }
     }
 
-    fn url(&self, kind: Kind) -> &str {
-        match kind {
-            Kind::Restock => &self.items,
-            Kind::Purchase => &self.purchases,
+    fn url(&self, kind: &Kind) -> String {
+        let path = |url: &str| format!("{}/{}", url.trim_end_matches('/'), kind.path);
+        match kind.service {
+            Service::Items => path(&self.items),
+            Service::Purchases => path(&self.purchases),
         }
     }
 
@@ -220,19 +220,19 @@ impl Sender {
     }
 
     /// A request that was refused as a whole.
-    async fn refused(&self, kind: Kind, response: Response) -> Break {
+    async fn refused(&self, kind: &Kind, response: Response) -> Break {
         let status = response.status();
         if is_for_later(status.as_u16()) {
             return Break::Later(status.to_string());
         }
         let body = response.text().await.unwrap_or_default();
         let cause = format!("answers {status}: {}", shortened(body.as_bytes()));
-        Break::Never(Error::Service { url: self.url(kind).to_owned(), cause })
+        Break::Never(Error::Service { url: self.url(kind), cause })
     }
 
-    fn strange(&self, kind: Kind, answer: &[u8]) -> Error {
+    fn strange(&self, kind: &Kind, answer: &[u8]) -> Error {
         let cause = format!("is no such service: it answers {}", shortened(answer));
-        Error::Service { url: self.url(kind).to_owned(), cause }
+        Error::Service { url: self.url(kind), cause }
     }
 }
 

@@ -80,7 +80,7 @@ fn import_purchases(
     let (url, told) = service(turns);
     let lines = Lines::of("p.jsonl", text.to_owned().leak());
     let ids = Ids::new(Some("f".to_owned()), Path::new("p.jsonl"), &lines);
-    let feeds = vec![Feed::new(Kind::Purchase, lines, ids, 0)];
+    let feeds = vec![Feed::new(&PURCHASES, lines, ids, 0)];
     let mut sender =
         Sender::new(&url, &url, None, policy, Progress::start(None)).expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -94,7 +94,7 @@ const THREE: &str = "{\"purchaseId\":\"1\"}\n{\"purchaseId\":\"2\"}\n{\"purchase
 fn check(turns: Vec<Turn>, bodies: &[&str]) {
     let (done, counts, told) = import_purchases(THREE, OnBadLine::Stop, turns);
     done.expect("imported");
-    assert_eq!((counts.purchases, counts.bad), (3, 0));
+    assert_eq!((counts.lines(), counts.bad), (3, 0));
     assert_eq!(told, bodies);
 }
 
@@ -115,16 +115,16 @@ fn bad_lines_stop_the_import_or_are_left_out() {
     let bad = || vec![Turn::Answers(&[202, 400, 202])];
     let (done, counts, _) = import_purchases(THREE, OnBadLine::Skip, bad());
     done.expect("imported");
-    assert_eq!((counts.purchases, counts.bad), (2, 1));
+    assert_eq!((counts.lines(), counts.bad), (2, 1));
     let (done, counts, _) = import_purchases(THREE, OnBadLine::Stop, bad());
     let error = done.expect_err("stopped");
     assert!(error.to_string().starts_with("p.jsonl:2: 400 itemId: wrong;"), "{error}");
-    assert_eq!((error.code(), counts.purchases), (exit::FAILED, 1));
+    assert_eq!((error.code(), counts.lines()), (exit::FAILED, 1));
     // A line that is no JSON is never sent; those before it are.
     let text = "{\"purchaseId\":\"1\"}\nno\n{\"itemId\":\"é\"}\n";
     let (done, counts, told) = import_purchases(text, OnBadLine::Skip, vec![]);
     done.expect("imported");
-    assert_eq!((counts.purchases, counts.bad), (2, 1));
+    assert_eq!((counts.lines(), counts.bad), (2, 1));
     assert_eq!(
         told.concat(),
         "{\"purchaseId\":\"1\"}\n{\"purchaseId\":\"f-3\",\"itemId\":\"é\"}\n"
