@@ -29,6 +29,7 @@ impl ApplicationStatus {
         for worker in self.workers.values_mut() {
             worker.tasks.clear();
             worker.positions.clear();
+            worker.ticks_ahead_ms.clear();
         }
     }
 }

@@ -204,6 +204,9 @@ impl Task {
             }
         }
         let timestamp = record.timestamp;
+        if let Some(ticking) = &mut self.ticking {
+            ticking.see(timestamp);
+        }
         self.queues[input].advance();
         self.pending += 1;
         self.times.push(timestamp);

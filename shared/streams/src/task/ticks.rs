@@ -65,6 +65,11 @@ pub(super) struct Ticking {
     asked: u64,
     /// In how long one is wanted (ms).
     wanted_in_ms: Option<u64>,
+    /// The time of the last one that was decided (ms since 1970).
+    time: u64,
+    /// The latest timestamp of a record (ms since 1970), and how far ticks were ahead of it then (ms).
+    newest: i64,
+    ahead_ms: u64,
 }
 
 impl Ticking {
@@ -77,7 +82,18 @@ impl Ticking {
             is_open: false,
             asked: 0,
             wanted_in_ms: None,
+            time: 0,
+            newest: i64::MIN,
+            ahead_ms: 0,
         })
+    }
+
+    /// A record was processed.
+    pub(super) fn see(&mut self, timestamp: i64) {
+        if timestamp > self.newest {
+            self.newest = timestamp;
+            self.ahead_ms = self.time.saturating_sub(u64::try_from(timestamp).unwrap_or(0));
+        }
     }
 }
 
@@ -150,6 +166,7 @@ impl Task {
                 // What goes by until the next one has gone by since this one was decided, no earlier.
                 let wall = u64::try_from(now.wall_ms).ok().filter(|_| now.wall_ms < i64::MAX);
                 ticking.last = Some(wall.map_or(time, |wall| wall.max(time)));
+                ticking.time = time;
             }
             None => {
                 let letter = DeadLetter::new("NO_TICK", "it is no tick");
@@ -204,6 +221,11 @@ impl Task {
     /// Whether a row may wait for the running clock.
     pub(crate) fn waits_for_running(&self) -> bool {
         self.state.due.as_ref().is_some_and(DueRows::waits_for_running)
+    }
+
+    /// How far ticks were ahead of the newest record (ms); `None` where there are none.
+    pub(crate) fn ticks_ahead_ms(&self) -> Option<u64> {
+        self.ticking.as_ref().map(|ticking| ticking.ahead_ms)
     }
 
     /// In how long it wants a tick, if nothing comes (ms); a while later where others have to be decided

@@ -120,6 +120,10 @@ pub struct WorkerStatus {
     pub latency: Histogram,
     /// Next offset to process, of the inputs of running tasks.
     pub positions: BTreeMap<TopicPartition, u64>,
+    /// How far ticks were ahead of the newest record when it was processed (ms), by partition of running
+    /// tasks whose rows fall due. More than clocks differ by: the clock that makes ticks is fast, or the
+    /// records are of the past.
+    pub ticks_ahead_ms: BTreeMap<u32, u64>,
     /// What the worker waits for, if it cannot go on.
     pub waiting_for: Option<String>,
 }
@@ -147,6 +151,8 @@ impl Worker {
     /// Counts on from what a worker before this one, in the same place, has counted.
     pub(crate) fn count_on(&mut self, before: WorkerStatus) {
         let (tasks, positions) = (BTreeMap::new(), BTreeMap::new());
-        self.status = WorkerStatus { tasks, positions, waiting_for: None, ..before };
+        let ticks_ahead_ms = BTreeMap::new();
+        self.status =
+            WorkerStatus { tasks, positions, ticks_ahead_ms, waiting_for: None, ..before };
     }
 }

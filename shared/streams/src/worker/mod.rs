@@ -320,7 +320,12 @@ impl Worker {
     /// What the worker is doing.
     pub fn status(&self) -> WorkerStatus {
         let (tasks, positions) = (self.tasks(), self.processed());
-        WorkerStatus { tasks, positions, ..self.status.clone() }
+        let ahead = |(partition, assigned): (&u32, &Assigned)| match assigned {
+            Assigned::Running(task, _) => Some((*partition, task.ticks_ahead_ms()?)),
+            Assigned::Restoring(_) => None,
+        };
+        let ticks_ahead_ms = self.tasks.iter().filter_map(ahead).collect();
+        WorkerStatus { tasks, positions, ticks_ahead_ms, ..self.status.clone() }
     }
 
     /// Whether a transaction is open, or its outcome is awaited.

@@ -274,3 +274,17 @@ fn a_clock_that_is_ahead_ends_nothing_early_and_stops_nobody() {
     pass(&mut rig, 20_000);
     assert_eq!(rig.keys(LEDGER), ["a", "b", "b!", "a!"]);
 }
+
+#[test]
+fn how_far_ticks_are_ahead_of_records_is_told() {
+    let mut rig = rig();
+    rig.ahead_ms = 5_000;
+    rig.send(INPUT, "a", Some("5000"));
+    let ahead = |rig: &Rig| rig.worker().status().ticks_ahead_ms[&0];
+    pass(&mut rig, 500);
+    assert_eq!(rig.keys(LEDGER), ["a", "a!"]);
+    assert_eq!(ahead(&rig), 0, "a quiet partition shows no fast clock");
+    rig.send(INPUT, "b", Some("90000"));
+    rig.settle();
+    assert!((4_000..=5_000).contains(&ahead(&rig)), "{}", ahead(&rig));
+}
