@@ -11,7 +11,7 @@ use axum_extra::TypedHeader;
 use axum_extra::headers::{ETag, IfNoneMatch};
 use bps_service::feed::Streams;
 use bps_service::page::{self, LIMIT};
-use bps_service::problem::{Kind, ProblemBody};
+use bps_service::problem::{ProblemBody, ProblemKind};
 use bps_service::{Inbox, Params, Problem, Segment};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ async fn find(
     let place = stock.place(&item_id);
     let Some(row) = stock.find(&item_id)? else {
         let detail = format!("item {item_id:?} was never restocked, as far as is known here");
-        return Err(Problem::new(Kind::UnknownItem, detail));
+        return Err(Problem::new(ProblemKind::UnknownItem, detail));
     };
     // Each row has a place of its own, and all instances know it by that.
     let tag = format!("\"{}-{}\"", row.place.partition, row.place.offset);
@@ -238,7 +238,8 @@ async fn list(
     let read = move || paths.stock.page(&filter, from.as_deref(), limit);
     let (rows, next) = page::read(read).await??;
     let raw = rows.into_iter().map(|row| RawValue::from_string(row.json));
-    let items = raw.collect::<Result<_, _>>().map_err(|e| Problem::new(Kind::Internal, e))?;
+    let items =
+        raw.collect::<Result<_, _>>().map_err(|e| Problem::new(ProblemKind::Internal, e))?;
     Ok(Json(Page { items, next: next.as_deref().map(page::cursor) }))
 }
 

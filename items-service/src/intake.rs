@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use bps_events::{Restock, RestockRequest, RestockResult, Topics};
 use bps_service::intake::{self, Decision, Event, IdempotencyKey, Intake, Moment};
-use bps_service::problem::Kind;
+use bps_service::problem::ProblemKind;
 use bps_service::{Problem, Waiters, path};
 
 use crate::stock::{ItemRow, Stock};
@@ -76,7 +76,7 @@ fn decision(asked: &Restock<'_>, json: &str, row: Option<ItemRow>) -> Option<Dec
         let (id, item) = (&answer.restock_id, &answer.item_id);
         let detail = format!("restock {id:?} of item {item:?} was of {} units", answer.quantity);
         let members = intake::ids(&[("restockId", id), ("itemId", item)]);
-        let problem = Problem::new(Kind::AnotherBody, detail);
+        let problem = Problem::new(ProblemKind::AnotherBody, detail);
         return Some(Decision::Refused(Problem { members, ..problem }));
     }
     let Some(reason) = answer.reason else {
@@ -120,7 +120,7 @@ mod tests {
         let Some(Decision::Refused(problem)) = told("2", &refused, None) else {
             panic!("not refused");
         };
-        assert_eq!((problem.kind, problem.status()), (Kind::Overflow, 409));
+        assert_eq!((problem.kind, problem.status()), (ProblemKind::Overflow, 409));
         assert!(problem.members.ends_with(r#""quantity":2,"supplied":5"#), "{problem:?}");
     }
 
@@ -129,6 +129,6 @@ mod tests {
         let Some(Decision::Refused(problem)) = told("3", ANSWER, None) else {
             panic!("not refused");
         };
-        assert_eq!(problem.kind, Kind::AnotherBody);
+        assert_eq!(problem.kind, ProblemKind::AnotherBody);
     }
 }

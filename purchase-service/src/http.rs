@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bps_service::feed::Streams;
 use bps_service::page::{self, LIMIT};
-use bps_service::problem::{Kind, ProblemBody};
+use bps_service::problem::{ProblemBody, ProblemKind};
 use bps_service::{Inbox, Params, Problem, Segment, Waiters};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -202,7 +202,7 @@ async fn find(
     let mut purchases = raw(found)?;
     if purchases.is_empty() {
         let detail = format!("no result of purchase {id:?} is known here; try wait=N");
-        return Err(Problem::new(Kind::Unknown, detail));
+        return Err(Problem::new(ProblemKind::Unknown, detail));
     }
     Ok(match one.item_id {
         Some(_) => Json(purchases.swap_remove(0)).into_response(),
@@ -287,5 +287,5 @@ async fn stream(
 /// The JSON of the topic, as it is.
 fn raw(found: Vec<Found>) -> Result<Vec<Box<RawValue>>, Problem> {
     let raw = found.into_iter().map(|found| RawValue::from_string(found.json));
-    raw.collect::<Result<_, _>>().map_err(|error| Problem::new(Kind::Internal, error))
+    raw.collect::<Result<_, _>>().map_err(|error| Problem::new(ProblemKind::Internal, error))
 }

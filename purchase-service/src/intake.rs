@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use bps_events::{Purchase, PurchaseRequest, PurchaseResult, Topics};
 use bps_service::intake::{self, Decision, Event, IdempotencyKey, Intake, Moment};
-use bps_service::problem::Kind;
+use bps_service::problem::ProblemKind;
 use bps_service::{Problem, Waiters, path};
 
 use crate::ledger::Ledger;
@@ -83,7 +83,7 @@ fn decision(asked: &Purchase<'_>, json: String) -> Option<Decision> {
         let members = intake::ids(&ids);
         return Some(Decision::Refused(Problem {
             members,
-            ..Problem::new(Kind::AnotherBody, detail)
+            ..Problem::new(ProblemKind::AnotherBody, detail)
         }));
     }
     match result.reason {
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(told("2", "b", GRANTED), Decision::Granted(GRANTED.to_owned()));
         for (quantity, by) in [("3", "b"), ("2", "c"), ("\"2\"", "b")] {
             let problem = refused(told(quantity, by, GRANTED));
-            assert_eq!((problem.kind, problem.status()), (Kind::AnotherBody, 422));
+            assert_eq!((problem.kind, problem.status()), (ProblemKind::AnotherBody, 422));
         }
     }
 
@@ -162,6 +162,6 @@ mod tests {
     fn a_quantity_that_is_no_integer_is_the_same_again() {
         let json = GRANTED.replace("SUCCESS", "FAILED").replace("null", "\"INVALID_QUANTITY\"");
         let json = json.replace("\"quantity\":2", "\"quantity\":null");
-        assert_eq!(refused(told("\"two\"", "b", &json)).kind, Kind::InvalidQuantity);
+        assert_eq!(refused(told("\"two\"", "b", &json)).kind, ProblemKind::InvalidQuantity);
     }
 }

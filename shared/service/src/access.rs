@@ -14,7 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::settings::SettingsError;
 
 /// Shortest token (bytes): one that cannot be guessed.
@@ -161,10 +161,10 @@ impl Access {
         });
         let Some(token) = token else {
             let detail = "send the header Authorization: Bearer TOKEN";
-            return Err(Problem::new(Kind::Unauthorized, detail));
+            return Err(Problem::new(ProblemKind::Unauthorized, detail));
         };
         let Some(roles) = tokens.roles(token) else {
-            return Err(Problem::new(Kind::Unauthorized, "the token is not known"));
+            return Err(Problem::new(ProblemKind::Unauthorized, "the token is not known"));
         };
         let listed = matched.and_then(|path| self.needed.get(&(method.clone(), path.to_owned())));
         let is_reading = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -174,7 +174,7 @@ impl Access {
             Some(needed) => format!("the token has not the role {:?}", needed.name()),
             None => format!("no token is good for {method} here"),
         };
-        Err(Problem::new(Kind::Forbidden, detail))
+        Err(Problem::new(ProblemKind::Forbidden, detail))
     }
 }
 

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::access::Access;
 use crate::metrics::{self, Metrics};
-use crate::problem::{Kind, Problem, ProblemBody};
+use crate::problem::{Problem, ProblemBody, ProblemKind};
 use crate::settings::ListenSettings;
 use crate::{Shutdown, exit, layers, server};
 
@@ -60,7 +60,7 @@ async fn livez() -> Json<Well> {
 async fn readyz(State(trouble): State<Trouble>) -> Result<Json<Well>, Problem> {
     match trouble() {
         None => Ok(Json(Well { status: "ready" })),
-        Some(trouble) => Err(Problem::new(Kind::NotReady, trouble)),
+        Some(trouble) => Err(Problem::new(ProblemKind::NotReady, trouble)),
     }
 }
 

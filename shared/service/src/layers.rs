@@ -27,7 +27,7 @@ use tracing::Level;
 use crate::access::{Access, guard};
 use crate::metrics::{Call, Metrics};
 use crate::preference::WAIT_MAX;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::trace;
 
 /// Names a request in answers and logs; a caller's own is kept.
@@ -101,12 +101,12 @@ async fn counted(
 /// The answer where there is no such path.
 async fn missing(uri: Uri) -> Problem {
     let path = uri.path();
-    Problem::new(Kind::NotFound, format!("{path} is no path of this service: see /docs"))
+    Problem::new(ProblemKind::NotFound, format!("{path} is no path of this service: see /docs"))
 }
 
 /// The answer where the path takes another method.
 async fn method() -> Problem {
-    Problem::new(Kind::MethodNotAllowed, "see /docs")
+    Problem::new(ProblemKind::MethodNotAllowed, "see /docs")
 }
 
 /// Refuses a request where too many are under way; what operators ask is always answered.
@@ -118,19 +118,20 @@ async fn bounded(
     if ["/livez", "/readyz", "/metrics"].contains(&request.uri().path()) {
         return Ok(next.run(request).await);
     }
-    let busy = |_| Problem::new(Kind::Busy, format!("{REQUESTS_MAX} requests are under way"));
+    let busy =
+        |_| Problem::new(ProblemKind::Busy, format!("{REQUESTS_MAX} requests are under way"));
     let _permit = permits.try_acquire().map_err(busy)?;
     Ok(next.run(request).await)
 }
 
 async fn stopped(_: BoxError) -> Problem {
-    Problem::new(Kind::Timeout, "the request was not complete in time")
+    Problem::new(ProblemKind::Timeout, "the request was not complete in time")
 }
 
 /// The panic itself has been logged where it came up ([`crate::logging`]).
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     let detail = "the service met a fault of its own; its log tells which";
-    Problem::new(Kind::Internal, detail).into_response()
+    Problem::new(ProblemKind::Internal, detail).into_response()
 }
 
 #[cfg(test)]

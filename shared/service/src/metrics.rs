@@ -28,7 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::intake::Inbox;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::waiters::Waiters;
 
 /// Upper bounds of the durations of requests (s).
@@ -296,7 +296,7 @@ pub(crate) fn paths(metrics: Arc<Metrics>) -> OpenApiRouter {
     responses((status = 200, description = "OpenMetrics", content_type = "application/openmetrics-text", body = String)),
 )]
 async fn metrics_text(State(metrics): State<Arc<Metrics>>) -> Result<Response, Problem> {
-    let text = metrics.text().map_err(|error| Problem::new(Kind::Internal, error))?;
+    let text = metrics.text().map_err(|error| Problem::new(ProblemKind::Internal, error))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 
 /// Rows of a page, unless asked for otherwise.
 pub const LIMIT: usize = 100;
@@ -21,7 +21,9 @@ pub fn cursor(key: &[u8]) -> String {
 /// When it is none.
 pub fn key(cursor: &str, is_key: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Problem> {
     let key = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().filter(|key| is_key(key));
-    key.ok_or_else(|| Problem::of(Kind::Parameter, "cursor", "it is not a cursor of this list"))
+    key.ok_or_else(|| {
+        Problem::of(ProblemKind::Parameter, "cursor", "it is not a cursor of this list")
+    })
 }
 
 /// Reads rows, where that may take long, beside what is answered meanwhile.
@@ -31,5 +33,7 @@ pub fn key(cursor: &str, is_key: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Prob
 pub async fn read<T: Send + 'static>(
     look: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(look).await.map_err(|error| Problem::new(Kind::Internal, error))
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(|error| Problem::new(ProblemKind::Internal, error))
 }

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use garde::Validate;
 use serde::de::DeserializeOwned;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 
 /// Parameters that are what they say they are.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Params<T>, Problem> {
         let Query(params) = Query::<T>::try_from_uri(&parts.uri)
-            .map_err(|error| Problem::new(Kind::Parameter, error.body_text()))?;
+            .map_err(|error| Problem::new(ProblemKind::Parameter, error.body_text()))?;
         params.validate().map_err(|report| refused(&report))?;
         Ok(Params(params))
     }
@@ -35,7 +35,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segment, Problem> {
         let path = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) = path.map_err(|e| Problem::of(Kind::Parameter, "path", e.body_text()))?;
+        let Path(text) =
+            path.map_err(|e| Problem::of(ProblemKind::Parameter, "path", e.body_text()))?;
         Ok(Segment(text))
     }
 }
@@ -43,7 +44,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 /// The first parameter that is wrong.
 fn refused(report: &garde::Report) -> Problem {
     match report.iter().next() {
-        Some((field, error)) => Problem::of(Kind::Parameter, field.to_string(), error),
-        None => Problem::new(Kind::Parameter, report),
+        Some((field, error)) => Problem::of(ProblemKind::Parameter, field.to_string(), error),
+        None => Problem::new(ProblemKind::Parameter, report),
     }
 }

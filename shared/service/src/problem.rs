@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 /// A kind of problem: what its `type` and `title` say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProblemKind {
     /// The rule would dead-letter it.
     Unreadable,
     /// Its timestamp cannot be read, or is too far in the future.
@@ -59,7 +59,7 @@ pub enum Kind {
     Timeout,
 }
 
-impl Kind {
+impl ProblemKind {
     /// HTTP status, the end of `type`, and `title`.
     fn parts(self) -> (u16, &'static str, &'static str) {
         match self {
@@ -93,7 +93,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: ProblemKind,
     /// What is wrong with this one.
     pub detail: String,
     /// The field that is wrong, if it is a single one.
@@ -105,13 +105,13 @@ pub struct Problem {
 
 impl Problem {
     /// A problem of no single field.
-    pub fn new(kind: Kind, detail: impl fmt::Display) -> Problem {
+    pub fn new(kind: ProblemKind, detail: impl fmt::Display) -> Problem {
         Problem { kind, detail: detail.to_string(), field: None, members: String::new() }
     }
 
     /// A problem of one field.
     pub fn of(
-        kind: Kind,
+        kind: ProblemKind,
         field: impl Into<Cow<'static, str>>,
         detail: impl fmt::Display,
     ) -> Problem {
@@ -158,8 +158,8 @@ pub struct ProblemBody {
     field: Option<String>,
 }
 
-impl From<Reason> for Kind {
-    fn from(reason: Reason) -> Kind {
+impl From<Reason> for ProblemKind {
+    fn from(reason: Reason) -> ProblemKind {
         match reason {
             Reason::InvalidQuantity => Self::InvalidQuantity,
             Reason::UnknownItem => Self::UnknownItem,
@@ -174,14 +174,17 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         tracing::error!(%error, "the read side cannot be read");
         // Where its files are is nobody's business outside.
-        Problem::new(Kind::Internal, "the rows cannot be read; the log of the service says why")
+        Problem::new(
+            ProblemKind::Internal,
+            "the rows cannot be read; the log of the service says why",
+        )
     }
 }
 
 impl From<Unreadable> for Problem {
     fn from(error: Unreadable) -> Problem {
         let field = error.field().map(|field| Cow::Owned(field.to_owned()));
-        Problem { field, ..Problem::new(Kind::Unreadable, error) }
+        Problem { field, ..Problem::new(ProblemKind::Unreadable, error) }
     }
 }
 
@@ -192,9 +195,9 @@ impl From<BrokerError> for Problem {
                 // Both brokers name it so; their clock may differ from ours.
                 let stamp = cause.to_lowercase().contains("timestamp");
                 let field = stamp.then_some(Cow::Borrowed("timestamp"));
-                Problem { field, ..Problem::new(Kind::Refused, error) }
+                Problem { field, ..Problem::new(ProblemKind::Refused, error) }
             }
-            _ => Problem::new(Kind::Unavailable, error),
+            _ => Problem::new(ProblemKind::Unavailable, error),
         }
     }
 }
@@ -208,11 +211,11 @@ impl IntoResponse for Problem {
         let kind: (HeaderName, HeaderValue) =
             (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let mut response = (status, [kind], body).into_response();
-        if matches!(self.kind, Kind::Unavailable | Kind::Busy) {
+        if matches!(self.kind, ProblemKind::Unavailable | ProblemKind::Busy) {
             let seconds = HeaderValue::from_static("1");
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
-        if self.kind == Kind::Unauthorized {
+        if self.kind == ProblemKind::Unauthorized {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::signals::Shutdown;
 
 /// All that wait in one service.
@@ -38,7 +38,7 @@ impl Waiters {
         if taken >= self.max {
             self.count.fetch_sub(1, Ordering::SeqCst);
             let detail = format!("{taken} requests wait for decisions, which is the bound");
-            return Err(Problem::new(Kind::Busy, detail));
+            return Err(Problem::new(ProblemKind::Busy, detail));
         }
         let notify = Arc::<Notify>::default();
         self.lock().entry(key.clone()).or_default().push(notify.clone());
@@ -152,7 +152,7 @@ mod tests {
         let waiters = Waiters::new(1, &Shutdown::default());
         let first = waiters.register(b"k".to_vec()).expect("room");
         let refused = waiters.register(b"k".to_vec()).err().expect("no room");
-        assert_eq!((refused.kind, refused.status()), (Kind::Busy, 503));
+        assert_eq!((refused.kind, refused.status()), (ProblemKind::Busy, 503));
         drop(first);
         assert_eq!((waiters.count(), waiters.lock().len()), (0, 0));
         waiters.register(b"k".to_vec()).expect("room again");

@@ -19,7 +19,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 pub use self::position::{Place, Position};
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::signals::Shutdown;
 
 /// Pause after all that was there has been sent: what changes meanwhile is sent at once, and of a
@@ -81,11 +81,14 @@ impl Streams {
         let from = headers.get(LAST_EVENT_ID).map(|id| {
             let id = id.to_str().ok().and_then(Position::read);
             let unknown = "it is not an id of this stream";
-            id.ok_or_else(|| Problem::of(Kind::Parameter, "Last-Event-ID", unknown))
+            id.ok_or_else(|| Problem::of(ProblemKind::Parameter, "Last-Event-ID", unknown))
         });
         let from = from.transpose()?;
         let permit = self.permits.clone().try_acquire_owned().map_err(|_| {
-            Problem::new(Kind::Busy, format!("{STREAMS_MAX} streams are open, which is the bound"))
+            Problem::new(
+                ProblemKind::Busy,
+                format!("{STREAMS_MAX} streams are open, which is the bound"),
+            )
         })?;
         let (sender, receiver) = mpsc::channel(EVENTS_WAITING);
         let reader = Reader { feed, sender, shutdown: self.shutdown.clone(), _permit: permit };

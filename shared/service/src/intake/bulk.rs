@@ -23,7 +23,7 @@ use super::acks::Acks;
 use super::lines::{Line, Lines};
 use super::{Decision, Event, IdempotencyKey, Inbox, Moment};
 use crate::preference::Preference;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::waiters::Waiting;
 
 /// A group ends at this many lines, or
@@ -74,7 +74,7 @@ pub(super) async fn take(
 ) -> Result<Response, Problem> {
     let bound = "too many bulk requests are under way";
     let permit = inbox.bulk.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::new(Kind::Busy, bound))?;
+    let permit = permit.map_err(|_| Problem::new(ProblemKind::Busy, bound))?;
     let partitions = inbox.partitions().await?;
     let (groups, answers) = mpsc::channel(GROUPS_WAITING);
     let wait = preference.wait;
@@ -188,7 +188,8 @@ impl Reader {
                 Some(Ok(chunk)) => self.read(&mut lines, &chunk).await,
                 // The caller went away in mid-line, or has been silent for too long; then it is told.
                 Some(Err(_)) => {
-                    let problem = Problem::new(Kind::Timeout, "the next line did not come in time");
+                    let problem =
+                        Problem::new(ProblemKind::Timeout, "the next line did not come in time");
                     self.line += 1;
                     self.group.answers.push(Answer::Refused(problem));
                     drop(self.flush().await);

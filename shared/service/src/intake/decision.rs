@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{Event, Inbox};
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::waiters::Waiting;
 
 /// Says that the answer is to an earlier request.
@@ -23,7 +23,7 @@ pub enum Decision {
 impl Decision {
     /// The answer to a single request.
     pub(super) fn response(self, location: Option<Uri>, is_replayed: bool) -> Response {
-        let is_other = matches!(&self, Self::Refused(p) if p.kind == Kind::AnotherBody);
+        let is_other = matches!(&self, Self::Refused(p) if p.kind == ProblemKind::AnotherBody);
         let mut response = match self {
             Self::Granted(json) => {
                 let kind = [(header::CONTENT_TYPE, "application/json")];

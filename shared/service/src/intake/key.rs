@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderMap, HeaderName};
 use bps_events::ids::{check_id, fresh_id};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const NAME: &str = "Idempotency-Key";
@@ -23,7 +23,7 @@ impl IdempotencyKey {
         let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
             return Ok(IdempotencyKey::default());
         };
-        let wrong = |detail: &str| Problem::of(Kind::Parameter, NAME, detail);
+        let wrong = |detail: &str| Problem::of(ProblemKind::Parameter, NAME, detail);
         let text = value.to_str().map_err(|_| wrong("it is not ASCII"))?.trim();
         let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         let key = inner.unwrap_or(text);
@@ -45,7 +45,7 @@ impl IdempotencyKey {
             (Some(own), Some(key)) if own != **key => {
                 let detail =
                     format!("it is {key:?}, and {field} is {own:?}: send one, or the same");
-                Err(Problem::of(Kind::Parameter, NAME, detail))
+                Err(Problem::of(ProblemKind::Parameter, NAME, detail))
             }
             (Some(own), _) => Ok((own, true)),
             (None, Some(key)) => Ok((Cow::Borrowed(key), true)),

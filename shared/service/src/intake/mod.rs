@@ -31,7 +31,7 @@ pub use self::decision::Decision;
 pub use self::key::IdempotencyKey;
 use crate::metrics::Events;
 use crate::preference::Preference;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::settings::Period;
 use crate::signals::Shutdown;
 use crate::trace;
@@ -218,7 +218,7 @@ impl Inbox {
             Ok(Ok(count)) => Ok(*count),
             _ => {
                 let detail = format!("topic {} is not known yet", self.topic);
-                Err(Problem::new(Kind::Unavailable, detail))
+                Err(Problem::new(ProblemKind::Unavailable, detail))
             }
         }
     }
@@ -281,7 +281,7 @@ impl ContentType {
             Ok(Self::Lines)
         } else {
             let detail = format!("{essence:?}: send application/json or application/x-ndjson");
-            Err(Problem::of(Kind::ContentType, "content-type", detail))
+            Err(Problem::of(ProblemKind::ContentType, "content-type", detail))
         }
     }
 }

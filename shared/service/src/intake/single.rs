@@ -15,7 +15,7 @@ use super::acks::Acks;
 use super::decision::set_location;
 use super::{Event, IdempotencyKey, Inbox};
 use crate::preference::Preference;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 use crate::trace;
 
 /// Longest body that is read (bytes).
@@ -45,9 +45,9 @@ fn unread(error: &axum::Error) -> Problem {
             let detail = format!(
                 "more than {BODY_BYTES_MAX} bytes; many at once go as application/x-ndjson"
             );
-            Problem::new(Kind::TooLarge, detail)
+            Problem::new(ProblemKind::TooLarge, detail)
         }
-        false => Problem::new(Kind::Timeout, "the body did not come in time"),
+        false => Problem::new(ProblemKind::Timeout, "the body did not come in time"),
     }
 }
 
@@ -98,7 +98,8 @@ async fn append(inbox: &Inbox, event: &Event, trace: Option<&str>) -> Result<(),
         failures
     };
     let settled = tokio::spawn(settle).await;
-    let mut failures = settled.map_err(|error| named(Problem::new(Kind::Internal, error)))?;
+    let mut failures =
+        settled.map_err(|error| named(Problem::new(ProblemKind::Internal, error)))?;
     failures.pop().map_or(Ok(()), |(_, error)| Err(named(error.into())))
 }
 

@@ -3,7 +3,7 @@
 use bps_streams::record::TIME_MIN;
 
 use super::Moment;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Problem, ProblemKind};
 
 /// Reads the raw JSON of the field `timestamp`.
 ///
@@ -11,7 +11,7 @@ use crate::problem::{Kind, Problem};
 /// A timestamp that cannot be read, one that no record can carry, or one that is later than allowed.
 pub fn read(raw: Option<&str>, at: Moment) -> Result<i64, Problem> {
     let Some(raw) = raw else { return Ok(at.now_ms) };
-    let wrong = |detail: &str| Problem::of(Kind::Timestamp, "timestamp", detail);
+    let wrong = |detail: &str| Problem::of(ProblemKind::Timestamp, "timestamp", detail);
     let stamp = match raw.as_bytes().first() {
         Some(b'"') => serde_json::from_str::<String>(raw)
             .ok()
