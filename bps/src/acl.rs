@@ -1,12 +1,14 @@
 //! `bps acl`: what each program needs to be allowed on a cluster, and nothing more.
 
 use bps_events::topics::Program;
+use bps_streams::Topology;
 use purchase_processor::Settings;
 
 use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::log::Prefixes;
 use crate::out;
+use crate::selection::Selection;
 
 const EXAMPLES: &str = "  \
 bps acl --bootstrap kafka-1:9093 --command-config admin.properties | sh
@@ -36,6 +38,8 @@ pub(crate) struct AclArgs {
     #[arg(long, value_name = "PRINCIPAL", default_value = "User:bps")]
     operator: String,
     #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
     prefixes: Prefixes,
 }
 
@@ -49,10 +53,15 @@ pub(crate) fn run(args: &AclArgs) -> Result<Outcome, Error> {
         quoted(&args.bootstrap),
         config.unwrap_or_default()
     );
-    let topology = purchase_processor::topology(&settings)?;
-    let used: Vec<_> = topology.topics(1).into_iter().map(|topic| topic.name).collect();
-    for rule in rules(args, &settings, &used) {
-        out::result(format!("{begin} {rule}"))?;
+    let mut told = Vec::new();
+    for one in args.selection.topologies()? {
+        for rule in rules(args, &settings, &(one.topology)(&settings)?) {
+            // What several topologies need is allowed once.
+            if !told.contains(&rule) {
+                out::result(format!("{begin} {rule}"))?;
+                told.push(rule);
+            }
+        }
     }
     Ok(Outcome::Done)
 }
@@ -67,12 +76,13 @@ fn quoted(word: &str) -> String {
 }
 
 /// The end of each command: who, what, where.
-fn rules(args: &AclArgs, settings: &Settings, used: &[String]) -> Vec<String> {
-    let application = &settings.application;
+fn rules(args: &AclArgs, settings: &Settings, topology: &Topology) -> Vec<String> {
+    let application = topology.name();
+    let used = topology.topics(1);
     let names = [&args.items, &args.purchases, &args.processor, &args.operator];
     let names = names.map(|name| quoted(name));
     let [items, purchases, processor, operator] = &names;
-    let is_used = |name: &str| used.iter().any(|used| used == name);
+    let is_used = |name: &str| used.iter().any(|used| used.name == name);
     let all: Vec<_> = settings.topics.all().filter(|(_, name)| is_used(name)).collect();
     let programs =
         [(Program::Items, items), (Program::Purchases, purchases), (Program::Processor, processor)];

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing about purchases: `up` starts the services, the rest looks at topics, sends
 //! files, or moves local state aside. Reading order: [`exit`] and [`error`] (how a command ends),
-//! [`log`] (which log it looks at), then any command.
+//! [`log`] (which log it looks at), [`selection`] (which topologies), then any command.
 
 mod acl;
 mod bar;
@@ -16,6 +16,7 @@ mod out;
 mod page;
 mod replay;
 mod reset;
+mod selection;
 mod tail;
 mod topics;
 mod topology;

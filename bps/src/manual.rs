@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bps_service::service;
+use bps_service::{applications, service};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use purchase_processor::flags::RuleFlags;
 
 use crate::error::Error;
 use crate::exit::{self, Outcome};
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &ManualArgs) -> Result<Outcome, Error> {
 fn programs() -> [clap::Command; 4] {
     [
         crate::Cli::command(),
-        purchase_processor::program::command(),
+        applications::command::<RuleFlags>(&purchase_processor::ABOUT),
         service::command(&items_service::ABOUT),
         service::command(&purchase_service::ABOUT),
     ]

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bps_service::applications::NamedTopology;
 use bps_service::settings::Period;
-use bps_streams::FolderLock;
+use bps_streams::broker::Broker;
 use bps_streams::replay::{Replay, ReplayReport};
 use bps_streams::store::Store;
 use bps_streams::store::rocks::{MemoryBounds, RocksStore};
+use bps_streams::{FolderLock, Topology};
 use purchase_processor::Settings;
 use serde::Serialize;
 
@@ -18,6 +20,7 @@ use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::interrupt::Interrupt;
 use crate::log::{Place, Prefixes};
+use crate::selection::{Selection, heading, state_of};
 use crate::{bar, out};
 
 const ABOUT: &str = "\
@@ -26,7 +29,8 @@ Decide everything again from topic history, and compare byte by byte
 The inputs are processed again in the order that the results record, by the code that decides, into
 a store of its own. Every result and every answer to a restock must come out as it lies on its
 topic, and every row of stock as it lies on the changelog; with --state, also as it lies in that
-state folder (its processor must be stopped). Nothing is written to any topic.
+state folder (its processor must be stopped). Nothing is written to any topic. Each topology has its
+place in both folders: the first in the folder itself, any other in the folder of its name there.
 
 It is meant for an application at rest. (`bps verify` looks for broken promises, by code of its
 own, and may run at any time; replay shows that nothing but the inputs decides.)";
@@ -34,6 +38,7 @@ own, and may run at any time; replay shows that nothing but the inputs decides.)
 const EXAMPLES: &str = "  \
 bps replay
   bps replay --state ./data/state
+  bps replay --topology stock
   bps replay --kafka localhost:9092 --into ./rebuilt --json";
 
 /// Arguments of `bps replay`.
@@ -44,15 +49,17 @@ pub(crate) struct ReplayArgs {
     /// Where the rows are built and kept [default: a temporary folder, removed in the end]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// A processor's state folder whose rows are compared too
+    /// A process's state folder whose rows are compared too
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// One JSON object instead of lines
+    /// One JSON object instead of lines; of several topologies one each, a line
     #[arg(long)]
     json: bool,
     /// The processor's memory of decided ids, if it has a bound
     #[arg(long, env = "BPS_MEMORY_WINDOW", value_name = "TIME")]
     memory_window: Option<Period>,
+    #[command(flatten)]
+    selection: Selection,
     #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
@@ -64,24 +71,51 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
     let interrupt = Interrupt::listen();
     let mut settings = Settings::new(&args.prefixes.input_prefix, &args.prefixes.output_prefix);
     settings.memory_window = args.memory_window.map(|window| window.0);
-    let topology = purchase_processor::topology(&settings)?;
+    let selected = args.selection.topologies()?;
+    let log = args.place.look()?;
+    // The folder is there once, however many topologies have their places in it.
+    let folder = Fresh::make(args.into.as_deref(), &selected)?;
+    let mut outcome = Outcome::Done;
+    for (index, one) in selected.iter().enumerate() {
+        let begun = Instant::now();
+        let topology = (one.topology)(&settings)?;
+        let state = args.state.as_ref().map(|root| state_of(root, one));
+        let report = replay(log.broker(), topology, state, &folder.of(one), &interrupt)?;
+        if report.differing > 0 {
+            outcome = Outcome::Findings;
+        }
+        if args.json {
+            out::result(json(&report, (selected.len() > 1).then_some(one.name))?)?;
+        } else {
+            heading(&selected, index)?;
+            people(&report, begun.elapsed().as_secs_f64())?;
+        }
+    }
+    Ok(outcome)
+}
+
+/// Decides again what one topology has decided, into `folder`.
+fn replay(
+    broker: &dyn Broker,
+    topology: Topology,
+    state: Option<PathBuf>,
+    folder: &Path,
+    interrupt: &Interrupt,
+) -> Result<ReplayReport, Error> {
     let tables = topology.tables();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
-    let log = args.place.look()?;
-    let (_lock, against) = match &args.state {
+    let (_lock, against) = match &state {
         Some(state) => {
             let store = existing(state)?.join("store");
             (Some(FolderLock::take(state)?), Some(open(&store, &tables)?))
         }
         None => (None, None),
     };
-    let folder = Fresh::make(args.into.as_deref())?;
-    let store: Arc<dyn Store> = Arc::new(open(&folder.path.join("store"), &tables)?);
-    let mut replay = Replay::new(log.broker(), topology, store)?;
+    let store: Arc<dyn Store> = Arc::new(open(&folder.join("store"), &tables)?);
+    let mut replay = Replay::new(broker, topology, store)?;
     if let Some(store) = &against {
         replay = replay.against(store);
     }
-    let begun = Instant::now();
     let bar = bar::records();
     let report = replay.run(&|done, total| {
         if let Some(bar) = &bar {
@@ -93,16 +127,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    let report = match report {
-        Err(_) if interrupt.is_raised() => return Err(Error::Interrupted(String::new())),
-        report => report?,
-    };
-    if args.json {
-        out::result(json(&report)?)?;
-    } else {
-        people(&report, begun.elapsed().as_secs_f64())?;
+    match report {
+        Err(_) if interrupt.is_raised() => Err(Error::Interrupted(String::new())),
+        report => Ok(report?),
     }
-    Ok(if report.differing == 0 { Outcome::Done } else { Outcome::Findings })
 }
 
 pub(crate) fn open(folder: &Path, tables: &[&str]) -> Result<RocksStore, Error> {
@@ -120,21 +148,31 @@ fn existing(state: &Path) -> Result<&Path, Error> {
 
 /// A folder that was not there before.
 pub(crate) struct Fresh {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     is_temporary: bool,
 }
 
 impl Fresh {
-    pub(crate) fn make(wanted: Option<&Path>) -> Result<Fresh, Error> {
+    /// For these topologies, each of which has the place in it that it has in a state folder.
+    pub(crate) fn make(
+        wanted: Option<&Path>,
+        topologies: &[&'static NamedTopology<Settings>],
+    ) -> Result<Fresh, Error> {
         let temporary = || std::env::temp_dir().join(format!("bps-replay-{}", std::process::id()));
         let path = wanted.map_or_else(temporary, Path::to_owned);
-        if path.join("store").exists() {
-            let cause = format!("{} holds a store: replay wants a fresh folder", path.display());
+        let places = topologies.iter().map(|one| state_of(&path, one));
+        if let Some(place) = places.into_iter().find(|place| place.join("store").exists()) {
+            let cause = format!("{} holds a store: replay wants a fresh folder", place.display());
             return Err(Error::Refused(cause));
         }
         let failed = |source| Error::File { path: path.clone(), source };
         fs::create_dir_all(&path).map_err(failed)?;
         Ok(Fresh { path, is_temporary: wanted.is_none() })
+    }
+
+    /// The place of a topology in it.
+    pub(crate) fn of(&self, topology: &NamedTopology<Settings>) -> PathBuf {
+        state_of(&self.path, topology)
     }
 }
 
@@ -161,6 +199,9 @@ fn people(report: &ReplayReport, seconds: f64) -> Result<(), Error> {
 
 #[derive(Serialize)]
 struct Json<'a> {
+    /// Which it is about, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topology: Option<&'a str>,
     records: u64,
     outputs: u64,
     rows: u64,
@@ -177,7 +218,7 @@ struct JsonDifference<'a> {
     replayed: &'a str,
 }
 
-fn json(report: &ReplayReport) -> Result<String, Error> {
+fn json(report: &ReplayReport, topology: Option<&str>) -> Result<String, Error> {
     let ReplayReport { records, outputs, rows, differing, differences } = report;
     let differences = differences.iter().map(|d| JsonDifference {
         place: &d.place,
@@ -187,6 +228,7 @@ fn json(report: &ReplayReport) -> Result<String, Error> {
         replayed: &d.replayed,
     });
     let json = Json {
+        topology,
         records: *records,
         outputs: *outputs,
         rows: *rows,

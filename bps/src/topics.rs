@@ -3,14 +3,15 @@
 mod copy;
 
 use bps_events::topics::PREFIX;
-use bps_streams::broker::{Isolation, OffsetSpec, TopicDescription};
-use bps_streams::prepare_topics;
+use bps_streams::broker::{Broker, Isolation, OffsetSpec, TopicDescription};
+use bps_streams::{Topology, prepare_topics};
 use purchase_processor::Settings;
 
 use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::log::{Log, Place, Prefixes, partitions};
 use crate::out;
+use crate::selection::{Selection, heading};
 
 const EXAMPLES: &str = "  \
 bps topics list
@@ -74,6 +75,8 @@ struct CreateArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     partitions: u32,
     #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
     place: Place,
@@ -99,6 +102,8 @@ struct CopyArgs {
     /// Prefix of the topics that are read: restocks and purchases
     #[arg(long, env = "BPS_INPUT_PREFIX", value_name = "PREFIX", default_value = PREFIX)]
     input_prefix: String,
+    #[command(flatten)]
+    selection: Selection,
     #[command(flatten)]
     place: Place,
 }
@@ -126,12 +131,22 @@ fn list(place: &Place) -> Result<(), Error> {
 
 fn create(args: &CreateArgs) -> Result<(), Error> {
     let settings = Settings::new(&args.prefixes.input_prefix, &args.prefixes.output_prefix);
-    let topology = purchase_processor::topology(&settings)?;
-    let wanted = topology.topics(args.partitions);
-    let names: Vec<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
+    let selected = args.selection.topologies()?;
+    let topologies = selected.iter().map(|one| (one.topology)(&settings));
+    let topologies = topologies.collect::<std::result::Result<Vec<_>, _>>()?;
     let broker = args.place.take()?;
+    for (index, topology) in topologies.iter().enumerate() {
+        heading(&selected, index)?;
+        create_of(&*broker, topology, args.partitions)?;
+    }
+    Ok(())
+}
+
+fn create_of(broker: &dyn Broker, topology: &Topology, partitions: u32) -> Result<(), Error> {
+    let wanted = topology.topics(partitions);
+    let names: Vec<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
     let before = broker.describe_topics(&names)?;
-    prepare_topics(&*broker, &topology, args.partitions)?;
+    prepare_topics(broker, topology, partitions)?;
     let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
     for ((name, before), after) in names.iter().zip(before).zip(broker.describe_topics(&names)?) {
         // A cluster may take a moment to tell of a topic that it has just made.

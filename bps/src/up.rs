@@ -1,4 +1,4 @@
-//! `bps up`: the two services, the processor and a page to watch them in one process, on the
+//! `bps up`: the two services, all topologies and a page to watch them in one process, on the
 //! embedded log or on Kafka.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,6 +7,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bps_service::applications::{
+    self, ApplicationFlags, ApplicationSettings, NamedApplication, Rules, Watched,
+};
 use bps_service::broker::BrokerChoice;
 use bps_service::exit::AnyError;
 use bps_service::health::Trouble;
@@ -17,8 +20,8 @@ use bps_service::settings::{self, CommonFlags, CommonSettings, SettingsError};
 use bps_service::{Shutdown, exit, logging, server};
 use bps_streams::broker::Broker;
 use clap::Args;
-use purchase_processor::flags::{ProcessorFlags, ProcessorSettings};
-use purchase_processor::metrics;
+use purchase_processor::TOPOLOGIES;
+use purchase_processor::flags::{RuleFlags, RuleSettings};
 use serde::Serialize;
 
 const NAME: &str = "bps up";
@@ -54,7 +57,9 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     http: HttpFlags,
     #[command(flatten)]
-    processor: ProcessorFlags,
+    applications: ApplicationFlags,
+    #[command(flatten)]
+    rules: RuleFlags,
     #[command(flatten)]
     common: CommonFlags,
 }
@@ -68,7 +73,9 @@ struct Settings {
     #[serde(flatten)]
     http: HttpSettings,
     #[serde(flatten)]
-    processor: ProcessorSettings,
+    applications: ApplicationSettings,
+    #[serde(flatten)]
+    rules: RuleSettings,
     #[serde(flatten)]
     common: CommonSettings,
 }
@@ -102,7 +109,8 @@ fn resolve(args: UpArgs) -> Result<Settings, SettingsError> {
         items_listen: items,
         purchases_listen: purchases,
         http: args.http.resolve(&mut file, &[listen, items, purchases])?,
-        processor: args.processor.resolve(&mut file, data.join("state"))?,
+        applications: args.applications.resolve(&mut file, data.join("state"), &TOPOLOGIES)?,
+        rules: args.rules.resolve(&mut file)?,
         common: args.common.resolve(&mut file)?,
         data,
     };
@@ -116,6 +124,7 @@ fn up(settings: &Settings, _spans: Spans) -> Result<(), AnyError> {
         None => BrokerChoice::Embedded(settings.data.clone()),
     };
     let broker = choice.open()?;
+    let running = applications(settings)?;
     let shutdown = Shutdown::on_signals()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (page, items, purchases) = runtime.block_on(async {
@@ -142,15 +151,13 @@ fn up(settings: &Settings, _spans: Spans) -> Result<(), AnyError> {
     let outcome = std::thread::scope(|scope| {
         let decide = || {
             let ready = || exit::say(format_args!("{NAME}: ready"));
-            let (common, processor) = (&settings.common, &settings.processor);
-            let broker = broker.clone();
-            let observed = |observer| {
-                metrics::watch(&numbers, &observer);
+            let observed = |watched: &[Watched]| {
+                applications::watch(&numbers, watched);
                 let lag_max = settings.http.listen.ready_lag_max;
-                drop(trouble.set(metrics::trouble(&observer, lag_max)));
+                drop(trouble.set(applications::trouble(watched, lag_max)));
             };
-            let ended =
-                purchase_processor::run::run(broker, common, processor, &shutdown, observed, ready);
+            let leave = settings.applications.leave;
+            let ended = applications::run(&broker, running, leave, &shutdown, observed, ready);
             // One without the others would look alive.
             shutdown.request();
             ended
@@ -175,6 +182,13 @@ fn up(settings: &Settings, _spans: Spans) -> Result<(), AnyError> {
     // embedded log may still be open when the process ends, and RocksDB's threads then abort it.
     runtime.shutdown_timeout(END_WAIT);
     outcome
+}
+
+/// The topologies that run.
+fn applications(settings: &Settings) -> Result<Vec<NamedApplication>, AnyError> {
+    let Settings { applications, rules, common, .. } = settings;
+    let rule = RuleFlags::rule(rules, common);
+    Ok(applications.applications(&TOPOLOGIES, &rule, common)?)
 }
 
 /// Both services, each with rows of its own.

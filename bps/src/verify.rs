@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::interrupt::Interrupt;
 use crate::log::{Place, Prefixes};
+use crate::selection::Selection;
 use crate::{bar, out};
 
 const ABOUT: &str = "\
@@ -97,6 +98,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "TIME")]
     stamps_within: Option<Period>,
     #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
     place: Place,
@@ -105,6 +108,7 @@ pub(crate) struct VerifyArgs {
 /// Runs the command.
 pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
     let interrupt = Interrupt::listen();
+    must_be_checked(&args.selection)?;
     let Prefixes { input_prefix, output_prefix } = &args.prefixes;
     let defaults = Settings::new(input_prefix, output_prefix);
     let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
@@ -143,6 +147,17 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
         people(&report, begun.elapsed().as_secs_f64())?;
     }
     Ok(if report.is_clean() { Outcome::Done } else { Outcome::Findings })
+}
+
+/// The topology that the checker knows.
+const CHECKED: &str = "stock";
+
+/// What nobody checks must not look as if it were well.
+fn must_be_checked(selection: &Selection) -> Result<(), Error> {
+    match selection.topologies()?.iter().any(|one| one.name == CHECKED) {
+        true => Ok(()),
+        false => Err(Error::Usage(format!("--topology: only {CHECKED} can be verified"))),
+    }
 }
 
 /// Counts, findings, verdict.

@@ -1,25 +1,33 @@
 //! Decides every purchase against what is left of its item, and answers each once.
 //!
 //! Reading order: [`stock`] and [`command`] (a folder for each kind of command, its rule among it, and
-//! what is done with all of them), [`row`] and [`memory`] (what is kept), `topology` (how it is wired);
-//! [`program`], [`flags`], [`run`] and
-//! [`metrics`] are the program around it.
+//! what is done with all of them), [`row`] and [`memory`] (what is kept), `topology` (how it is wired),
+//! [`TOPOLOGIES`] (all that there are) and [`flags`] (what they are set to). What runs them is
+//! [`bps_service::applications`].
 
 pub mod command;
 pub mod flags;
 pub mod memory;
-pub mod metrics;
-pub mod program;
 pub mod row;
-pub mod run;
 pub mod stock;
 mod topology;
 
 use std::time::Duration;
 
 use bps_events::Topics;
+use bps_service::applications::{About, NamedTopology, Topologies};
 
 pub use topology::topology;
+
+/// What the program `purchase-processor` is.
+pub const ABOUT: About = About {
+    name: "purchase-processor",
+    about: "Decides every purchase against what is left of its item",
+};
+
+/// All topologies that there are.
+pub static TOPOLOGIES: Topologies<Settings> =
+    Topologies(&[NamedTopology { name: "stock", workers: 2, topology }]);
 
 /// Settings that decisions depend on. All processors of an application must have the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

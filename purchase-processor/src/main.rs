@@ -2,9 +2,13 @@
 
 use std::process::ExitCode;
 
+use bps_service::applications;
+use purchase_processor::flags::RuleFlags;
+use purchase_processor::{ABOUT, TOPOLOGIES};
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    purchase_processor::program::main()
+    applications::main::<RuleFlags>(&ABOUT, &TOPOLOGIES)
 }

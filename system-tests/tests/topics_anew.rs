@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use bps_events::Topics;
-use purchase_processor::metrics::trouble;
+use bps_service::applications::{Watched, trouble};
 use system_tests::installation::{Installation, PATIENCE};
 use system_tests::operator::Operator;
 use system_tests::{Backend, now_ms};
@@ -125,7 +125,8 @@ fn partitions_added_while_it_runs_are_named() {
         return;
     };
     let topic = case.topics().purchase_created;
-    let trouble = trouble(&case.installation.application().observer(), u64::MAX);
+    let observer = case.installation.application().observer();
+    let trouble = trouble(&[Watched { name: "stock", observer }], u64::MAX);
     case.installation.wait_running();
     case.operator.widen(&topic, PARTITIONS + 2);
     let deadline = Instant::now() + PATIENCE;

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use bps_service::Shutdown;
+use bps_service::applications::{ApplicationFlags, Rules, run};
 use bps_service::exit::AnyError;
 use bps_service::settings::CommonFlags;
-use bps_streams::Application;
+use bps_streams::broker::Broker;
 use bps_streams::worker::Guarantee;
 use clap::Parser;
-use purchase_processor::flags::ProcessorFlags;
+use purchase_processor::TOPOLOGIES;
+use purchase_processor::flags::RuleFlags;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,7 +22,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 struct Flags {
     #[command(flatten)]
-    processor: ProcessorFlags,
+    applications: ApplicationFlags,
+    #[command(flatten)]
+    rules: RuleFlags,
     #[command(flatten)]
     common: CommonFlags,
 }
@@ -28,16 +32,13 @@ struct Flags {
 fn main() -> Result<(), AnyError> {
     let flags = Flags::parse();
     let mut file = flags.common.file()?;
-    let processor = flags.processor.resolve(&mut file, "./state".into())?;
+    let applications = flags.applications.resolve(&mut file, "./state".into(), &TOPOLOGIES)?;
+    let rules = flags.rules.resolve(&mut file)?;
     let common = flags.common.resolve(&mut file)?;
-    let broker = Arc::new(common.required_kafka()?.broker()?);
+    let broker: Arc<dyn Broker> = Arc::new(common.required_kafka()?.broker()?);
     let shutdown = Shutdown::on_signals()?;
-    let mut config = processor.application(&common);
-    config.worker.guarantee = Guarantee::AtLeastOnce;
-    let topology = purchase_processor::topology(&processor.rule(&common))?;
-    let application = Application::start(broker, topology, config)?;
-    while !shutdown.is_requested() && !application.is_finished() {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    Ok(application.stop()?)
+    let rule = RuleFlags::rule(&rules, &common);
+    let mut running = applications.applications(&TOPOLOGIES, &rule, &common)?;
+    running.iter_mut().for_each(|one| one.config.worker.guarantee = Guarantee::AtLeastOnce);
+    Ok(run(&broker, running, applications.leave, &shutdown, |_| {}, || {})?)
 }

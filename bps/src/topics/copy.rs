@@ -7,7 +7,7 @@ use bps_streams::broker::{Broker, BrokerError, Bulk, Isolation, OffsetSpec, Topi
 use bps_streams::record::Batch;
 use bps_streams::topology::Homes;
 use bps_streams::{Outgoing, Record, Topology, prepare_topics};
-use purchase_processor::Settings;
+use purchase_processor::{Settings, TOPOLOGIES};
 
 use super::CopyArgs;
 use crate::error::Error;
@@ -26,7 +26,7 @@ type Span = (TopicPartition, u64, u64);
 
 /// Runs the command.
 pub(super) fn run(args: &CopyArgs) -> Result<(), Error> {
-    let CopyArgs { to, input_prefix: from, partitions, place } = args;
+    let CopyArgs { to, input_prefix: from, partitions, selection, place } = args;
     if to == from {
         let cause = format!("--to {to}: the inputs themselves lie there, take another");
         return Err(Error::Usage(cause));
@@ -34,27 +34,65 @@ pub(super) fn run(args: &CopyArgs) -> Result<(), Error> {
     if place.cluster()?.is_none() {
         existing(place.folder())?;
     }
-    let topology = |prefix: &str| purchase_processor::topology(&Settings::new(prefix, prefix));
-    let (from, to) = (topology(from)?, topology(to)?);
+    let (from, to) = (Settings::new(from, from), Settings::new(to, to));
+    let selected = selection.topologies()?;
+    let made = |settings: &Settings| {
+        selected.iter().map(|one| (one.topology)(settings)).collect::<Result<Vec<_>, _>>()
+    };
+    let (from_all, to_all) = (made(&from)?, made(&to)?);
+    let written = written(&from)?;
     let broker = place.take()?;
-    let mut spans = Vec::new();
-    for (_, topic) in from.sources() {
-        spans.push(spans_of(&*broker, topic)?);
+    let mut inputs: Vec<Input<'_>> = Vec::new();
+    for (index, from) in from_all.iter().enumerate() {
+        for (place, (source, topic)) in from.sources().enumerate() {
+            // One that several topologies read is copied once.
+            let is_new = inputs.iter().all(|input| input.topic != topic);
+            if is_new && !written.iter().any(|known| known == topic) {
+                let spans = spans_of(&*broker, topic)?;
+                inputs.push(Input { index, place, source, topic, spans });
+            }
+        }
     }
-    let partitions = prepare_topics(&*broker, &to, *partitions)?.partitions;
-    must_be_empty(&*broker, &to)?;
+    let mut counts = Vec::new();
+    for to in &to_all {
+        counts.push(prepare_topics(&*broker, to, *partitions)?.partitions);
+        must_be_empty(&*broker, to)?;
+    }
     let appender = broker.appender()?;
-    let mut homes = from.homes();
-    for (((source, topic), spans), (_, target)) in from.sources().zip(spans).zip(to.sources()) {
-        let (bulk, homes) = (Bulk::new(&*appender, "copy"), &mut homes);
-        let mut copy = Copy { bulk, homes, source, target, partitions };
-        for span in &spans {
+    for Input { index, place, source, topic, spans } in &inputs {
+        let (bulk, homes) = (Bulk::new(&*appender, "copy"), &mut from_all[*index].homes());
+        let Some((_, target)) = to_all[*index].sources().nth(*place) else {
+            continue;
+        };
+        let mut copy = Copy { bulk, homes, source, target, partitions: counts[*index] };
+        for span in spans {
             copy.partition(&*broker, span)?;
         }
         let count = copy.bulk.finish()?;
         out::result(format_args!("{topic}: {count} records copied to {target}"))?;
     }
     Ok(())
+}
+
+/// A topic that is copied: which topology reads it, and in which place.
+struct Input<'t> {
+    index: usize,
+    place: usize,
+    source: &'t str,
+    topic: &'t str,
+    spans: Vec<Span>,
+}
+
+/// What one topology writes for others is no input: under the other prefix it is written again.
+fn written(settings: &Settings) -> Result<Vec<String>, Error> {
+    let mut written = Vec::new();
+    for one in TOPOLOGIES.0 {
+        let topology = (one.topology)(settings)?;
+        let is_read = |name: &str| topology.sources().any(|(_, topic)| topic == name);
+        let topics = topology.topics(1).into_iter().map(|topic| topic.name);
+        written.extend(topics.filter(|name| !is_read(name)));
+    }
+    Ok(written)
 }
 
 /// Where the partitions of a topic begin and end.

@@ -6,9 +6,11 @@
 //! (the end), [`problem`] (what is answered instead), [`intake`] (events over HTTP), [`waiters`]
 //! and [`preference`] (the wait for decisions), [`feed`] and [`page`] (what is read), [`access`]
 //! (who may), `layers` (what every request passes), [`health`] and [`metrics`] (what operators
-//! ask), [`logging`] and `trace` (what they are told), [`service`] (all of it as a program).
+//! ask), [`logging`] and `trace` (what they are told), [`service`] (all of it as a program),
+//! [`applications`] (a program that runs topologies).
 
 pub mod access;
+pub mod applications;
 pub mod broker;
 mod docs;
 pub mod exit;

@@ -1,7 +1,7 @@
 //! Numbers for operators, at `/metrics`, as OpenMetrics text.
 //!
 //! What happens in requests is counted as it happens; all else is looked at when it is asked for.
-//! One [`Metrics`] is a whole process: `bps up` has two services and a processor in it.
+//! One [`Metrics`] is a whole process: `bps up` has two services and all topologies in it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -271,17 +271,27 @@ impl Sheet<'_> {
         rows.iter().try_for_each(|(labels, number)| write(encoder.encode_family(labels)?, *number))
     }
 
-    /// Durations, in seconds; the name gets the ending `_seconds`.
+    /// Durations, in seconds, by labels; the name gets the ending `_seconds`.
     ///
     /// # Errors
     /// Those of the text.
-    pub fn durations(&mut self, name: &str, help: &str, durations: &Durations) -> fmt::Result {
+    pub fn durations<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: &[([(&str, &str); N], Durations)],
+    ) -> fmt::Result {
         let unit = Some(&Unit::Seconds);
         let mut encoder = self.0.encode_descriptor(name, help, unit, MetricType::Histogram)?;
         let bounds = Durations::BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(durations.counts().iter().copied()).collect();
-        let (sum, count) = (durations.sum_ms() as f64 / 1e3, durations.counts().iter().sum());
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        for (labels, durations) in rows {
+            let counts = durations.counts();
+            let buckets: Vec<(f64, u64)> = bounds.clone().zip(counts.iter().copied()).collect();
+            let (sum, count) = (durations.sum_ms() as f64 / 1e3, counts.iter().sum());
+            let mut row = encoder.encode_family(labels)?;
+            row.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
     }
 }
 
@@ -312,6 +322,7 @@ mod tests {
             let mut latency = Durations::default();
             latency.observe(1);
             latency.observe(70_000);
+            let latency = [([("of", "a")], latency)];
             sheet.durations("latency", "From there to here", &latency)?;
             sheet.counter("things", "Things", &[([("kind", "a")], 3)])
         }
@@ -330,10 +341,10 @@ mod tests {
         for line in [
             "# TYPE bps_things counter",
             "bps_things_total{kind=\"a\"} 3",
-            "bps_latency_seconds_bucket{le=\"0.001\"} 1",
-            "bps_latency_seconds_bucket{le=\"60.0\"} 1",
-            "bps_latency_seconds_bucket{le=\"+Inf\"} 2",
-            "bps_latency_seconds_sum 70.001",
+            "bps_latency_seconds_bucket{le=\"0.001\",of=\"a\"} 1",
+            "bps_latency_seconds_bucket{le=\"60.0\",of=\"a\"} 1",
+            "bps_latency_seconds_bucket{le=\"+Inf\",of=\"a\"} 2",
+            "bps_latency_seconds_sum{of=\"a\"} 70.001",
             "bps_store_memory_bytes{store=\"s\",part=\"block_cache\"} 2",
             "bps_http_requests_in_flight{service=\"items\"} 1",
             "bps_http_request_duration_seconds_count{service=\"items\",method=\"GET\",path=\"/items\",status=\"200\"} 1",

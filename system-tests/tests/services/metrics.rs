@@ -34,17 +34,26 @@ fn what_was_done_is_counted() {
             assert_eq!(shop.buy(&[], request(item, quantity)).await.status, status);
         }
         let expected = [
-            ("bps_records_total", 5.0),
-            ("bps_decisions_total{kind=\"restock\",outcome=\"SUCCESS\"}", 1.0),
-            ("bps_decisions_total{kind=\"purchase\",outcome=\"SUCCESS\"}", 1.0),
-            ("bps_decisions_total{kind=\"purchase\",outcome=\"INSUFFICIENT_STOCK\"}", 1.0),
-            ("bps_decisions_total{kind=\"purchase\",outcome=\"UNKNOWN_ITEM\"}", 1.0),
-            ("bps_decisions_total{kind=\"purchase\",outcome=\"INVALID_QUANTITY\"}", 1.0),
-            ("bps_latency_seconds_count", 5.0),
-            ("bps_transactions_total{outcome=\"dropped\"}", 0.0),
-            ("bps_lag_records{topic=\"bps-items-added\",partition=\"0\"}", 0.0),
-            ("bps_tasks{state=\"running\"}", 8.0),
-            ("bps_workers_waiting", 0.0),
+            ("bps_records_total{topology=\"stock\"}", 5.0),
+            ("bps_decisions_total{topology=\"stock\",kind=\"restock\",outcome=\"SUCCESS\"}", 1.0),
+            ("bps_decisions_total{topology=\"stock\",kind=\"purchase\",outcome=\"SUCCESS\"}", 1.0),
+            (
+                "bps_decisions_total{topology=\"stock\",kind=\"purchase\",outcome=\"INSUFFICIENT_STOCK\"}",
+                1.0,
+            ),
+            (
+                "bps_decisions_total{topology=\"stock\",kind=\"purchase\",outcome=\"UNKNOWN_ITEM\"}",
+                1.0,
+            ),
+            (
+                "bps_decisions_total{topology=\"stock\",kind=\"purchase\",outcome=\"INVALID_QUANTITY\"}",
+                1.0,
+            ),
+            ("bps_latency_seconds_count{topology=\"stock\"}", 5.0),
+            ("bps_transactions_total{topology=\"stock\",outcome=\"dropped\"}", 0.0),
+            ("bps_lag_records{topology=\"stock\",topic=\"bps-items-added\",partition=\"0\"}", 0.0),
+            ("bps_tasks{topology=\"stock\",state=\"running\"}", 8.0),
+            ("bps_workers_waiting{topology=\"stock\"}", 0.0),
             ("bps_events_sent_total{service=\"items-service\"}", 1.0),
             ("bps_events_sent_total{service=\"purchase-service\"}", 4.0),
             ("bps_events_failed_total{service=\"purchase-service\"}", 0.0),
@@ -63,9 +72,8 @@ fn what_was_done_is_counted() {
             let found = numbers(&shop, &url).await;
             let wrong = expected.iter().find(|(name, number)| found.get(*name) != Some(number));
             let Some((name, number)) = wrong else {
-                assert!(found["bps_commit_duration_seconds_count"] >= 1.0);
-                let memory =
-                    "bps_store_memory_bytes{store=\"purchase-processor\",part=\"memtables\"}";
+                assert!(found["bps_commit_duration_seconds_count{topology=\"stock\"}"] >= 1.0);
+                let memory = "bps_store_memory_bytes{store=\"stock\",part=\"memtables\"}";
                 assert!(found[memory] > 0.0, "{found:?}");
                 return;
             };

@@ -9,6 +9,8 @@ mod kafka;
 mod listen;
 mod log;
 mod period;
+mod size;
+mod written;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ pub use self::kafka::{KafkaFlags, KafkaSettings};
 pub use self::listen::{ListenFlags, ListenSettings};
 pub use self::log::{LogFlags, LogFormat, LogSettings};
 pub use self::period::{Period, PeriodError};
+pub use self::size::{Size, SizeError};
+pub(crate) use self::written::NumberOrText;
 
 /// A setting that cannot be; one line that names it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,23 +2,26 @@
 //! gap, or brings rows back that a topic has lost. Nothing is ever deleted: what is forgotten is
 //! moved aside.
 
-use std::fs;
-use std::io;
+mod plan;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bps_service::applications::NamedTopology;
 use bps_service::settings::Period;
 use bps_streams::broker::{Broker, Isolation, OffsetSpec};
 use bps_streams::replay::{Rebuilt, Replay};
-use bps_streams::{FolderLock, SKIP_GAP, Topology};
+use bps_streams::{FolderLock, Topology};
 use purchase_processor::Settings;
 
+use self::plan::{Plan, anew, carry_out, forget, skip_gap};
 use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::interrupt::Interrupt;
 use crate::log::{Place, Prefixes, existing, partitions};
 use crate::out;
 use crate::replay::{Fresh, open};
+use crate::selection::{Selection, state_of};
 
 const ABOUT: &str = "\
 Rebuild the processor's store, or decide anew under another prefix
@@ -39,6 +42,9 @@ again, in the order that the results record, and the rows that come of it are wr
 lacks them. Nothing is written unless every result comes out as it lies on its topic. Then the local
 store is moved aside. Other machines of the same application then need a plain reset.
 
+Of several topologies each is dealt with where its state lies: the first in the state folder itself,
+any other in the folder of its name there. --topology names those that are meant.
+
 The application must be stopped: its folders are taken meanwhile.";
 
 const EXAMPLES: &str = "  \
@@ -47,9 +53,6 @@ bps reset
   bps reset --skip-gap
   bps reset --rebuild-rows
   bps reset --kafka localhost:9092 --state /var/lib/purchase-processor";
-
-/// What the processor keeps of an application in its state folder.
-const KEPT: [&str; 2] = ["store", "identity"];
 
 /// Arguments of `bps reset`.
 #[derive(Debug, clap::Args)]
@@ -68,33 +71,77 @@ pub(crate) struct ResetArgs {
     /// With --rebuild-rows: the processor's memory of decided ids, if it has a bound
     #[arg(long, env = "BPS_MEMORY_WINDOW", value_name = "TIME")]
     memory_window: Option<Period>,
-    /// The processor's state folder [default: `state` in --data; required with --kafka]
+    /// The process's state folder [default: `state` in --data; required with --kafka]
     #[arg(long, env = "BPS_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
     /// Do it without asking
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
     place: Place,
 }
 
-/// What will be done, before it is done.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Plan {
-    /// From where to where.
-    moves: Vec<(PathBuf, PathBuf)>,
-    /// A file to be made.
-    marker: Option<PathBuf>,
-    /// What follows from it, in words.
-    consequence: String,
+/// A topology, and what will be done about its state.
+struct Work {
+    one: &'static NamedTopology<Settings>,
+    topology: Topology,
+    plan: Plan,
+    /// Held until all is done: nobody starts in between.
+    lock: Option<FolderLock>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
+    let selected = args.selection.topologies()?;
+    let root = root(args)?;
+    if !root.is_dir() && !args.anew && !args.rebuild_rows {
+        let cause = format!("{} is no folder: no processor has run there", root.display());
+        return Err(Error::Refused(cause));
+    }
+    let Prefixes { input_prefix, output_prefix } = &args.prefixes;
+    let mut settings = Settings::new(input_prefix, output_prefix);
+    settings.memory_window = args.memory_window.map(|window| window.0);
+    // It and the folders stay taken until it is done.
+    let broker = args.place.take()?;
+    let mut works = Vec::new();
+    for one in &selected {
+        works.push(plan(args, &*broker, &root, one, (one.topology)(&settings)?)?);
+    }
+    let (idle, works): (Vec<_>, Vec<_>) = works
+        .into_iter()
+        .partition(|work| work.plan.is_empty() && !args.anew && !args.rebuild_rows);
+    for Work { one, .. } in idle {
+        let state = state_of(&root, one);
+        out::note(format_args!("nothing to do: there is no store in {}", state.display()));
+    }
+    if works.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    works.iter().for_each(|work| tell(work, args.rebuild_rows));
+    confirm(args.yes)?;
+    let (mut plans, mut locks) = (Vec::new(), Vec::new());
+    for Work { one, topology, plan, lock } in works {
+        if args.rebuild_rows {
+            rebuild_rows(&*broker, one, topology)?;
+        }
+        plans.push(plan);
+        locks.push(lock);
+    }
+    for plan in plans {
+        carry_out(&plan)?;
+        out::result(format_args!("done: {}", plan.consequence))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The state folder of the process.
+fn root(args: &ResetArgs) -> Result<PathBuf, Error> {
     let is_kafka = args.place.cluster()?.is_some();
-    let state = match (&args.state, is_kafka) {
+    let root = match (&args.state, is_kafka) {
         (Some(state), _) => state.clone(),
         (None, true) => {
             let cause = "--kafka needs --state DIR, the processor's state folder on this machine";
@@ -105,52 +152,36 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
     if !is_kafka {
         existing(args.place.folder())?;
     }
-    if !state.is_dir() && !args.anew && !args.rebuild_rows {
-        let cause = format!("{} is no folder: no processor has run there", state.display());
-        return Err(Error::Refused(cause));
-    }
+    Ok(root)
+}
+
+/// What is to be done about a topology.
+fn plan(
+    args: &ResetArgs,
+    broker: &dyn Broker,
+    root: &Path,
+    one: &'static NamedTopology<Settings>,
+    topology: Topology,
+) -> Result<Work, Error> {
     let Prefixes { input_prefix, output_prefix } = &args.prefixes;
-    let mut settings = Settings::new(input_prefix, output_prefix);
-    settings.memory_window = args.memory_window.map(|window| window.0);
-    let topology = purchase_processor::topology(&settings)?;
-    // Both stay taken until it is done: nobody starts in between.
-    let broker = args.place.take()?;
-    let _lock = FolderLock::take(&state)?;
+    let state = state_of(root, one);
+    // A topology that has never run has no folder, and gets none by this.
+    let has_folder = state.is_dir() || args.anew || args.rebuild_rows || args.skip_gap;
+    let lock = has_folder.then(|| FolderLock::take(&state)).transpose()?;
     let plan = match () {
         () if args.anew => {
-            check_unused(&*broker, &topology, &[input_prefix.as_str(), output_prefix.as_str()])?;
+            check_unused(broker, &topology, &[input_prefix.as_str(), output_prefix.as_str()])?;
             anew(&state, topology.name(), &start(args))?
         }
-        () if args.skip_gap => Plan {
-            marker: Some(state.join(SKIP_GAP)),
-            consequence: "the next start goes on behind every gap that it finds, once, and at \
-                          later offsets that others have set; what is passed over is never decided"
-                .to_owned(),
-            ..Plan::default()
-        },
-        () => forget(&state, &sources(&*broker, &topology)?)?,
+        () if args.skip_gap => skip_gap(&state),
+        () if !has_folder => Plan::default(),
+        () => forget(&state, &sources(broker, &topology)?)?,
     };
     let plan = match args.rebuild_rows {
         true => Plan { consequence: "the next start finds every row there".to_owned(), ..plan },
         false => plan,
     };
-    if plan.moves.is_empty() && plan.marker.is_none() && !args.anew && !args.rebuild_rows {
-        out::note(format_args!("nothing to do: there is no store in {}", state.display()));
-        return Ok(Outcome::Done);
-    }
-    if args.rebuild_rows {
-        let changelogs = topology.changelogs().collect::<Vec<_>>().join(", ");
-        out::note(format_args!(
-            "decides all inputs again, and writes to {changelogs} what it lacks"
-        ));
-    }
-    confirm(&plan, args.yes)?;
-    if args.rebuild_rows {
-        rebuild_rows(&*broker, topology)?;
-    }
-    carry_out(&plan)?;
-    out::result(format_args!("done: {}", plan.consequence))?;
-    Ok(Outcome::Done)
+    Ok(Work { one, topology, plan, lock })
 }
 
 /// Where `bps up` keeps the processor's state, when it is not told otherwise.
@@ -174,54 +205,8 @@ fn start(args: &ResetArgs) -> String {
     if let Some(state) = &args.state {
         words.push(format!("--state {}", state.display()));
     }
+    words.extend(args.selection.told().map(|names| format!("--run {names}")));
     words.join(" ")
-}
-
-/// The store goes; it comes back from its topics.
-fn forget(state: &Path, sources: &str) -> Result<Plan, Error> {
-    if !state.join("store").exists() {
-        return Ok(Plan::default());
-    }
-    let moves = KEPT.iter().filter_map(|name| aside(state, name).transpose());
-    let moves = moves.collect::<Result<_, _>>()?;
-    let consequence = format!("the next start rebuilds the store from {sources}");
-    Ok(Plan { moves, marker: None, consequence })
-}
-
-/// State of another application goes; that of the new one is not there yet.
-fn anew(state: &Path, application: &str, start: &str) -> Result<Plan, Error> {
-    let path = state.join("identity");
-    let own = format!("application {application},");
-    let moves = match fs::read_to_string(&path) {
-        Ok(found) if found.starts_with(&own) => Vec::new(),
-        Ok(_) => {
-            let moves = KEPT.iter().filter_map(|name| aside(state, name).transpose());
-            moves.collect::<Result<_, _>>()?
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(source) => return Err(Error::File { path, source }),
-    };
-    let consequence = format!("{application} decides all inputs from their beginning: {start}");
-    Ok(Plan { moves, marker: None, consequence })
-}
-
-/// Where `name` is moved to: the first number that is free.
-fn aside(state: &Path, name: &str) -> Result<Option<(PathBuf, PathBuf)>, Error> {
-    let from = state.join(name);
-    let is_there = |path: &Path| {
-        path.try_exists().map_err(|source| Error::File { path: path.to_owned(), source })
-    };
-    if !is_there(&from)? {
-        return Ok(None);
-    }
-    let mut number = 1_u32;
-    loop {
-        let to = state.join(format!("{name}.reset-{number}"));
-        if !is_there(&to)? {
-            return Ok(Some((from, to)));
-        }
-        number += 1;
-    }
 }
 
 /// The topics that the store comes back from, and how much they hold.
@@ -247,13 +232,17 @@ fn sources(broker: &dyn Broker, topology: &Topology) -> Result<String, Error> {
 }
 
 /// Writes what the changelogs lack.
-fn rebuild_rows(broker: &dyn Broker, topology: Topology) -> Result<(), Error> {
+fn rebuild_rows(
+    broker: &dyn Broker,
+    one: &'static NamedTopology<Settings>,
+    topology: Topology,
+) -> Result<(), Error> {
     let interrupt = Interrupt::listen();
     let tables = topology.tables();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let changelogs = topology.changelogs().collect::<Vec<_>>().join(", ");
-    let folder = Fresh::make(None)?;
-    let store = Arc::new(open(&folder.path.join("store"), &tables)?);
+    let folder = Fresh::make(None, &[one])?;
+    let store = Arc::new(open(&folder.of(one).join("store"), &tables)?);
     let rebuilt = Replay::new(broker, topology, store)?.rebuild(&|_, _| !interrupt.is_raised());
     let Rebuilt { replay, rows } = match rebuilt {
         Err(_) if interrupt.is_raised() => return Err(Error::Interrupted(String::new())),
@@ -308,8 +297,15 @@ fn check_unused(
     Ok(())
 }
 
-/// Says what will be done, and asks.
-fn confirm(plan: &Plan, yes: bool) -> Result<(), Error> {
+/// Says what will be done.
+fn tell(work: &Work, is_rebuild: bool) {
+    let Work { topology, plan, .. } = work;
+    if is_rebuild {
+        let changelogs = topology.changelogs().collect::<Vec<_>>().join(", ");
+        out::note(format_args!(
+            "decides all inputs again, and writes to {changelogs} what it lacks"
+        ));
+    }
     for (from, to) in &plan.moves {
         out::note(format_args!("moves {} to {}", from.display(), to.display()));
     }
@@ -317,6 +313,10 @@ fn confirm(plan: &Plan, yes: bool) -> Result<(), Error> {
         out::note(format_args!("writes {}", marker.display()));
     }
     out::note(format_args!("then {}", plan.consequence));
+}
+
+/// Asks whether it is to be done.
+fn confirm(yes: bool) -> Result<(), Error> {
     if yes {
         return Ok(());
     }
@@ -327,52 +327,5 @@ fn confirm(plan: &Plan, yes: bool) -> Result<(), Error> {
             let cause = "nothing was done: there is no terminal to ask at; --yes does it unasked";
             Err(Error::Usage(cause.to_owned()))
         }
-    }
-}
-
-fn carry_out(plan: &Plan) -> Result<(), Error> {
-    for (from, to) in &plan.moves {
-        fs::rename(from, to).map_err(|source| Error::File { path: from.clone(), source })?;
-    }
-    if let Some(path) = &plan.marker {
-        let written = fs::write(path, "made by `bps reset --skip-gap`; counts for one start\n");
-        written.map_err(|source| Error::File { path: path.clone(), source })?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(plan: &Plan) -> Vec<String> {
-        let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
-        plan.moves.iter().filter_map(|(_, to)| name(to)).collect()
-    }
-
-    #[test]
-    fn what_is_forgotten_is_moved_to_the_first_free_number() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = folder.path();
-        assert_eq!(forget(state, "topics").expect("readable"), Plan::default());
-        for expected in ["store.reset-1", "store.reset-2"] {
-            fs::create_dir(state.join("store")).expect("made");
-            let plan = forget(state, "topics").expect("readable");
-            assert_eq!(names(&plan), [expected]);
-            carry_out(&plan).expect("moved");
-            assert!(state.join(expected).is_dir() && !state.join("store").exists());
-        }
-    }
-
-    #[test]
-    fn anew_moves_only_what_belongs_to_another_application() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = folder.path();
-        let plan = |application: &str| anew(state, application, "start").expect("readable");
-        assert!(plan("a-p").moves.is_empty());
-        fs::create_dir(state.join("store")).expect("made");
-        fs::write(state.join("identity"), "application a-p, cluster c").expect("written");
-        assert!(plan("a-p").moves.is_empty());
-        assert_eq!(names(&plan("a")), ["store.reset-1", "identity.reset-1"]);
     }
 }
