@@ -14,7 +14,7 @@ bps topology
 
 /// Arguments of `bps topology`.
 #[derive(Debug, clap::Args)]
-#[command(about = "Print how the purchase processor is wired")]
+#[command(about = "Print how the topologies of the purchase processor are wired")]
 #[command(after_help = exit::help(EXAMPLES))]
 pub(crate) struct TopologyArgs {
     /// As a Mermaid flowchart

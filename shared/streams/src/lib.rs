@@ -108,6 +108,7 @@ pub use record::{Headers, Outgoing, Record};
 pub use skip_gap::SKIP_GAP;
 pub use stamp::{Clocks, STAMP, Stamp, TRACE};
 pub use status::{ApplicationStatus, Observer};
+pub use task::TableBounds;
 pub use test_driver::{Read, TestDriver};
 pub use topology::{
     Layout, Ledger, Node, Sink, Source, Store, Topology, TopologyBuilder, TopologyError, Wiring,

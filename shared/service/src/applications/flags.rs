@@ -22,8 +22,8 @@ pub struct ApplicationFlags {
     /// [default: 2 of the first, 1 of each other]
     #[arg(long, env = "BPS_WORKERS", value_name = "COUNT")]
     pub workers: Option<Workers>,
-    /// Memory that all topologies share for their stores, what is fetched, and open transactions:
-    /// 512MiB, 1GiB, or bytes [default: what one takes with its workers, and 64MiB for each other]
+    /// Memory that all topologies share for rows, what is fetched, and open transactions: 512MiB,
+    /// 1GiB, or bytes [default: 276MiB, 48MiB for each worker, and 64MiB for each further topology]
     #[arg(long, env = "BPS_MEMORY", value_name = "SIZE")]
     pub memory: Option<Size>,
     /// Longest time between two commits [default: 100ms]
@@ -238,7 +238,7 @@ mod tests {
         wrong("run = \"three\"", "run: topology \"three\" does not exist; there are: one, two");
         wrong("run = \"one,one\"", "run: topology \"one\" is named twice; there are: one, two");
         wrong("run = \"\"", "run: topology \"\" does not exist; there are: one, two");
-        wrong("memory = \"1MiB\"", "memory: 1MiB is too little: 38MiB is the least that works");
+        wrong("memory = \"1MiB\"", "memory: 1MiB is too little: 87MiB is the least that works");
         wrong("session_timeout = \"10ms\"", "session_timeout: 10 ms is not from 1000");
         wrong("commit_interval = \"1min\"", "commit_interval: 60000 ms is not from 1 to 5000");
         wrong("worker = 1", "a.toml: worker: there is no such setting");

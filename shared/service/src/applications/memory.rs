@@ -1,11 +1,11 @@
 //! Memory of all applications of a process: one total, of which each has a share.
 //!
-//! What is shared out are the bounds that an application is told: of the store, and of each worker what
-//! is fetched and not processed, and the rows of a transaction. Each application has its least, and
-//! what is left goes to them as the usual shares do: the first has what it takes alone, and any other
-//! half as much or less.
+//! What is shared out are the bounds that an application is told: of its store, of its tables beside
+//! that, and of each worker what is fetched and not processed, and the rows of a transaction. Each
+//! application has its least, and what is left goes to them as the usual shares do: the first has what
+//! it takes alone, and any other some of it.
 
-use bps_streams::ApplicationConfig;
+use bps_streams::{ApplicationConfig, TableBounds};
 
 use crate::settings::{SettingsError, Size};
 
@@ -20,10 +20,27 @@ const MOST: Size = Size(16 << 40);
 
 /// What an application of so many workers takes when it is alone (bytes).
 fn alone(workers: u32) -> u64 {
-    let ApplicationConfig { worker, memory, .. } = ApplicationConfig::new("");
-    let of_worker = worker.queue_bytes_max + worker.commit.bytes_max;
-    let of_store = memory.block_cache_bytes + memory.write_buffer_bytes;
-    of_store as u64 + u64::from(workers) * of_worker as u64
+    let mut config = ApplicationConfig::new("");
+    let sum = |parts: &[&mut usize]| parts.iter().map(|bytes| **bytes as u64).sum::<u64>();
+    let of_workers = u64::from(workers) * sum(&of_worker(&mut config));
+    of_workers + sum(&of_tables(&mut config)) + sum(&of_store(&mut config))
+}
+
+/// The bounds of each worker.
+fn of_worker(config: &mut ApplicationConfig) -> [&mut usize; 2] {
+    [&mut config.worker.queue_bytes_max, &mut config.worker.commit.bytes_max]
+}
+
+/// The bounds of all tables.
+fn of_tables(config: &mut ApplicationConfig) -> [&mut usize; 4] {
+    let TableBounds { ledger_filter_bytes, changelog_filter_bytes, clean_bytes, room_bytes } =
+        &mut config.tables;
+    [ledger_filter_bytes, changelog_filter_bytes, clean_bytes, room_bytes]
+}
+
+/// The bounds of the store.
+fn of_store(config: &mut ApplicationConfig) -> [&mut usize; 2] {
+    [&mut config.memory.block_cache_bytes, &mut config.memory.write_buffer_bytes]
 }
 
 /// What it cannot do without.
@@ -69,19 +86,22 @@ pub(super) fn shares(total: Size, workers: &[u32]) -> Vec<u64> {
 
 /// Bounds an application by its share.
 pub(super) fn bound(config: &mut ApplicationConfig, share: u64) {
-    let alone = alone(config.workers);
-    let scaled = |bytes: usize, by: u64, of: u64| part(bytes as u64, by, of) as usize;
-    let worker = &mut config.worker;
+    let (alone, workers) = (alone(config.workers), u64::from(config.workers));
+    let mut rest = share;
+    let mut scale = |parts: &mut [&mut usize], by: u64, of: u64, times: u64| {
+        for bytes in parts {
+            **bytes = part(**bytes as u64, by, of) as usize;
+            rest -= times * **bytes as u64;
+        }
+    };
     // With more a worker would only fetch further ahead, and commit later.
-    for bytes in [&mut worker.queue_bytes_max, &mut worker.commit.bytes_max] {
-        *bytes = scaled(*bytes, share.min(alone), alone);
-    }
-    let of_worker = (worker.queue_bytes_max + worker.commit.bytes_max) as u64;
-    let of_store = share.saturating_sub(u64::from(config.workers) * of_worker);
-    let memory = &mut config.memory;
-    let both = (memory.block_cache_bytes + memory.write_buffer_bytes) as u64;
-    for bytes in [&mut memory.block_cache_bytes, &mut memory.write_buffer_bytes] {
-        *bytes = scaled(*bytes, of_store, both);
+    let own = share.min(alone);
+    scale(&mut of_worker(config), own, alone, workers);
+    scale(&mut of_tables(config), own, alone, 1);
+    let store = of_store(config);
+    let both = store.iter().map(|bytes| **bytes as u64).sum();
+    for bytes in store {
+        *bytes = part(*bytes as u64, rest, both) as usize;
     }
 }
 
@@ -96,8 +116,9 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Bounds of each application, in MiB: block cache, write buffers, queues and rows of a worker.
-    fn bounds(told: Option<u64>, workers: &[u32]) -> Vec<[u64; 4]> {
+    /// Bounds of each application, in MiB: block cache, write buffers, queues and rows of a worker, all
+    /// tables.
+    fn bounds(told: Option<u64>, workers: &[u32]) -> Vec<[u64; 5]> {
         let total = total(told.map(|mib| Size(mib * MIB)), workers).expect("enough");
         let shares = shares(total, workers);
         let sum: u64 = shares.iter().sum();
@@ -106,13 +127,12 @@ mod tests {
             let mut config = ApplicationConfig::new("");
             config.workers = *workers;
             bound(&mut config, share);
-            let ApplicationConfig { worker, memory, .. } = config;
-            let store = [memory.block_cache_bytes, memory.write_buffer_bytes];
-            let worker = [worker.queue_bytes_max, worker.commit.bytes_max];
-            let taken =
-                store.iter().sum::<usize>() + *workers as usize * worker.iter().sum::<usize>();
-            assert!(taken as u64 <= share, "{taken} of {share}");
-            [store[0], store[1], worker[0], worker[1]].map(|bytes| bytes as u64 / MIB)
+            let [cache, buffers] = of_store(&mut config).map(|bytes| *bytes as u64);
+            let [queue, rows] = of_worker(&mut config).map(|bytes| *bytes as u64);
+            let tables: u64 = of_tables(&mut config).map(|bytes| *bytes as u64).iter().sum();
+            let taken = cache + buffers + tables + u64::from(*workers) * (queue + rows);
+            assert!(taken <= share && share - taken < 8, "{taken} of {share}");
+            [cache, buffers, queue, rows, tables].map(|bytes| bytes / MIB)
         };
         workers.iter().zip(shares).map(of).collect()
     }
@@ -120,24 +140,24 @@ mod tests {
     #[test]
     fn one_takes_what_it_always_took_and_each_further_one_64_mib() {
         for workers in [1, 2, 4] {
-            assert_eq!(bounds(None, &[workers]), [[32, 48, 16, 32]], "{workers} workers");
+            assert_eq!(bounds(None, &[workers]), [[32, 48, 16, 32, 196]], "{workers} workers");
         }
-        assert_eq!(bounds(None, &[2, 1]), [[32, 48, 16, 32], [16, 24, 8, 16]]);
+        assert_eq!(bounds(None, &[2, 1]), [[32, 48, 16, 32, 196], [6, 9, 3, 6, 38]]);
         let of = |workers: &[u32]| total(None, workers).expect("enough").0 / MIB;
-        assert_eq!((of(&[2]), of(&[2, 1]), of(&[2, 1, 1, 1])), (176, 240, 368));
+        assert_eq!((of(&[2]), of(&[2, 1]), of(&[2, 1, 1, 1])), (372, 436, 564));
         // So many workers could not work with it.
-        assert_eq!(of(&[2, 20]), 176 + 130);
+        assert_eq!(of(&[2, 20]), 372 + (276 + 20 * 48) / 8);
     }
 
     #[test]
     fn a_total_is_shared_out() {
-        assert_eq!(bounds(Some(22), &[2]), [[4, 6, 2, 4]]);
-        assert_eq!(bounds(Some(88), &[2]), [[16, 24, 8, 16]]);
-        // What is beyond that is the store's.
-        assert_eq!(bounds(Some(176 + 80), &[2]), [[64, 96, 16, 32]]);
-        assert_eq!(bounds(Some(38), &[2, 1]), [[4, 6, 2, 4], [4, 6, 2, 4]]);
-        let [first, second] = bounds(Some(480), &[2, 1])[..] else { panic!("two") };
-        assert!(first[0] > second[0] && second[0] > 16, "{first:?} {second:?}");
+        assert_eq!(bounds(Some(186), &[2]), [[16, 24, 8, 16, 98]]);
+        // The least.
+        assert_eq!(bounds(Some(87), &[2, 1]), [[4, 6, 2, 4, 24], [4, 6, 2, 4, 24]]);
+        // What is beyond what one takes is the store's.
+        assert_eq!(bounds(Some(372 + 80), &[2]), [[64, 96, 16, 32, 196]]);
+        let [first, second] = bounds(Some(800), &[2, 1])[..] else { panic!("two") };
+        assert!(first[0] > second[0] && second[0] > 6, "{first:?} {second:?}");
     }
 
     #[test]
@@ -145,10 +165,10 @@ mod tests {
         let told = |bytes, workers: &[u32]| {
             total(Some(Size(bytes)), workers).expect_err("refused").to_string()
         };
-        let few = told(22 * MIB - 1, &[2]);
-        assert_eq!(few, "memory: 23068671 is too little: 22MiB is the least that works");
-        let few = told(20 * MIB, &[2, 1]);
-        assert_eq!(few, "memory: 20MiB is too little: 38MiB is the least that works");
+        let few = told(40 * MIB, &[2]);
+        assert_eq!(few, "memory: 40MiB is too little: 47616KiB is the least that works");
+        let few = told(87 * MIB - 1, &[2, 1]);
+        assert_eq!(few, "memory: 91226111 is too little: 87MiB is the least that works");
         assert_eq!(told(17 << 40, &[2]), "memory: 17TiB is more than 16TiB");
     }
 }

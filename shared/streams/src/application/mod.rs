@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::folder::FolderLock;
 use crate::status::{ApplicationStatus, Observer};
 use crate::store::rocks::MemoryBounds;
+use crate::task::TableBounds;
 use crate::topology::Topology;
 use crate::worker::WorkerConfig;
 
@@ -35,6 +36,8 @@ pub struct ApplicationConfig {
     pub worker: WorkerConfig,
     /// Memory of the store.
     pub memory: MemoryBounds,
+    /// Memory of the tables of all tasks, beside it.
+    pub tables: TableBounds,
 }
 
 impl ApplicationConfig {
@@ -46,6 +49,7 @@ impl ApplicationConfig {
             partitions: 8,
             worker: WorkerConfig::new(""),
             memory: MemoryBounds::default(),
+            tables: TableBounds::default(),
         }
     }
 }

@@ -114,7 +114,8 @@ fn run_on_store(
     let tables = topology.tables();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let store = RocksStore::open(&config.state_folder.join(STORE), &tables, config.memory)?;
-    let env = Arc::new(TaskEnv::new(topology.clone(), Arc::new(store), layout));
+    let env = TaskEnv::new(topology.clone(), Arc::new(store), layout);
+    let env = Arc::new(env.bounded(config.tables));
     run_workers(broker, &env, config, ids, signals, observer)
 }
 

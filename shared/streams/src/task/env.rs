@@ -17,38 +17,67 @@ pub(crate) struct TaskEnv {
     pub(super) ahead_ms: Vec<u64>,
     pub(crate) partitions: u32,
     pub(crate) dead_letter_partitions: u32,
+    /// Memory of the tables of all tasks.
+    tables: TableBounds,
 }
 
 impl TaskEnv {
     pub(crate) fn new(topology: Arc<Topology>, store: Arc<dyn Store>, layout: Layout) -> Self {
         let Layout { partitions, dead_letter_partitions } = layout;
         let (inputs, ahead_ms) = (topology.inputs(), next::ahead_ms(&topology));
-        TaskEnv { inputs, ahead_ms, topology, store, partitions, dead_letter_partitions }
+        let tables = TableBounds::default();
+        TaskEnv { inputs, ahead_ms, topology, store, partitions, dead_letter_partitions, tables }
+    }
+
+    /// With these bounds, instead of the default ones.
+    pub(crate) fn bounded(self, tables: TableBounds) -> Self {
+        TaskEnv { tables, ..self }
     }
 }
 
-/// Memory of the filters of all tables backed by a ledger, of all partitions, about: what they
-/// remember is many, and most of it is asked for only to learn that it is not there.
-const LEDGER_FILTER_BYTES: usize = 48 << 20;
-/// The same of tables with a changelog, whose rows are mostly there.
-const CHANGELOG_FILTER_BYTES: usize = 4 << 20;
-/// Memory of clean rows of all tables with a changelog, of all partitions: a million stock rows. What
-/// a ledger backs is mostly written once and never read again.
-const CLEAN_BYTES: usize = 96 << 20;
-/// Room that all tables of all partitions keep from one transaction to the next.
-const ROOM_BYTES: usize = 48 << 20;
+/// How much memory the tables of all tasks of an application may take beside its store, whatever the
+/// number of partitions (bytes, about).
+#[derive(Clone, Copy, Debug)]
+pub struct TableBounds {
+    /// Filters of tables backed by a ledger: what these remember is many, and most of it is asked for
+    /// only to learn that it is not there.
+    pub ledger_filter_bytes: usize,
+    /// Filters of tables with a changelog, whose rows are mostly there.
+    pub changelog_filter_bytes: usize,
+    /// Clean rows of tables with a changelog: a million stock rows. What a ledger backs is mostly
+    /// written once and never read again.
+    pub clean_bytes: usize,
+    /// Room that tables keep from one transaction to the next.
+    pub room_bytes: usize,
+}
 
-pub(super) fn bounds(topology: &Topology, partitions: u32) -> Vec<Bounds> {
+impl Default for TableBounds {
+    fn default() -> Self {
+        Self {
+            ledger_filter_bytes: 48 << 20,
+            changelog_filter_bytes: 4 << 20,
+            clean_bytes: 96 << 20,
+            room_bytes: 48 << 20,
+        }
+    }
+}
+
+/// The share of each table of one partition.
+pub(super) fn bounds(env: &TaskEnv) -> Vec<Bounds> {
+    let TaskEnv { topology, partitions, tables, .. } = env;
     let is_ledger = |spec: &StoreSpec| !matches!(spec.backing, Backing::Changelog { .. });
     let ledgers = topology.stores.iter().filter(|spec| is_ledger(spec)).count();
     let changelogs = topology.stores.len() - ledgers;
-    let share = |bytes: usize, tables: usize| bytes / (tables * partitions.max(1) as usize);
+    let share = |bytes: usize, tables: usize| bytes / (tables * (*partitions).max(1) as usize);
     let of = |spec: &StoreSpec| {
         let (clean_bytes, filter_bytes) = match is_ledger(spec) {
-            true => (0, share(LEDGER_FILTER_BYTES, ledgers)),
-            false => (share(CLEAN_BYTES, changelogs), share(CHANGELOG_FILTER_BYTES, changelogs)),
+            true => (0, share(tables.ledger_filter_bytes, ledgers)),
+            false => {
+                let filter_bytes = share(tables.changelog_filter_bytes, changelogs);
+                (share(tables.clean_bytes, changelogs), filter_bytes)
+            }
         };
-        let room_bytes = share(ROOM_BYTES, topology.stores.len());
+        let room_bytes = share(tables.room_bytes, topology.stores.len());
         Bounds { clean_bytes, room_bytes, filter_bytes }
     };
     topology.stores.iter().map(of).collect()

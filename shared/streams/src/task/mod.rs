@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use self::admit::Entry;
 use self::due_index::DueRows;
+pub use self::env::TableBounds;
 pub(crate) use self::env::TaskEnv;
 pub(crate) use self::metadata::Metadata;
 use self::order::Choice;
@@ -117,7 +118,7 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn new(env: Arc<TaskEnv>, partition: u32, incarnation: u64, at: Progress) -> Self {
         let topology = &env.topology;
-        let tables = env::bounds(topology, env.partitions).into_iter().map(Table::new).collect();
+        let tables = env::bounds(&env).into_iter().map(Table::new).collect();
         Self {
             processors: topology.processors(),
             queues: at.positions.iter().map(|p| InputQueue::new(*p)).collect(),
