@@ -134,4 +134,18 @@ mod tests {
         assert!(plan("a-p").moves.is_empty());
         assert_eq!(names(&plan("a")), ["store.reset-1", "identity.reset-1"]);
     }
+
+    #[test]
+    fn what_another_topology_keeps_below_stays_where_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (root, below) = (folder.path(), folder.path().join("below"));
+        for store in [root.join("store"), below.join("store")] {
+            fs::create_dir_all(store).expect("made");
+        }
+        carry_out(&forget(root, "topics").expect("readable")).expect("moved");
+        assert!(root.join("store.reset-1").is_dir() && below.join("store").is_dir());
+        assert_eq!(skip_gap(&below).marker, Some(below.join("skip-gap")));
+        carry_out(&forget(&below, "topics").expect("readable")).expect("moved");
+        assert!(below.join("store.reset-1").is_dir() && !root.join("store.reset-2").exists());
+    }
 }

@@ -125,6 +125,64 @@ fn the_topology_is_printed() {
 }
 
 #[test]
+fn a_topology_is_named_and_an_unknown_one_is_refused_with_those_that_there_are() {
+    check(&["topology", "--topology", "stock"], 0, "Topology bps-purchase-processor\n", "");
+    let (_, all, _) = bps(&["topology"]);
+    assert_eq!(bps(&["topology", "--topology", "stock"]).1, all);
+    let (_, rights, _) = bps(&["acl"]);
+    assert_eq!(bps(&["acl", "--topology", "stock"]).1, rights);
+    assert_eq!(rights.matches(" --group bps-purchase-processor").count(), 2, "{rights}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = text(folder.path());
+    check(&["topics", "create", "--data", data, "--topology", "stock"], 0, "created", "");
+    std::fs::create_dir(folder.path().join("state")).expect("made");
+    let told = "topology \"stocks\" does not exist; there are: stock";
+    for command in ["topology", "acl"] {
+        check(&[command, "--topology", "stocks"], 64, "", told);
+    }
+    let commands: [&[&str]; 5] = [
+        &["topics", "create"],
+        &["topics", "copy", "--to", "wide"],
+        &["verify"],
+        &["replay"],
+        &["reset", "--yes"],
+    ];
+    for command in commands {
+        let command = [command, &["--data", data, "--topology"]].concat();
+        check(&[&command[..], &["stocks"]].concat(), 64, "", told);
+        check(&[&command[..], &["stock"]].concat(), 0, "", "");
+    }
+    let run = ["up", "--run", "stocks", "--print-config"];
+    check(&run, 64, "", &format!("run: {told}"));
+    let workers = ["up", "--workers", "stocks=1", "--print-config"];
+    check(&workers, 64, "", &format!("workers: {told}"));
+    let memory = ["up", "--memory", "1MiB", "--print-config"];
+    check(&memory, 64, "", "memory: 1MiB is too little: ");
+}
+
+#[test]
+fn what_runs_is_printed_and_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bps.toml");
+    let printed = |args: &[&str]| {
+        let (code, out, err) = bps(&[&["up", "--print-config"], args].concat());
+        assert_eq!(code, 0, "{err}");
+        std::fs::write(&file, &out).expect("written");
+        assert_eq!(bps(&["up", "--print-config", "--config", text(&file)]).1, out);
+        out
+    };
+    let has = |text: &str, line: &str| text.lines().any(|found| found == line);
+    let defaults = printed(&[]);
+    for line in ["run = \"stock\"", "workers = 2", "memory = \"372MiB\""] {
+        assert!(has(&defaults, line), "{line} is not in\n{defaults}");
+    }
+    let told = printed(&["--run", "stock", "--workers", "stock=3", "--memory", "1073741824"]);
+    for line in ["run = \"stock\"", "workers = 3", "memory = \"1GiB\""] {
+        assert!(has(&told, line), "{line} is not in\n{told}");
+    }
+}
+
+#[test]
 fn man_pages_and_completions_know_every_program_and_flag() {
     let folder = tempfile::tempdir().expect("a folder");
     check(&["manual", text(folder.path())], 0, "", "man/man1, bash-completion/completions");
