@@ -121,19 +121,21 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
     if works.is_empty() {
         return Ok(Outcome::Done);
     }
-    works.iter().for_each(|work| tell(work, args.rebuild_rows));
+    let is_one = selected.len() == 1;
+    works.iter().for_each(|work| tell(work, args.rebuild_rows, is_one));
     confirm(args.yes)?;
     let (mut plans, mut locks) = (Vec::new(), Vec::new());
     for Work { one, topology, plan, lock } in works {
         if args.rebuild_rows {
             rebuild_rows(&*broker, one, topology)?;
         }
-        plans.push(plan);
+        plans.push((one, plan));
         locks.push(lock);
     }
-    for plan in plans {
+    for (one, plan) in plans {
         carry_out(&plan)?;
-        out::result(format_args!("done: {}", plan.consequence))?;
+        let whose = if is_one { String::new() } else { format!("topology {}: ", one.name) };
+        out::result(format_args!("done: {whose}{}", plan.consequence))?;
     }
     Ok(Outcome::Done)
 }
@@ -297,9 +299,12 @@ fn check_unused(
     Ok(())
 }
 
-/// Says what will be done.
-fn tell(work: &Work, is_rebuild: bool) {
-    let Work { topology, plan, .. } = work;
+/// Says what will be done; of which topology, where there are several.
+fn tell(work: &Work, is_rebuild: bool, is_one: bool) {
+    let Work { one, topology, plan, .. } = work;
+    if !is_one {
+        out::note(format_args!("topology {}", one.name));
+    }
     if is_rebuild {
         let changelogs = topology.changelogs().collect::<Vec<_>>().join(", ");
         out::note(format_args!(
