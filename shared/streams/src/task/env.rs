@@ -82,3 +82,40 @@ pub(super) fn bounds(env: &TaskEnv) -> Vec<Bounds> {
     };
     topology.stores.iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::topology::nothing::node;
+    use crate::topology::{self, Ledger, Sink, Source};
+
+    #[test]
+    fn all_partitions_share_what_their_tables_may_take() {
+        let node = node("n", |wiring| {
+            let _ = (wiring.store("rows"), wiring.ledger("memory"), wiring.sink("out"));
+        });
+        let node = node.reads(Source::new("in", "in", topology::as_it_is));
+        let topology = Topology::named("a")
+            .store(topology::Store::new("rows", "rows"))
+            .ledger(Ledger::new("memory", "out", |_, _| None))
+            .sink(Sink::new("out", "out"))
+            .processor(node)
+            .dead_letters("letters");
+        let layout = Layout { partitions: 4, dead_letter_partitions: 1 };
+        let store = Arc::new(MemoryStore::default());
+        let env = TaskEnv::new(Arc::new(topology.build().expect("well wired")), store, layout);
+        let of = |env: &TaskEnv| {
+            let tables = bounds(env).into_iter();
+            tables.map(|b| [b.clean_bytes, b.filter_bytes, b.room_bytes]).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&env), [[24 << 20, 1 << 20, 6 << 20], [0, 12 << 20, 6 << 20]]);
+        let env = env.bounded(TableBounds {
+            ledger_filter_bytes: 4_000,
+            changelog_filter_bytes: 400,
+            clean_bytes: 8_000,
+            room_bytes: 800,
+        });
+        assert_eq!(of(&env), [[2_000, 100, 100], [0, 1_000, 100]]);
+    }
+}
