@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bps_service::Shutdown;
 use bps_service::applications::{
-    self, ApplicationFlags, Failure, NamedTopology, Topologies, Watched,
+    self, ApplicationFlags, Failure, NamedTopology, Ticks, Topologies, Watched,
 };
 use bps_service::metrics::Metrics;
 use bps_service::settings::{CommonFlags, CommonSettings, SettingsFile};
@@ -20,8 +20,8 @@ use bps_streams::partitioner::partition_of;
 use bps_streams::record::Batch;
 use bps_streams::topology::as_it_is;
 use bps_streams::{
-    Context, FolderLock, Message, Node, Outgoing, ProcessError, ProcessResult, Processor, Record,
-    Sink, SinkId, Source, Store, StoreId, Topology, TopologyError,
+    Context, Due, DueRow, FolderLock, Ledger, Message, Node, Outgoing, ProcessError, ProcessResult,
+    Processor, Record, Sink, SinkId, Source, Store, StoreId, Topology, TopologyError,
 };
 
 /// The key of all records.
@@ -81,8 +81,50 @@ static TWO: Topologies<Rule> = Topologies(&[
     NamedTopology { name: "visits", workers: 1, topology: |rule| counting("visits", *rule) },
 ]);
 
+/// Keeps what it is to remind of: the value is when (ms since 1970).
+struct Remind {
+    reminders: StoreId,
+    fired: SinkId,
+}
+
+impl Processor for Remind {
+    type Input<'a> = Record<'a>;
+
+    fn process(&mut self, record: Record<'_>, context: &mut Context<'_>) -> ProcessResult {
+        context.put(self.reminders, KEY, record.value.unwrap_or_default())?;
+        Ok(())
+    }
+
+    fn due(&mut self, fallen: DueRow<'_>, context: &mut Context<'_>) -> ProcessResult {
+        context.delete(self.reminders, fallen.key)?;
+        context.send(self.fired, Message::new(KEY, fallen.row.value))?;
+        Ok(())
+    }
+}
+
+fn reminding() -> Result<Topology, TopologyError> {
+    let node = Node::new("remind", |wiring| {
+        // What changes when a row falls due is told in a topic that backs a ledger.
+        wiring.ledger("fired");
+        Remind { reminders: wiring.store("reminders"), fired: wiring.sink("fired") }
+    });
+    let when = |value: &[u8]| Some(Due::At(number(value)));
+    Topology::named("test-reminders")
+        .store(Store::new("reminders", "reminders-rows").due(1, when))
+        .ledger(Ledger::new("fired", "fired", |_, _| None))
+        .sink(Sink::new("fired", "fired"))
+        .processor(node.reads(Source::new("reminders", "reminders", as_it_is)))
+        .ticks("reminders-ticks")
+        .dead_letters("reminders-dead-letters")
+        .build()
+}
+
+static REMINDERS: Topologies<Rule> =
+    Topologies(&[NamedTopology { name: "reminders", workers: 1, topology: |_| reminding() }]);
+
 /// A log, a state folder, and how often it was said that all are ready.
 struct Case {
+    topologies: &'static Topologies<Rule>,
     folder: tempfile::TempDir,
     broker: Arc<EmbeddedBroker>,
     ready: Arc<AtomicU32>,
@@ -97,9 +139,13 @@ struct Running {
 
 impl Case {
     fn new() -> Case {
+        Case::of(&TWO)
+    }
+
+    fn of(topologies: &'static Topologies<Rule>) -> Case {
         let folder = tempfile::tempdir().unwrap();
         let broker = Arc::new(EmbeddedBroker::open(&folder.path().join("log")).unwrap());
-        Case { folder, broker, ready: Arc::default() }
+        Case { topologies, folder, broker, ready: Arc::default() }
     }
 
     fn state(&self) -> PathBuf {
@@ -108,12 +154,16 @@ impl Case {
 
     /// Starts those of these names, all where there is none.
     fn start(&self, names: Option<&str>, rule: Rule) -> Running {
+        let run = names.map(str::to_owned);
+        self.start_with(ApplicationFlags { run, ..Default::default() }, rule)
+    }
+
+    fn start_with(&self, flags: ApplicationFlags, rule: Rule) -> Running {
         let file = &mut SettingsFile::default();
-        let flags = ApplicationFlags { run: names.map(str::to_owned), ..Default::default() };
-        let settings = flags.resolve(file, self.state(), &TWO).unwrap();
+        let settings = flags.resolve(file, self.state(), self.topologies).unwrap();
         let common = CommonFlags { partitions: Some(2), ..Default::default() };
         let common: CommonSettings = common.resolve(file).unwrap();
-        let applications = settings.applications(&TWO, &rule, &common).unwrap();
+        let applications = settings.applications(self.topologies, &rule, &common).unwrap();
         let (shutdown, metrics) = (Shutdown::default(), Arc::<Metrics>::default());
         let broker: Arc<dyn Broker> = self.broker.clone();
         let (ended, shown, ready) = (shutdown.clone(), metrics.clone(), self.ready.clone());
@@ -303,4 +353,27 @@ fn one_that_cannot_start_ends_what_has_begun() {
     let running = case.start(Some("visits"), WEAK);
     let failure = running.outcome().expect_err("taken").to_string();
     assert!(!failure.starts_with("topology"), "{failure}");
+}
+
+#[test]
+fn rows_fall_due_by_the_clock_unless_ticks_are_off() {
+    let case = Case::of(&REMINDERS);
+    let ahead = format!(
+        "bps_ticks_ahead_ms{{topology=\"reminders\",partition=\"{}\"}} 0",
+        partition_of(KEY, 2)
+    );
+    let flags = ApplicationFlags { ticks: Some(Ticks::Off), ..Default::default() };
+    let running = case.start_with(flags, WEAK);
+    until("ready", || case.ready.load(Ordering::Relaxed) == 1);
+    // Long ago by any clock, and after all records.
+    case.send("reminders", b"2000", 1);
+    until("it is kept", || case.committed("reminders", "reminders") == Some(1));
+    until("it is shown", || running.has(&ahead));
+    running.end().unwrap();
+    assert_eq!(case.values("fired"), Vec::<String>::new());
+    assert_eq!(case.values("reminders-ticks"), Vec::<String>::new());
+
+    let running = case.start(None, WEAK);
+    until("it fires", || case.values("fired") == ["2000"]);
+    running.end().unwrap();
 }

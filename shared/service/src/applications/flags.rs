@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use bps_streams::{ApplicationConfig, TopologyError};
-use clap::Args;
-use serde::{Serialize, Serializer};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{NamedApplication, Topologies, Workers, memory};
 use crate::settings::{CommonSettings, Period, SettingsError, SettingsFile, Size};
@@ -40,6 +40,21 @@ pub struct ApplicationFlags {
     #[arg(long, env = "BPS_SKIP_GAP", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_name = "BOOL")]
     pub skip_gap: Option<bool>,
+    /// Whether the clock lets rows fall due: off for an import of the past, whose rows would be over as
+    /// soon as they are there [default: on]
+    #[arg(long, env = "BPS_TICKS", value_name = "WHETHER", value_enum)]
+    pub ticks: Option<Ticks>,
+}
+
+/// Whether workers append ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ticks {
+    /// Rows fall due in their time.
+    #[default]
+    On,
+    /// Rows fall due by the timestamps of records alone.
+    Off,
 }
 
 /// What [`ApplicationFlags`] come to.
@@ -62,6 +77,8 @@ pub struct ApplicationSettings {
     pub leave: bool,
     /// Whether it goes on where records are gone.
     pub skip_gap: bool,
+    /// Whether the clock lets rows fall due.
+    pub ticks: Ticks,
     /// Threads of each of those that run.
     #[serde(skip)]
     counts: Vec<u32>,
@@ -107,6 +124,7 @@ impl ApplicationFlags {
                 .unwrap_or(seconds(6)),
             leave: file.or("leave", self.leave)?.unwrap_or(false),
             skip_gap: file.or("skip_gap", self.skip_gap)?.unwrap_or(false),
+            ticks: file.or("ticks", self.ticks)?.unwrap_or_default(),
             counts,
         };
         within("session_timeout", settings.session_timeout.as_ms(), SESSION_MS)?;
@@ -160,6 +178,7 @@ impl ApplicationSettings {
             config.worker.commit.interval_ms = self.commit_interval.as_ms();
             config.worker.session_timeout_ms = self.session_timeout.as_ms();
             config.worker.skip_gap = self.skip_gap;
+            config.worker.ticks = self.ticks == Ticks::On;
             memory::bound(&mut config, share);
             let topology = (one.topology)(rule)?;
             Ok(NamedApplication { name: one.name, topology, config })
@@ -205,7 +224,7 @@ mod tests {
         let engine = bps_streams::worker::WorkerConfig::new("");
         assert_eq!(settings.commit_interval.as_ms(), engine.commit.interval_ms);
         assert_eq!(settings.session_timeout.as_ms(), engine.session_timeout_ms);
-        assert!(!settings.skip_gap && !settings.leave);
+        assert!(!settings.skip_gap && !settings.leave && settings.ticks == Ticks::On);
     }
 
     #[test]

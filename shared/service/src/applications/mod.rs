@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use bps_streams::{ApplicationConfig, Observer, Topology, TopologyError};
 
-pub use self::flags::{ApplicationFlags, ApplicationSettings};
+pub use self::flags::{ApplicationFlags, ApplicationSettings, Ticks};
 pub use self::numbers::watch;
 pub use self::program::{About, Rules, command, main};
 pub use self::run::{Failure, run};

@@ -155,6 +155,16 @@ impl Looked {
         let remaining = self.rows(&|status| Tasks::of(status).remaining);
         sheet.gauge("restore_remaining_records", "Offsets still to be passed", &remaining)?;
         let waiting = self.rows(&|s| sum(s, &|worker| u64::from(worker.waiting_for.is_some())));
-        sheet.gauge("workers_waiting", "Workers that cannot go on", &waiting)
+        sheet.gauge("workers_waiting", "Workers that cannot go on", &waiting)?;
+        let ahead = self.0.iter().flat_map(|(name, status)| {
+            let each = status.workers.values().flat_map(|worker| &worker.ticks_ahead_ms);
+            each.map(|(partition, ms)| (*name, partition.to_string(), *ms))
+        });
+        let ahead: Vec<_> = ahead.collect();
+        let rows = ahead
+            .iter()
+            .map(|(name, partition, ms)| ([("topology", *name), ("partition", &**partition)], *ms));
+        let help = "How far ticks were ahead of the newest record, as it was processed (ms)";
+        sheet.gauge("ticks_ahead_ms", help, &rows.collect::<Vec<_>>())
     }
 }
