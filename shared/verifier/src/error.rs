@@ -2,7 +2,7 @@
 
 use bps_streams::broker::BrokerError;
 
-/// Why nothing could be verified. (What is found wrong is no error but a [`Finding`].)
+/// Why nothing could be verified. (What is found wrong is no error but a [`crate::Finding`].)
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The log cannot be read.
