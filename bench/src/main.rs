@@ -3,6 +3,7 @@
 
 mod backlog;
 mod contender;
+mod due;
 mod embedded;
 mod expected;
 mod http;
@@ -80,6 +81,8 @@ enum Part {
     Http,
     /// One worker and two on the embedded log
     Embedded,
+    /// Rows that fall due: how late, and a million at one moment
+    Due,
     /// 20 million purchases: whether memory and speed stay the same
     Backlog,
 }
@@ -152,6 +155,9 @@ fn main() -> Result<(), AnyError> {
     }
     if flags.does(Part::Embedded) {
         report.embedded(embedded::run(runs)?)?;
+    }
+    if flags.does(Part::Due) {
+        report.due(due::run(&flags.kafka, runs)?)?;
     }
     if flags.does(Part::Backlog) {
         report.backlog(backlog::run(&mut installed, flags.results.as_deref())?)?;

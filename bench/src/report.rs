@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::contender::Contender;
 use crate::measured::Spread;
 use crate::workload::Workload;
-use crate::{backlog, embedded, http, latency, plots, recovery, throughput};
+use crate::{backlog, due, embedded, http, latency, plots, recovery, throughput};
 
 /// Where the figures are kept.
 const FIGURES: &str = "figures.json";
@@ -25,6 +25,8 @@ struct Figures {
     recovery: Vec<recovery::Result>,
     http: Vec<http::Result>,
     embedded: Vec<embedded::Result>,
+    #[serde(default)]
+    due: Vec<due::Result>,
     backlog: Option<backlog::Result>,
 }
 
@@ -113,6 +115,15 @@ impl Report {
         self.save()
     }
 
+    /// Takes how late rows fell due.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(crate) fn due(&mut self, results: Vec<due::Result>) -> Result<(), AnyError> {
+        self.figures.due = results;
+        self.save()
+    }
+
     /// Takes how the long backlog went.
     ///
     /// # Errors
@@ -142,6 +153,7 @@ impl Report {
         let _ = self.write_recovery(&mut text);
         let _ = self.write_http(&mut text);
         let _ = self.write_embedded(&mut text);
+        let _ = self.write_due(&mut text);
         let _ = self.write_backlog(&mut text);
         text
     }
@@ -276,6 +288,28 @@ impl Report {
         writeln!(text, "\n| embedded log: workers | records/s |\n|---|---|")?;
         for r in &self.figures.embedded {
             writeln!(text, "| {} | {} |", r.workers, spread(r.records_per_s, 0))?;
+        }
+        Ok(())
+    }
+
+    fn write_due(&self, text: &mut String) -> std::fmt::Result {
+        if self.figures.due.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\n| rows that fall due | late, quiet partition: p50 ms | p99 ms | a million at once: \
+             rows/s | a record behind them, ms | beside them: p99 ms |\n|---|---|---|---|---|---|"
+        )?;
+        for r in &self.figures.due {
+            let late = [r.quiet_p50, r.quiet_p99, r.beside_p99].map(|s| spread(s, 1));
+            let [p50, p99, beside] = late;
+            let (rate, behind) = (spread(r.crowd_per_s, 0), spread(r.behind_max, 0));
+            let on = match r.on {
+                http::On::Embedded => "embedded",
+                http::On::Kafka => "on Kafka",
+            };
+            writeln!(text, "| {on} | {p50} | {p99} | {rate} | {behind} | {beside} |")?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::error::Error;
 
 /// The arguments that name a log.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Place {
+pub(crate) struct LogArgs {
     /// Folder of the embedded log [default: ./data, where no cluster is named]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub(crate) struct Prefixes {
     pub(crate) output_prefix: String,
 }
 
-impl Place {
+impl LogArgs {
     /// The cluster, where one is named.
     pub(crate) fn cluster(&self) -> Result<Option<KafkaSettings>, Error> {
         let kafka = self.kafka.clone().resolve(&mut SettingsFile::read(self.config.as_deref())?)?;

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::interrupt::Interrupt;
-use crate::log::{Place, Prefixes};
+use crate::log::{LogArgs, Prefixes};
 use crate::selection::{Selection, heading, state_of};
 use crate::{bar, out};
 
@@ -63,7 +63,7 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
-    place: Place,
+    log: LogArgs,
 }
 
 /// Runs the command.
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Outcome, Error> {
     let mut settings = Settings::new(&args.prefixes.input_prefix, &args.prefixes.output_prefix);
     settings.memory_window = args.memory_window.map(|window| window.0);
     let selected = args.selection.topologies()?;
-    let log = args.place.look()?;
+    let log = args.log.look()?;
     // The folder is there once, however many topologies have their places in it.
     let folder = Fresh::make(args.into.as_deref(), &selected)?;
     let mut outcome = Outcome::Done;

@@ -9,7 +9,7 @@ use purchase_processor::Settings;
 
 use crate::error::Error;
 use crate::exit::{self, Outcome};
-use crate::log::{Log, Place, Prefixes, partitions};
+use crate::log::{Log, LogArgs, Prefixes, partitions};
 use crate::out;
 use crate::selection::{Selection, heading};
 
@@ -65,7 +65,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct ListArgs {
     #[command(flatten)]
-    place: Place,
+    log: LogArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,7 +79,7 @@ struct CreateArgs {
     #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
-    place: Place,
+    log: LogArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,7 +87,7 @@ struct DescribeArgs {
     /// Names of the topics; none: all of them
     topics: Vec<String>,
     #[command(flatten)]
-    place: Place,
+    log: LogArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,13 +105,13 @@ struct CopyArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    place: Place,
+    log: LogArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &TopicsArgs) -> Result<Outcome, Error> {
     match &args.verb {
-        Verb::List(args) => list(&args.place)?,
+        Verb::List(args) => list(&args.log)?,
         Verb::Create(args) => create(args)?,
         Verb::Describe(args) => describe(args)?,
         Verb::Copy(args) => copy::run(args)?,
@@ -119,8 +119,8 @@ pub(crate) fn run(args: &TopicsArgs) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-fn list(place: &Place) -> Result<(), Error> {
-    let topics = place.look()?.topics()?;
+fn list(args: &LogArgs) -> Result<(), Error> {
+    let topics = args.look()?.topics()?;
     let width = topics.iter().map(|t| t.name.len()).max().unwrap_or(0);
     for topic in topics {
         let TopicDescription { name, partitions, cleanup, .. } = topic;
@@ -134,7 +134,7 @@ fn create(args: &CreateArgs) -> Result<(), Error> {
     let selected = args.selection.topologies()?;
     let topologies = selected.iter().map(|one| (one.topology)(&settings));
     let topologies = topologies.collect::<std::result::Result<Vec<_>, _>>()?;
-    let broker = args.place.take()?;
+    let broker = args.log.take()?;
     for (index, topology) in topologies.iter().enumerate() {
         heading(&selected, index)?;
         create_of(&*broker, topology, args.partitions)?;
@@ -158,7 +158,7 @@ fn create_of(broker: &dyn Broker, topology: &Topology, partitions: u32) -> Resul
 }
 
 fn describe(args: &DescribeArgs) -> Result<(), Error> {
-    let log = args.place.look()?;
+    let log = args.log.look()?;
     let topics = match args.topics.is_empty() {
         true => log.topics()?,
         false => args.topics.iter().map(|t| log.topic(t)).collect::<Result<_, _>>()?,

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::interrupt::Interrupt;
-use crate::log::{Place, Prefixes};
+use crate::log::{LogArgs, Prefixes};
 use crate::selection::Selection;
 use crate::{bar, out};
 
@@ -102,7 +102,7 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
-    place: Place,
+    log: LogArgs,
 }
 
 /// Runs the command.
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Error> {
         Some(path) => events(path)?,
         None => Vec::new(),
     };
-    let log = args.place.look()?;
+    let log = args.log.look()?;
     let verifier = Verifier::new(log.broker(), defaults.topics, defaults.application)
         .at_rest(args.at_rest)
         .transactional_inputs(args.transactional_inputs)

@@ -18,7 +18,7 @@ use self::plan::{Plan, anew, carry_out, forget, skip_gap};
 use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::interrupt::Interrupt;
-use crate::log::{Place, Prefixes, existing, partitions};
+use crate::log::{LogArgs, Prefixes, existing, partitions};
 use crate::out;
 use crate::replay::{Fresh, open};
 use crate::selection::{Selection, state_of};
@@ -82,7 +82,7 @@ pub(crate) struct ResetArgs {
     #[command(flatten)]
     prefixes: Prefixes,
     #[command(flatten)]
-    place: Place,
+    log: LogArgs,
 }
 
 /// A topology, and what will be done about its state.
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
     let mut settings = Settings::new(input_prefix, output_prefix);
     settings.memory_window = args.memory_window.map(|window| window.0);
     // It and the folders stay taken until it is done.
-    let broker = args.place.take()?;
+    let broker = args.log.take()?;
     let mut works = Vec::new();
     for one in &selected {
         works.push(plan(args, &*broker, &root, one, (one.topology)(&settings)?)?);
@@ -142,17 +142,17 @@ pub(crate) fn run(args: &ResetArgs) -> Result<Outcome, Error> {
 
 /// The state folder of the process.
 fn root(args: &ResetArgs) -> Result<PathBuf, Error> {
-    let is_kafka = args.place.cluster()?.is_some();
+    let is_kafka = args.log.cluster()?.is_some();
     let root = match (&args.state, is_kafka) {
         (Some(state), _) => state.clone(),
         (None, true) => {
             let cause = "--kafka needs --state DIR, the processor's state folder on this machine";
             return Err(Error::Usage(cause.to_owned()));
         }
-        (None, false) => state_folder(args.place.folder()),
+        (None, false) => state_folder(args.log.folder()),
     };
     if !is_kafka {
-        existing(args.place.folder())?;
+        existing(args.log.folder())?;
     }
     Ok(root)
 }
@@ -198,10 +198,10 @@ fn start(args: &ResetArgs) -> String {
     if input_prefix != bps_events::topics::PREFIX {
         words.push(format!("--input-prefix {input_prefix}"));
     }
-    if let Ok(Some(kafka)) = args.place.cluster() {
+    if let Ok(Some(kafka)) = args.log.cluster() {
         words.push(format!("--kafka {}", kafka.bootstrap));
     }
-    if let Some(data) = &args.place.data {
+    if let Some(data) = &args.log.data {
         words.push(format!("--data {}", data.display()));
     }
     if let Some(state) = &args.state {

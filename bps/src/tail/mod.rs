@@ -12,7 +12,7 @@ use self::render::Form;
 use crate::error::Error;
 use crate::exit::{self, Outcome};
 use crate::interrupt::Interrupt;
-use crate::log::{Log, Place, partitions};
+use crate::log::{Log, LogArgs, partitions};
 use crate::out;
 
 /// Bytes taken from one partition at a time.
@@ -58,7 +58,7 @@ pub(crate) struct TailArgs {
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
-    place: Place,
+    log: LogArgs,
 }
 
 /// Runs the command.
@@ -111,7 +111,7 @@ struct Tail {
 fn begin(args: &TailArgs, interrupt: &Interrupt) -> Result<Tail, Error> {
     let (mut told, mut from_start) = (false, args.from_start);
     while !interrupt.is_raised() {
-        let outcome = args.place.look().and_then(|log| Tail::open(log, &args.topic, from_start));
+        let outcome = args.log.look().and_then(|log| Tail::open(log, &args.topic, from_start));
         match outcome {
             Err(error) if args.wait && may_come(&error) => {
                 if !std::mem::replace(&mut told, true) {

@@ -26,13 +26,13 @@ type Span = (TopicPartition, u64, u64);
 
 /// Runs the command.
 pub(super) fn run(args: &CopyArgs) -> Result<(), Error> {
-    let CopyArgs { to, input_prefix: from, partitions, selection, place } = args;
+    let CopyArgs { to, input_prefix: from, partitions, selection, log } = args;
     if to == from {
         let cause = format!("--to {to}: the inputs themselves lie there, take another");
         return Err(Error::Usage(cause));
     }
-    if place.cluster()?.is_none() {
-        existing(place.folder())?;
+    if log.cluster()?.is_none() {
+        existing(log.folder())?;
     }
     let (from, to) = (Settings::new(from, from), Settings::new(to, to));
     let selected = selection.topologies()?;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &CopyArgs) -> Result<(), Error> {
     };
     let (from_all, to_all) = (made(&from)?, made(&to)?);
     let written = written(&from)?;
-    let broker = place.take()?;
+    let broker = log.take()?;
     let mut inputs: Vec<Input<'_>> = Vec::new();
     for (index, from) in from_all.iter().enumerate() {
         for (place, (source, topic)) in from.sources().enumerate() {
