@@ -1,5 +1,5 @@
-//! The stream that all kinds share but restocks and purchases, which have topics of their own: so that
-//! what is asked of an item is decided in the order in which it was asked.
+//! The stream of all kinds but two: restocks and purchases have topics of their own. The others share one,
+//! so that what is asked of an item is decided in the order in which it was asked.
 
 use std::borrow::Cow;
 
