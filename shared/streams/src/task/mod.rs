@@ -22,6 +22,7 @@ pub(crate) mod overlay;
 pub(crate) mod queue;
 mod scan;
 mod scope;
+mod tick;
 pub(crate) mod ticks;
 
 use std::collections::BTreeMap;

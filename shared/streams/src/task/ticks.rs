@@ -9,6 +9,7 @@
 use super::due_index::DueRows;
 use super::order::Choice;
 use super::queue::InputQueue;
+use super::tick::Tick;
 use super::{Output, Task, letters, refuse_half_written};
 use crate::broker::Now;
 use crate::due::TICK_SPAN_MAX;
@@ -28,28 +29,6 @@ const PERIOD_MS: u64 = 1_000;
 /// Before the ends are asked for again where one that was written has not come yet (ms).
 pub(crate) const ASK_AGAIN_MS: u64 = 5;
 
-/// What a tick says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tick {
-    /// The time (ms since 1970).
-    pub(crate) time: u64,
-    /// The running clock (ms).
-    pub(crate) running: u64,
-}
-
-impl Tick {
-    pub(crate) fn write(self) -> String {
-        format!("{{\"time\":{},\"running\":{}}}", self.time, self.running)
-    }
-
-    fn read(value: &[u8]) -> Option<Tick> {
-        let text = std::str::from_utf8(value).ok()?;
-        let numbers = text.strip_prefix("{\"time\":")?.strip_suffix('}')?;
-        let (time, running) = numbers.split_once(",\"running\":")?;
-        Some(Tick { time: time.parse().ok()?, running: running.parse().ok()? })
-    }
-}
-
 /// What a task knows of its ticks.
 pub(super) struct Ticking {
     input: usize,
@@ -63,8 +42,9 @@ pub(super) struct Ticking {
     is_open: bool,
     /// Questions for ends that had been asked when the last one was committed.
     asked: u64,
-    /// In how long one is wanted (ms).
+    /// In how long one is wanted (ms), as of when that was asked (monotonic ms).
     wanted_in_ms: Option<u64>,
+    planned_ms: u64,
     /// The time of the last one that was decided (ms since 1970).
     time: u64,
     /// The latest timestamp of a record (ms since 1970), and how far ticks were ahead of it then (ms).
@@ -82,6 +62,7 @@ impl Ticking {
             is_open: false,
             asked: 0,
             wanted_in_ms: None,
+            planned_ms: 0,
             time: 0,
             newest: i64::MIN,
             ahead_ms: 0,
@@ -200,7 +181,7 @@ impl Task {
         let Self { env, state, ticking: Some(ticking), queues, .. } = self else {
             return Ok(());
         };
-        ticking.wanted_in_ms = None;
+        (ticking.wanted_in_ms, ticking.planned_ms) = (None, now.monotonic_ms);
         let Some(due) = &mut state.due else {
             return Ok(());
         };
@@ -230,9 +211,13 @@ impl Task {
 
     /// In how long it wants a tick, if nothing comes (ms); a while later where others have to be decided
     /// before.
-    pub(crate) fn wants_tick_in(&self) -> Option<u64> {
-        let wanted = self.ticking.as_ref()?.wanted_in_ms?;
-        Some(if self.wants_tick() == Some(false) { ASK_AGAIN_MS } else { wanted })
+    pub(crate) fn wants_tick_in(&self, now: Now) -> Option<u64> {
+        let ticking = self.ticking.as_ref()?;
+        let wanted = ticking.wanted_in_ms?;
+        // A while may have gone by since it was planned: the poll may have waited.
+        let gone = now.monotonic_ms.saturating_sub(ticking.planned_ms);
+        let left = wanted.saturating_sub(gone);
+        Some(if self.wants_tick() == Some(false) { ASK_AGAIN_MS } else { left })
     }
 
     /// Whether it wants a tick, and whether all that were written have been decided; else the ends must

@@ -48,7 +48,7 @@ use crate::broker::{
 use crate::error::{Error, Result};
 
 use crate::store::Store;
-use crate::task::{Task, TaskEnv};
+use crate::task::TaskEnv;
 use crate::topology::{Layout, Topology};
 
 /// Whether a step found something to do.
@@ -232,8 +232,8 @@ impl Worker {
         Ok(if restoring || working { Activity::Busy } else { Activity::Idle })
     }
 
-    /// How long the poll may wait: not at all while there is work.
-    fn patience(&self, now: Now, wait: Duration) -> Duration {
+    /// How long the poll of a step at this time waits, of `wait` at most: not at all while there is work.
+    pub fn patience(&self, now: Now, wait: Duration) -> Duration {
         let restoring = self.tasks.values().any(|t| matches!(t, Assigned::Restoring(_)));
         if restoring || self.has_work() {
             return Duration::ZERO;
@@ -241,7 +241,7 @@ impl Worker {
         if self.opening.is_some() || !self.producer_ready {
             return wait.min(Duration::from_millis(5));
         }
-        let tick = self.running().filter_map(Task::wants_tick_in).min();
+        let tick = self.running().filter_map(|task| task.wants_tick_in(now)).min();
         let wait = tick.map_or(wait, |ms| wait.min(Duration::from_millis(ms)));
         match self.transaction_since {
             None => wait,

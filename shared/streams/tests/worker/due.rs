@@ -122,6 +122,19 @@ fn a_row_falls_due_where_nothing_comes_and_not_early() {
 }
 
 #[test]
+fn a_poll_that_waits_makes_no_tick_late() {
+    let mut rig = rig();
+    let due = rig.now.wall_ms + 5_005;
+    rig.send(INPUT, "a", Some("5005"));
+    rig.settle();
+    while ticks(&rig) == 0 {
+        let late = rig.now.wall_ms - due;
+        assert!(late <= 10, "{late} ms late");
+        rig.step_and_wait(Duration::from_millis(50)).unwrap();
+    }
+}
+
+#[test]
 fn the_running_clock_is_never_early_and_stands_still_while_nobody_runs() {
     let mut rig = rig();
     rig.send(INPUT, "a", Some("+4000"));

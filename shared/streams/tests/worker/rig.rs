@@ -236,6 +236,18 @@ impl Rig {
         self.worker.as_mut().unwrap().step(now, Duration::ZERO)
     }
 
+    /// As in an application: the poll waits, and what follows in the step goes by the time of before.
+    pub(crate) fn step_and_wait(&mut self, wait: Duration) -> Result<Activity, Error> {
+        // While a commit is under way there is no poll.
+        let waits = match self.worker().is_in_transaction() {
+            true => Duration::ZERO,
+            false => self.worker().patience(self.now, wait),
+        };
+        let activity = self.step(0);
+        self.pass(waits.as_millis() as u64);
+        activity
+    }
+
     /// Steps until all that is there is decided.
     #[track_caller]
     pub(crate) fn settle(&mut self) {
