@@ -3,15 +3,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bps_service::exit::AnyError;
 use bps_streams::broker::embedded::EmbeddedBroker;
 use bps_streams::broker::kafka::{KafkaBroker, KafkaConfig};
-use bps_streams::broker::{
-    Ack, Appender, Broker, BrokerError, Isolation, OffsetSpec, Reader, TopicPartition,
-};
+use bps_streams::broker::{Appender, Broker, Bulk, Isolation, OffsetSpec, Reader, TopicPartition};
 use bps_streams::partitioner::partition_of;
 use bps_streams::record::Batch;
 use bps_streams::topology::as_it_is;
@@ -142,9 +139,12 @@ type Crowd = (f64, Vec<f64>, Vec<f64>);
 fn crowd(broker: &dyn Broker, name: &str) -> std::result::Result<Crowd, AnyError> {
     let due = now_ms() + LOADING.as_millis() as u64;
     let appender = broker.appender()?;
+    let (topic, value) = (format!("{name}-wanted"), due.to_string());
+    let mut bulk = Bulk::new(&*appender, "rows that fall due");
     for key in keys(0).take(CROWD) {
-        queue(&*appender, name, &key, &due.to_string())?;
+        bulk.append(wanted(&topic, 0, &key, &value))?;
     }
+    bulk.finish()?;
     let mut echoes = [Echo::of(broker, name, 0)?, Echo::of(broker, name, 1)?];
     let mut fired = Watch::from_now(broker, &format!("{name}-fired"), 0)?;
     // All of them are there when one behind them has been answered.
@@ -260,45 +260,22 @@ fn send(
     key: &str,
     value: &str,
 ) -> std::result::Result<(), AnyError> {
-    let (sender, told) = channel();
-    let ack = move |outcome| drop(sender.send(outcome));
-    append(appender, name, partition, (key, value), Box::new(ack))?;
-    told.recv()??;
+    let mut bulk = Bulk::new(appender, "a record");
+    bulk.append(wanted(&format!("{name}-wanted"), partition, key, value))?;
+    bulk.finish()?;
     Ok(())
 }
 
-/// Appends a record to partition 0, as soon as there is room for it.
-fn queue(
-    appender: &dyn Appender,
-    name: &str,
-    key: &str,
-    value: &str,
-) -> std::result::Result<(), AnyError> {
-    loop {
-        match append(appender, name, 0, (key, value), Box::new(|_| ())) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_unavailable() => std::thread::sleep(Duration::from_millis(2)),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn append(
-    appender: &dyn Appender,
-    name: &str,
-    partition: u32,
-    (key, value): (&str, &str),
-    ack: Ack,
-) -> std::result::Result<(), BrokerError> {
-    let record = Outgoing {
-        topic: &format!("{name}-wanted"),
+/// A record of now.
+fn wanted<'a>(topic: &'a str, partition: u32, key: &'a str, value: &'a str) -> Outgoing<'a> {
+    Outgoing {
+        topic,
         partition,
         timestamp: now_ms() as i64,
         key: Some(key.as_bytes()),
         value: Some(value.as_bytes()),
         headers: &[],
-    };
-    appender.append(record, ack)
+    }
 }
 
 /// Keeps rows until they fall due, and tells when they have; answers what is no row at once.

@@ -1,12 +1,12 @@
 //! What all commands have that share one topic: a type, an id, an item, and fields of their own.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::fields::{Raw, Unreadable, each, id, text};
+use crate::fields::{Unreadable, each, id, text};
 use crate::json::{json, outcome, put};
 use crate::reason::Reason;
 
@@ -19,7 +19,7 @@ pub struct Command<'a> {
     pub command_id: Cow<'a, str>,
     /// The item.
     pub item_id: Cow<'a, str>,
-    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    fields: HashMap<Cow<'a, str>, &'a RawValue>,
 }
 
 impl<'a> Command<'a> {
@@ -28,13 +28,9 @@ impl<'a> Command<'a> {
     /// # Errors
     /// When its type or its ids cannot be read: only then it gets no answer.
     pub fn read(value: Option<&'a [u8]>) -> Result<Command<'a>, Unreadable> {
-        let mut fields: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::new();
-        let mut names = HashSet::new();
-        each(value, |name, raw| {
-            fields.push((name.clone(), raw));
-            names.insert(name.clone())
-        })?;
-        let of = |name: &str| find(&fields, name);
+        let mut fields = HashMap::new();
+        each(value, |name, raw| fields.insert(name.clone(), raw).is_none())?;
+        let of = |name: &str| fields.get(name).copied();
         let Some(kind) = text(of("type")) else {
             let cause = match of("type") {
                 None => "is missing",
@@ -49,7 +45,7 @@ impl<'a> Command<'a> {
 
     /// The raw JSON of a field, if it is there.
     pub fn field(&self, name: &str) -> Option<&'a RawValue> {
-        find(&self.fields, name)
+        self.fields.get(name).copied()
     }
 
     /// Writes a record's value. `fields` are the command's own: names and raw JSON.
@@ -69,10 +65,6 @@ impl<'a> Command<'a> {
         value.push(b'}');
         value
     }
-}
-
-fn find<'a>(fields: &[(Cow<'a, str>, &'a RawValue)], name: &str) -> Raw<'a> {
-    fields.iter().find(|(known, _)| known == name).map(|(_, raw)| *raw)
 }
 
 /// The answer to a command: a record of `command-finished`.

@@ -23,6 +23,11 @@ impl Order {
         Order { incarnation: 0, positions: vec![0; inputs] }
     }
 
+    /// The positions of the last stamp that can be relied upon.
+    pub(crate) fn positions(&self) -> &[u64] {
+        &self.positions
+    }
+
     /// Checks a stamp against those before it, and (`is_bound`) against the ends of the inputs;
     /// whether its positions can be relied upon.
     pub(crate) fn check(
@@ -73,7 +78,7 @@ const INPUTS_MIN: usize = 3;
 
 /// The positions in so many inputs. A stamp from before one was added knows nothing of it: it was at its
 /// beginning.
-pub(crate) fn positions(stamp: &Stamp, inputs: usize) -> Option<Vec<u64>> {
+fn positions(stamp: &Stamp, inputs: usize) -> Option<Vec<u64>> {
     let mut positions = stamp.positions.clone();
     let is_known = (INPUTS_MIN..=inputs).contains(&positions.len());
     positions.resize(inputs, 0);

@@ -103,11 +103,8 @@ impl<'e> Walk<'e> {
         };
         if self.is_in_order(output, &stamp) {
             self.fold.since = self.fold.time;
-            let inputs = self.fold.env.inputs.len();
-            if let Some(positions) = order::positions(&stamp, inputs) {
-                self.fold.passed = positions;
-            }
-            for input in 0..inputs {
+            self.fold.passed.copy_from_slice(self.orders[output].positions());
+            for input in 0..self.fold.passed.len() {
                 let until = self.fold.passed[input];
                 self.pass(input, until, stamp.source)?;
             }
@@ -126,8 +123,8 @@ impl<'e> Walk<'e> {
         let mut is_valid =
             orders[output].check(stamp, at, &snapshot.spans[..inputs], true, &mut report);
         let passed = &fold.passed;
-        let back = |positions: Vec<u64>| (0..inputs).any(|i| positions[i] < passed[i]);
-        if is_valid && order::positions(stamp, inputs).is_some_and(back) {
+        let positions = orders[output].positions().iter();
+        if is_valid && positions.zip(passed).any(|(position, passed)| position < passed) {
             let expected = format!("positions from {passed:?} on, as decisions before have");
             report.find(Rule::C2, at, expected, format!("{:?}", stamp.positions));
             is_valid = false;
