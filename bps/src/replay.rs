@@ -103,7 +103,6 @@ fn replay(
     interrupt: &Interrupt,
 ) -> Result<ReplayReport, Error> {
     let tables = topology.tables();
-    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let (_lock, against) = match &state {
         Some(state) => {
             let store = existing(state)?.join("store");
@@ -133,7 +132,7 @@ fn replay(
     }
 }
 
-pub(crate) fn open(folder: &Path, tables: &[&str]) -> Result<RocksStore, Error> {
+pub(crate) fn open(folder: &Path, tables: &[String]) -> Result<RocksStore, Error> {
     let store = RocksStore::open(folder, tables, MemoryBounds::default());
     Ok(store.map_err(bps_streams::Error::from)?)
 }

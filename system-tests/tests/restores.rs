@@ -57,7 +57,6 @@ fn an_empty_disk_is_restored_few_partitions_at_a_time() {
     restock(&*broker, &settings.topics.items_added);
     let worker = |store: &Path| {
         let tables = topology.tables();
-        let tables: Vec<_> = tables.iter().map(String::as_str).collect();
         let store = RocksStore::open(store, &tables, MemoryBounds::default()).unwrap();
         let (broker, topology) = (broker.clone(), topology.clone());
         Worker::on(broker, topology, Arc::new(store), topics, WorkerConfig::new("worker")).unwrap()

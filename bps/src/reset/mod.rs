@@ -241,7 +241,6 @@ fn rebuild_rows(
 ) -> Result<(), Error> {
     let interrupt = Interrupt::listen();
     let tables = topology.tables();
-    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let changelogs = topology.changelogs().collect::<Vec<_>>().join(", ");
     let folder = Fresh::make(None, &[one])?;
     let store = Arc::new(open(&folder.of(one).join("store"), &tables)?);

@@ -112,7 +112,6 @@ fn run_on_store(
     observer: &Observer,
 ) -> Result<()> {
     let tables = topology.tables();
-    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let store = RocksStore::open(&config.state_folder.join(STORE), &tables, config.memory)?;
     let env = TaskEnv::new(topology.clone(), Arc::new(store), layout);
     let env = Arc::new(env.bounded(config.tables));

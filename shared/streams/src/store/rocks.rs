@@ -67,15 +67,20 @@ impl RocksStore {
     ///
     /// # Errors
     /// When the folder cannot be read or written.
-    pub fn open(folder: &Path, tables: &[&str], bounds: MemoryBounds) -> Result<RocksStore> {
+    pub fn open(
+        folder: &Path,
+        tables: &[impl AsRef<str>],
+        bounds: MemoryBounds,
+    ) -> Result<RocksStore> {
+        let tables: Vec<&str> = tables.iter().map(AsRef::as_ref).collect();
         let opened = match damage::known(folder)? {
             Some(cause) => Err(StoreError::Damaged { folder: folder.display().to_string(), cause }),
-            None => Self::try_open(folder, tables, bounds),
+            None => Self::try_open(folder, &tables, bounds),
         };
         match opened {
             Err(StoreError::Damaged { cause, .. }) => {
                 set_aside(folder, &cause)?;
-                Self::try_open(folder, tables, bounds)
+                Self::try_open(folder, &tables, bounds)
             }
             other => other,
         }

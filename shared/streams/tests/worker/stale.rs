@@ -103,7 +103,6 @@ fn a_batch_of_a_former_owner_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let tables = register();
     let tables = tables.tables();
-    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let store = RocksStore::open(&folder.path().join("store"), &tables, MemoryBounds::default());
     check(Arc::new(store.unwrap()));
 }
